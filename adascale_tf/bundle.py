@@ -1,0 +1,273 @@
+"""The bundle: a folder with ``manifest.json`` and the branches' .tflite files, the only thing that crosses to a phone.
+
+Format ``adascale-bundle/1``. Standard library only and Python 3.8 compatible: a phone reads bundles with this file.
+Paths in a manifest are relative to the bundle, with forward slashes. Sample inputs and expected outputs are raw
+little-endian float32, so that they can be read without numpy.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+import zipfile
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Dict, Iterator, Optional, Tuple
+
+from adascale_tf import codec
+from adascale_tf.errors import BadBundle, BadInput
+
+FORMAT = "adascale-bundle/1"
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """A tensor at the border of a branch. ``real = (stored - zero_point) * scale`` where ``dtype`` is an integer."""
+
+    name: str
+    shape: Tuple[int, ...]
+    dtype: str
+    scale: Optional[float] = None
+    zero_point: Optional[int] = None
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """``value`` in [0, 1], over ``samples`` examples of ``split``, measured with the .tflite itself."""
+
+    metric: str
+    value: float
+    samples: int
+    split: str
+
+
+@dataclass(frozen=True)
+class Verification:
+    """How a .tflite compares with its Keras network on ``samples`` real inputs.
+
+    ``agreement``: share of equal top-1 classes, in [0, 1]. ``max_abs_difference``: largest difference of any output
+    value, in the outputs' unit. ``output_range``: largest minus smallest output of the Keras network, to judge it by.
+    """
+
+    samples: int
+    agreement: float
+    max_abs_difference: float
+    output_range: float
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a branch costs on any device, counted from its flatbuffer.
+
+    ``macs``: multiply-accumulates of one inference. ``params``: stored weights. ``weight_bytes``: constants read by
+    one inference. ``activation_bytes``: bytes of activations written and read by one inference. ``peak_bytes``:
+    largest sum of activations alive at once. ``ops``: operators.
+    """
+
+    macs: int
+    params: int
+    weight_bytes: int
+    activation_bytes: int
+    peak_bytes: int
+    ops: int
+
+
+@dataclass(frozen=True)
+class Branch:
+    """One branch: what it is, which signature of which file runs it, what it costs and how well it answers.
+
+    ``size_bytes`` is the size of the branch as a file of its own; ``exit`` counts from 1, the last is the full depth.
+    """
+
+    id: str
+    recipe: str
+    exit: int
+    precision: str
+    file: str
+    signature: str
+    size_bytes: int
+    input: TensorSpec
+    output: TensorSpec
+    cost: Cost
+    accuracy: Accuracy
+    verification: Verification
+    expected: str
+    training: Dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class FileEntry:
+    """A file of the bundle, with what proves that it is whole."""
+
+    path: str
+    sha256: str
+    size_bytes: int
+
+
+@dataclass(frozen=True)
+class Samples:
+    """A few real inputs: ``count`` tensors of the input's shape in ``file`` (float32, before quantization)."""
+
+    file: str
+    count: int
+    labels: Tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Everything about a bundle. ``preprocessing`` says how raw data becomes the input, see :mod:`adascale_tf.data`."""
+
+    format: str
+    name: str
+    task: str
+    backbone: str
+    labels: Tuple[str, ...]
+    preprocessing: Dict[str, Any]
+    branches: Tuple[Branch, ...]
+    files: Tuple[FileEntry, ...]
+    samples: Samples
+    created: str
+    versions: Dict[str, str]
+
+    def branch(self, branch_id: str) -> Branch:
+        """The branch of that id; :class:`BadInput` lists the known ones."""
+        for branch in self.branches:
+            if branch.id == branch_id:
+                return branch
+        known = ", ".join(b.id for b in self.branches)
+        raise BadInput("The bundle has no branch '{}'; it has {}.".format(branch_id, known))
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """An opened bundle: its manifest and the folder that its paths are relative to."""
+
+    root: Path
+    manifest: Manifest
+
+    def path(self, relative: str) -> Path:
+        return self.root / relative
+
+    @property
+    def digest(self) -> str:
+        """A short name of this bundle's exact content, for measurements: the first 12 hex digits of its files' sums."""
+        text = "".join(entry.sha256 for entry in self.manifest.files)
+        return hashlib.sha256(text.encode("ascii")).hexdigest()[:12]
+
+
+def load(path: "str | os.PathLike[str]") -> Bundle:
+    """Open a bundle folder or .zip and check every file's size and sha256; :class:`BadBundle` says what is wrong.
+
+    A .zip is unpacked beside itself, into ``NAME.unpacked``, once: interpreters need real files.
+    """
+    root = Path(path)
+    if root.is_file() and zipfile.is_zipfile(root):
+        root = _unpack(root)
+    if not root.is_dir():
+        raise BadBundle("{} is not a bundle: give the folder or .zip that 'adascale build' wrote.".format(path))
+    if not (root / MANIFEST).is_file():
+        raise BadBundle("{} is not a bundle: it has no {}.".format(path, MANIFEST))
+    manifest = _read_manifest(root / MANIFEST)
+    for entry in manifest.files:
+        _check_file(root, entry)
+    return Bundle(root, manifest)
+
+
+def _read_manifest(path: Path) -> Manifest:
+    try:
+        data = codec.read_json(path)
+        if not isinstance(data, dict) or data.get("format") != FORMAT:
+            found = data.get("format") if isinstance(data, dict) else None
+            raise BadBundle("{} has format {!r}, but this program reads {!r}.".format(path, found, FORMAT))
+        manifest = codec.from_json(Manifest, data, MANIFEST)
+    except BadBundle:
+        raise
+    except BadInput as error:
+        raise BadBundle(str(error)) from None
+    listed = {entry.path for entry in manifest.files}
+    for entry in manifest.files:
+        if entry.path.startswith("/") or ".." in entry.path.split("/"):
+            raise BadBundle("{} names '{}', which lies outside the bundle; do not use it.".format(path, entry.path))
+    for needed in [manifest.samples.file] + [p for b in manifest.branches for p in (b.file, b.expected)]:
+        if needed not in listed:
+            raise BadBundle("{} uses '{}' but gives no checksum for it; build it again.".format(path, needed))
+    if not manifest.branches:
+        raise BadBundle("{} lists no branch; build it again.".format(path))
+    return manifest
+
+
+def _check_file(root: Path, entry: FileEntry) -> None:
+    path = root / entry.path
+    if not path.is_file():
+        raise BadBundle("{} is missing from the bundle; copy or build it again.".format(path))
+    size = path.stat().st_size
+    if size != entry.size_bytes:
+        raise BadBundle(
+            "{} has {} bytes instead of {}; it was cut off or changed, so copy or build the bundle again.".format(
+                path, size, entry.size_bytes
+            )
+        )
+    if sha256(path) != entry.sha256:
+        raise BadBundle("{} has a wrong checksum; it was changed, so copy or build the bundle again.".format(path))
+
+
+def _unpack(archive: Path) -> Path:
+    target = archive.with_name(archive.name + ".unpacked")
+    if target.is_dir() and target.stat().st_mtime >= archive.stat().st_mtime:
+        return target
+    with whole_folder(target) as folder, zipfile.ZipFile(archive) as file:
+        file.extractall(folder)
+    return target
+
+
+def sha256(path: Path) -> str:
+    """The sha256 of a file as 64 hex digits."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        for block in iter(lambda: file.read(1 << 20), b""):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def entries(root: Path) -> Tuple[FileEntry, ...]:
+    """The checksummed entries of all files below ``root`` except the manifest, sorted by path."""
+    paths = sorted(p for p in root.rglob("*") if p.is_file() and p.name != MANIFEST)
+    return tuple(FileEntry(p.relative_to(root).as_posix(), sha256(p), p.stat().st_size) for p in paths)
+
+
+@contextmanager
+def whole_folder(target: Path) -> Iterator[Path]:
+    """A temporary folder that becomes ``target`` when the block ends well, and vanishes when it does not.
+
+    An earlier ``target`` is replaced only if it is empty or a bundle; anything else is refused, never deleted.
+    """
+    check_target(target)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=".{}.".format(target.name), dir=str(target.parent)))
+    except OSError as error:
+        raise BadInput("{} cannot be written ({}); choose another place.".format(target, error.strerror)) from None
+    try:
+        yield folder
+        folder.chmod(0o755)
+        if target.exists():
+            shutil.rmtree(str(target))
+        os.replace(str(folder), str(target))
+    except BaseException:
+        shutil.rmtree(str(folder), ignore_errors=True)
+        raise
+
+
+def check_target(target: Path) -> None:
+    """Refuse, before long work, a place where a bundle cannot be written."""
+    if target.is_file():
+        raise BadInput("{} is a file; choose a folder for the bundle.".format(target))
+    if target.is_dir() and any(target.iterdir()) and not (target / MANIFEST).is_file():
+        raise BadInput("{} holds other files; choose an empty or new folder for the bundle.".format(target))
+    parent = next(p for p in [target, *target.absolute().parents] if p.exists())
+    if not os.access(str(parent), os.W_OK):
+        raise BadInput("{} cannot be written (read-only); choose another place.".format(parent))

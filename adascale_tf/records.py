@@ -1,0 +1,140 @@
+"""Measurements: one branch x delegate x threads x device x context, with the raw samples and how they were taken.
+
+Format ``adascale-measurement/1``, JSON lines. Standard library only and Python 3.8 compatible. What could not be
+measured is None and its ``*_reason`` says why; nothing is ever 0 for want of a meter.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Sequence, Tuple
+
+from adascale_tf import codec
+from adascale_tf.bundle import Cost
+from adascale_tf.errors import BadInput
+
+FORMAT = "adascale-measurement/1"
+
+
+@dataclass(frozen=True)
+class Context:
+    """A snapshot of what a device has left; None where the device does not tell.
+
+    ``cpu_load``: share of all cores that *other* processes used since the last snapshot, in [0, 1]. ``runnable``:
+    processes that want a core now, without this one. ``cpu_freq_mhz``: mean over cores. ``battery``: charge in
+    [0, 1]. ``time_s``: seconds on the recorder's monotonic clock.
+    """
+
+    time_s: float
+    cpu_load: Optional[float] = None
+    runnable: Optional[int] = None
+    cores: Optional[int] = None
+    cpu_freq_mhz: Optional[float] = None
+    memory_free_mb: Optional[float] = None
+    battery: Optional[float] = None
+    charging: Optional[bool] = None
+    temperature_c: Optional[float] = None
+
+
+@dataclass(frozen=True)
+class Delegation:
+    """What a delegate really took: ``delegated`` of ``nodes`` operators in ``partitions`` pieces."""
+
+    nodes: int
+    delegated: int
+    partitions: int
+
+    @property
+    def verdict(self) -> str:
+        """``fully``, ``partly`` or ``not`` accelerated."""
+        if self.delegated == 0:
+            return "not"
+        return "fully" if self.delegated >= self.nodes else "partly"
+
+
+@dataclass(frozen=True)
+class Energy:
+    """Energy of one inference in millijoules and how it was obtained: ``measured:rapl``, ``estimated:model``, ..."""
+
+    value_mj: Optional[float]
+    how: str
+    reason: Optional[str] = None
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Outputs on this device against the bundle's expected ones, over its sample inputs."""
+
+    samples: int
+    agreement: float
+    max_abs_difference: float
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One measured cell of the table. ``latency_ms`` holds every timed run in order; ``warmup_ms`` those before.
+
+    A latency ends when the output has been read on the CPU. ``load_ms``: open the file and allocate. ``memory_mb``:
+    growth of the peak resident memory of a process of its own that loads and runs the branch. ``rounds``: how many
+    interleaved rounds the runs come from. ``precision`` and ``cost`` repeat the manifest, so that a predictor can be
+    fitted from measurements alone.
+    """
+
+    format: str
+    bundle: str
+    branch: str
+    recipe: str
+    precision: str
+    delegate: str
+    threads: int
+    device: Dict[str, Any]
+    cost: Cost
+    warmup_ms: Tuple[float, ...]
+    latency_ms: Tuple[float, ...]
+    rounds: int
+    load_ms: Optional[float]
+    memory_mb: Optional[float]
+    memory_reason: Optional[str]
+    energy: Energy
+    delegation: Optional[Delegation]
+    delegation_reason: Optional[str]
+    outputs: Optional[Agreement]
+    context_before: Context
+    context_after: Context
+    started: str
+    versions: Dict[str, str] = field(default_factory=dict)
+
+    @property
+    def key(self) -> Tuple[str, str, str, int]:
+        """What makes two measurements the same cell on one device."""
+        return (self.bundle, self.branch, self.delegate, self.threads)
+
+    def latency_quantile_ms(self, q: float) -> float:
+        """The ``q`` quantile (0..1) of the timed runs, in milliseconds."""
+        return quantile(self.latency_ms, q)
+
+
+def quantile(values: Sequence[float], q: float) -> float:
+    """The ``q`` quantile (0..1) by linear interpolation between order statistics; NaN for no values."""
+    if not values:
+        return math.nan
+    ordered = sorted(values)
+    position = q * (len(ordered) - 1)
+    low = int(position)
+    high = min(low + 1, len(ordered) - 1)
+    return ordered[low] + (ordered[high] - ordered[low]) * (position - low)
+
+
+def read(paths: Sequence[Path]) -> List[Measurement]:
+    """The measurements of JSON-lines files, in order; a later measurement of the same cell and device wins."""
+    found: Dict[Any, Measurement] = {}
+    for path in paths:
+        for number, data in enumerate(codec.read_lines(path), start=1):
+            where = "{} line {}".format(path, number)
+            if not isinstance(data, dict) or data.get("format") != FORMAT:
+                raise BadInput("{} is not a measurement ({!r} is expected).".format(where, FORMAT))
+            measurement = codec.from_json(Measurement, data, where)
+            found[(str(measurement.device.get("name")),) + measurement.key] = measurement
+    return list(found.values())

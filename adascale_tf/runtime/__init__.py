@@ -1,0 +1,1 @@
+"""What runs on the phone and on the host alike: context, policy, session, loop. Standard library at import."""

@@ -1,0 +1,62 @@
+"""Events of the adaptive loop, JSON lines: what was seen, what was decided and why, what it took, what was kept.
+
+Format ``adascale-events/1``: a header line (:class:`Header`), then one :class:`Event` a line. A file of events is a
+trace: :func:`adascale_tf.runtime.replay.replay` runs any policy on its contexts and latencies.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Dict, List, Optional, Tuple
+
+from adascale_tf import codec
+from adascale_tf.errors import BadInput
+from adascale_tf.records import Context
+
+FORMAT = "adascale-events/1"
+
+
+@dataclass(frozen=True)
+class Header:
+    """First line of a trace: the bundle, the budget, the settings of the loop."""
+
+    format: str
+    bundle: str
+    budget: Dict[str, float]
+    delegate: str
+    threads: int
+    started: str
+
+
+@dataclass(frozen=True)
+class Event:
+    """One inference. ``time_s`` since the loop began. ``latency_ms`` ends when the output was read. ``base_ms`` is the
+    branch's idle latency and ``slowdown`` the policy's correction before this inference, so that
+    ``base_ms * slowdown`` was the expectation. ``switch_ms`` is the time of decision plus switch. ``phase`` is a label
+    of the experiment ("idle", "loaded") or None. ``context`` is written when it is new, else None."""
+
+    time_s: float
+    branch: str
+    reason: str
+    switched: bool
+    decide_ms: float
+    switch_ms: float
+    latency_ms: float
+    base_ms: float
+    slowdown: float
+    kept: bool
+    correct: Optional[bool] = None
+    phase: Optional[str] = None
+    context: Optional[Context] = None
+
+
+def read(path: Path) -> Tuple[Header, List[Event]]:
+    """The header and the events of a trace file."""
+    lines = codec.read_lines(path)
+    first = next(lines, None)
+    if not isinstance(first, dict) or first.get("format") != FORMAT:
+        raise BadInput("{} is not a trace of events ({!r} is expected in its first line).".format(path, FORMAT))
+    header = codec.from_json(Header, first, "{} line 1".format(path))
+    events = [codec.from_json(Event, data, "{} line {}".format(path, n)) for n, data in enumerate(lines, start=2)]
+    return header, events
