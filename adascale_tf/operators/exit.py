@@ -1,0 +1,21 @@
+"""Early exit: end the branch at one of the backbone's heads (Teerapittayanon et al., BranchyNet, ICPR 2016)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from adascale_tf.errors import BadInput
+from adascale_tf.operators import Plan, operator
+from adascale_tf.recipe import Step
+
+
+@operator("exit", "exit")
+def apply(plan: Plan, step: Step) -> Plan:
+    """End at exit 1, 2, ... counted from the input: ``exit(2)``."""
+    count = len(plan.graph.outputs)
+    if not (step.strength or "").isdigit() or not 1 <= int(step.strength or 0) <= count:
+        raise BadInput(f"Step '{step}' should name one of the backbone's exits, exit(1) to exit({count}).")
+    if step.block is not None:
+        raise BadInput(f"Step '{step}' cannot be limited to a block; write exit({step.strength}).")
+    chosen = int(step.strength or 0)
+    return replace(plan, graph=plan.graph.only(plan.graph.outputs[chosen - 1 : chosen]), exit=chosen)

@@ -1,0 +1,46 @@
+"""Channel width: keep the first share of every layer's channels (Yu et al., Slimmable Neural Networks, ICLR 2019)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from adascale_tf import channels
+from adascale_tf.errors import BadInput
+from adascale_tf.operators import Plan, compose, number, operator
+from adascale_tf.recipe import Step
+
+#: Widths are multiples of this where the parent is wide enough: SIMD kernels pad the rest anyway.
+MULTIPLE = 4
+
+
+@operator("width", "structure")
+def apply(plan: Plan, step: Step) -> Plan:
+    """Keep a share in (0, 1] of the channels, cut consistently along residuals: ``width(0.5)``, ``width(0.5)@stage2``.
+
+    Channels are cut in dependency groups; with a block, only groups made entirely inside it. Kept are the first
+    channels: training with shared prefixes orders them by importance.
+    """
+    share = number(step, 0.0, 1.0)
+    plan.graph.check_block(step.block)
+    found = channels.analyse(plan.graph)
+    keep = {
+        index: np.arange(kept_channels(group.size, share))
+        for index, group in enumerate(found.groups)
+        if not group.fixed and _inside(plan, group, step.block)
+    }
+    if not keep:
+        raise BadInput(f"Step '{step}' finds no channels that may be cut; leave it out or choose another block.")
+    graph, cut = channels.cut(plan.graph, found, keep, lambda node, weight: plan.ranks.get((node, weight), 0))
+    return replace(plan, graph=graph, views=compose(plan.views, cut))
+
+
+def _inside(plan: Plan, group: channels.Group, block: str | None) -> bool:
+    return block is None or all(plan.graph[name].block == block for name in group.producers)
+
+
+def kept_channels(size: int, share: float) -> int:
+    """How many of ``size`` channels a share keeps: at least one, a multiple of 4 where 4 or more remain."""
+    kept = max(1, round(size * share))
+    return min(size, max(MULTIPLE, round(kept / MULTIPLE) * MULTIPLE)) if kept >= MULTIPLE else kept

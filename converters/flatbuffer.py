@@ -1,0 +1,227 @@
+"""What a .tflite says of itself: the cost of each signature, and a signature as a file of its own.
+
+The numbers come from the flatbuffer alone, per operator, so that they hold for files of any origin. Schema:
+tensorflow/compiler/mlir/lite/schema/schema.fbs, read with the object API that LiteRT ships.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import flatbuffers
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+
+from adascale_tf.bundle import Cost
+from adascale_tf.errors import BadInput
+
+_BYTES = {
+    schema.TensorType.FLOAT32: 4,
+    schema.TensorType.FLOAT16: 2,
+    schema.TensorType.INT32: 4,
+    schema.TensorType.UINT8: 1,
+    schema.TensorType.INT64: 8,
+    schema.TensorType.BOOL: 1,
+    schema.TensorType.INT16: 2,
+    schema.TensorType.INT8: 1,
+    schema.TensorType.FLOAT64: 8,
+    schema.TensorType.INT4: 0.5,
+}
+_OPERATORS = {value: name for name, value in vars(schema.BuiltinOperator).items() if isinstance(value, int)}
+
+
+def parse(model: bytes) -> Any:
+    """The flatbuffer as an object tree (``schema.ModelT``); :class:`BadInput` if it is not a whole .tflite."""
+    if len(model) < 8 or model[4:8] != b"TFL3":
+        raise BadInput("This is not a .tflite file (its identifier 'TFL3' is missing).")
+    try:
+        return schema.ModelT.InitFromPackedBuf(bytearray(model), 0)
+    except Exception as error:  # the generated reader raises whatever a bad offset leads to
+        raise BadInput(f"This .tflite file is cut off or damaged ({type(error).__name__}).") from None
+
+
+def _name(text: Any) -> str:
+    return text.decode() if isinstance(text, bytes) else str(text)
+
+
+def signatures(model: bytes) -> list[str]:
+    """The signature keys, in the file's order."""
+    return [_name(s.signatureKey) for s in parse(model).signatureDefs or []]
+
+
+def extract(model: bytes, signature: str) -> bytes:
+    """The .tflite reduced to one signature: only its subgraphs and the buffers they use; runs as before."""
+    tree = parse(model)
+    definition = _signature(tree, signature)
+    subgraphs = _reachable(tree, definition.subgraphIndex)
+    position = {old: new for new, old in enumerate(subgraphs)}
+    for old in subgraphs:
+        for operator in tree.subgraphs[old].operators or []:
+            for field in _SUBGRAPH_FIELDS:
+                if hasattr(operator.builtinOptions, field):
+                    setattr(operator.builtinOptions, field, position[getattr(operator.builtinOptions, field)])
+    tree.subgraphs = [tree.subgraphs[old] for old in subgraphs]
+    definition.subgraphIndex = 0
+    tree.signatureDefs = [definition]
+    _keep_used_buffers(tree)
+    builder = flatbuffers.Builder(1 << 16)
+    builder.Finish(tree.Pack(builder), file_identifier=b"TFL3")
+    return bytes(builder.Output())
+
+
+_SUBGRAPH_FIELDS = ("condSubgraphIndex", "bodySubgraphIndex", "thenSubgraphIndex", "elseSubgraphIndex")
+
+
+def _signature(tree: Any, key: str) -> Any:
+    known = {_name(s.signatureKey): s for s in tree.signatureDefs or []}
+    if key not in known:
+        raise BadInput(f"The .tflite has no signature '{key}'; it has {', '.join(known) or 'none'}.")
+    return known[key]
+
+
+def _reachable(tree: Any, first: int) -> list[int]:
+    found, stack = [], [first]
+    while stack:
+        index = stack.pop()
+        if index in found:
+            continue
+        found.append(index)
+        for operator in tree.subgraphs[index].operators or []:
+            stack += [getattr(operator.builtinOptions, f) for f in _SUBGRAPH_FIELDS if hasattr(operator.builtinOptions, f)]
+    return found
+
+
+def _keep_used_buffers(tree: Any) -> None:
+    """Drop buffers that no tensor uses. Buffer 0 stays: the format reserves it for "no data"."""
+    used = {0} | {t.buffer for g in tree.subgraphs for t in g.tensors}
+    used |= {m.buffer for m in tree.metadata or []}
+    order = sorted(used)
+    position = {old: new for new, old in enumerate(order)}
+    tree.buffers = [tree.buffers[old] for old in order]
+    for graph in tree.subgraphs:
+        for tensor in graph.tensors:
+            tensor.buffer = position[tensor.buffer]
+    for entry in tree.metadata or []:
+        entry.buffer = position[entry.buffer]
+
+
+@dataclass(frozen=True)
+class _Graph:
+    """A subgraph with what is constant in it: tensors with data, and those unpacked from them by DEQUANTIZE."""
+
+    tree: Any
+    tensors: list[Any]
+    operators: list[Any]
+    constants: frozenset[int]
+
+    def kind(self, operator: Any) -> str:
+        code = self.tree.operatorCodes[operator.opcodeIndex]
+        return _OPERATORS.get(max(code.builtinCode, code.deprecatedBuiltinCode), "CUSTOM")
+
+    def bytes_of(self, index: int) -> float:
+        tensor = self.tensors[index]
+        return float(_elements(tensor) * _BYTES.get(tensor.type, 4))
+
+    def is_constant(self, index: int) -> bool:
+        return index in self.constants
+
+
+def _elements(tensor: Any) -> int:
+    return int(math.prod(tensor.shape)) if tensor.shape is not None and len(tensor.shape) else 1
+
+
+def _graph(tree: Any, index: int) -> _Graph:
+    subgraph = tree.subgraphs[index]
+    tensors, operators = list(subgraph.tensors), list(subgraph.operators or [])
+    constants = {i for i, t in enumerate(tensors) if _has_data(tree.buffers[t.buffer])}
+    graph = _Graph(tree, tensors, operators, frozenset(constants))
+    unpacked = [o for o in operators if graph.kind(o) == "DEQUANTIZE" and o.inputs[0] in constants]
+    constants |= {int(t) for o in unpacked for t in o.outputs}
+    return _Graph(tree, tensors, [o for o in operators if o not in unpacked], frozenset(constants))
+
+
+def _has_data(buffer: Any) -> bool:
+    return (buffer.data is not None and len(buffer.data) > 0) or bool(getattr(buffer, "size", 0))
+
+
+def cost(model: bytes, signature: str) -> Cost:
+    """What one inference of a signature costs, see :class:`~adascale_tf.bundle.Cost`.
+
+    A constant that is read by several operators (the weights of an unrolled GRU) counts once in ``params`` and at
+    every reading in ``weight_bytes``. Bodies of loops count once: their trip count is not in the file.
+    """
+    tree = parse(model)
+    macs, weight_bytes, activation_bytes, peak, ops = 0, 0.0, 0.0, 0.0, 0
+    weights: dict[int, int] = {}
+    for index in _reachable(tree, _signature(tree, signature).subgraphIndex):
+        graph = _graph(tree, index)
+        ops += len(graph.operators)
+        peak = max(peak, _peak_bytes(graph, tree.subgraphs[index]))
+        for operator in graph.operators:
+            macs += _macs(graph, operator)
+            inputs = [int(t) for t in operator.inputs if t >= 0]
+            weight_bytes += sum(_stored_bytes(graph, t) for t in inputs if graph.is_constant(t))
+            touched = [t for t in inputs if not graph.is_constant(t)] + [int(t) for t in operator.outputs]
+            activation_bytes += sum(graph.bytes_of(t) for t in touched)
+            for t in inputs:
+                if graph.is_constant(t) and graph.kind(operator) in _WEIGHTED:
+                    weights[_source_buffer(graph, t)] = _elements(graph.tensors[t])
+    return Cost(macs, sum(weights.values()), int(weight_bytes), int(activation_bytes), int(peak), ops)
+
+
+_WEIGHTED = {"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV", "BATCH_MATMUL", "MUL", "ADD", "SUB", "GATHER"}
+
+
+def _unpacker(graph: _Graph, tensor: int) -> int:
+    """The stored tensor behind a constant: itself, or the float16 tensor it is unpacked from."""
+    if _has_data(graph.tree.buffers[graph.tensors[tensor].buffer]):
+        return tensor
+    for subgraph in graph.tree.subgraphs:
+        if any(t is graph.tensors[tensor] for t in subgraph.tensors):
+            for operator in subgraph.operators:
+                if tensor in [int(t) for t in operator.outputs]:
+                    return int(operator.inputs[0])
+    return tensor
+
+
+def _source_buffer(graph: _Graph, tensor: int) -> int:
+    return int(graph.tensors[_unpacker(graph, tensor)].buffer)
+
+
+def _stored_bytes(graph: _Graph, tensor: int) -> float:
+    return graph.bytes_of(_unpacker(graph, tensor))
+
+
+def _macs(graph: _Graph, operator: Any) -> int:
+    """Multiply-accumulates of one operator: output positions times the products behind each."""
+    kind = graph.kind(operator)
+    if kind not in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV", "BATCH_MATMUL"):
+        return 0
+    output = graph.tensors[operator.outputs[0]]
+    if kind == "TRANSPOSE_CONV":
+        weights, source = graph.tensors[operator.inputs[1]], graph.tensors[operator.inputs[2]]
+        return _elements(source) * _elements(weights) // int(weights.shape[3])
+    weights = graph.tensors[operator.inputs[1]]
+    if kind == "CONV_2D":  # weights: (out, height, width, in)
+        return _elements(output) * int(np.prod(weights.shape[1:]))
+    if kind == "DEPTHWISE_CONV_2D":  # weights: (1, height, width, out)
+        return _elements(output) * int(weights.shape[1] * weights.shape[2])
+    return _elements(output) * int(graph.tensors[operator.inputs[0]].shape[-1])
+
+
+def _peak_bytes(graph: _Graph, subgraph: Any) -> float:
+    """The largest sum of activations alive at once, in the file's order of operators (an arena without waste)."""
+    last_use = {int(t): len(graph.operators) for t in subgraph.outputs}
+    for step, operator in enumerate(graph.operators):
+        for t in operator.inputs:
+            if t >= 0 and not graph.is_constant(t):
+                last_use[int(t)] = max(step, last_use.get(int(t), -1))
+    alive = {int(t): graph.bytes_of(t) for t in subgraph.inputs}
+    peak = sum(alive.values())
+    for step, operator in enumerate(graph.operators):
+        alive.update({int(t): graph.bytes_of(t) for t in operator.outputs})
+        peak = max(peak, sum(alive.values()))
+        alive = {t: size for t, size in alive.items() if last_use.get(t, -1) > step}
+    return peak
