@@ -1,0 +1,81 @@
+"""Between Keras models and graphs: read one, build one, and call one with other weights than its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import tensorflow as tf
+import tf_keras
+
+from adascale_tf.errors import BadInput
+from adascale_tf.graph import Graph, Node
+
+
+def read_graph(model: tf_keras.Model) -> Graph:
+    """The graph of a functional ``tf_keras`` model whose layers are each called once; its outputs are the exits."""
+    config = model.get_config()
+    nodes = []
+    for entry in config["layers"]:
+        calls = entry["inbound_nodes"]
+        if len(calls) > 1:
+            raise BadInput(f"Layer '{entry['name']}' is called {len(calls)} times; call each layer once.")
+        inputs = tuple(call[0] for call in calls[0]) if calls else ()
+        shape = model.get_layer(entry["name"]).output_shape
+        shape = shape[0] if isinstance(shape, list) else shape
+        nodes.append(Node(entry["name"], entry["class_name"], entry["config"], inputs, tuple(shape[1:])))
+    return Graph(tuple(nodes), tuple(output[0] for output in config["output_layers"]))
+
+
+def build_model(graph: Graph, name: str, unroll: bool = False) -> tf_keras.Model:
+    """A ``tf_keras`` model of a graph, freshly initialised. ``unroll``: recurrent layers as plain operators."""
+    tensors: dict[str, Any] = {}
+    for node in graph.nodes:
+        config = dict(node.config)
+        if node.kind == "InputLayer":
+            tensors[node.name] = tf_keras.Input(node.shape, name=node.name, dtype=config.get("dtype"))
+            continue
+        if unroll and "unroll" in config:
+            config["unroll"] = True
+        layer = tf_keras.layers.deserialize({"class_name": node.kind, "config": config})
+        inputs = [tensors[source] for source in node.inputs]
+        tensors[node.name] = layer(inputs if len(inputs) > 1 else inputs[0])
+    first = [tensors[node.name] for node in graph.nodes if node.kind == "InputLayer"]
+    return tf_keras.Model(first[0] if len(first) == 1 else first, [tensors[out] for out in graph.outputs], name=name)
+
+
+@dataclass(frozen=True)
+class Slot:
+    """Where a layer keeps a variable: ``owner.attribute`` (the owner is the layer or, in an RNN, its cell)."""
+
+    owner: Any
+    attribute: str
+    variable: tf.Variable
+
+
+def slots(model: tf_keras.Model) -> dict[tuple[str, str], Slot]:
+    """All variables of a model's layers by (layer name, attribute)."""
+    found = {}
+    for layer in model.layers:
+        for owner in (layer, getattr(layer, "cell", None)):
+            for attribute, value in vars(owner).items() if owner is not None else ():
+                if isinstance(value, tf.Variable):
+                    found[layer.name, attribute.lstrip("_")] = Slot(owner, attribute, value)
+    return found
+
+
+@contextmanager
+def substituted(pairs: Sequence[tuple[Slot, tf.Tensor]]) -> Iterator[None]:
+    """While this lasts, layers see the given tensors in place of their variables: a functional call.
+
+    Written past Keras' attribute tracking, which would otherwise forget the variables.
+    """
+    for slot, tensor in pairs:
+        vars(slot.owner)[slot.attribute] = tensor
+    try:
+        yield
+    finally:
+        for slot, _ in pairs:
+            vars(slot.owner)[slot.attribute] = slot.variable
