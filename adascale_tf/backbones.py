@@ -65,9 +65,18 @@ def resnet(input_shape: tuple[int, ...], classes: int) -> tf_keras.Model:
             y = _conv(y, filters, 3, 1, f"{name}_2")
             shortcut = _conv(x, filters, 1, step, f"{name}_shortcut") if step != 1 else x
             x = L.ReLU(name=f"{name}_relu2")(L.Add(name=f"{name}_add")([shortcut, y]))
-        pooled = L.GlobalAveragePooling2D(name=f"head{stage}_pool")(x)
-        exits.append(L.Dense(classes, name=f"head{stage}_logits")(pooled))
+        exits.append(_image_head(x, classes, f"head{stage}", last=stage == 3))
     return tf_keras.Model(image, exits, name="resnet")
+
+
+def _image_head(x: Any, classes: int, name: str, last: bool) -> Any:
+    """Early heads keep a coarse 4x4 map: low-level features say little without their place."""
+    if last:
+        x = L.GlobalAveragePooling2D(name=f"{name}_pool")(x)
+    else:
+        size = tuple(max(1, n // 4) for n in x.shape[1:3])
+        x = L.Flatten(name=f"{name}_flat")(L.AveragePooling2D(size, name=f"{name}_pool")(x))
+    return L.Dense(classes, name=f"{name}_logits")(x)
 
 
 @backbone("gru")

@@ -14,7 +14,7 @@ import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from adascale_tf.bundle import Cost
+from adascale_tf.bundle import Cost, TensorSpec
 from adascale_tf.errors import BadInput
 
 _BYTES = {
@@ -225,3 +225,30 @@ def _peak_bytes(graph: _Graph, subgraph: Any) -> float:
         peak = max(peak, sum(alive.values()))
         alive = {t: size for t, size in alive.items() if last_use.get(t, -1) > step}
     return peak
+
+
+_DTYPES = {
+    schema.TensorType.FLOAT32: "float32",
+    schema.TensorType.INT8: "int8",
+    schema.TensorType.UINT8: "uint8",
+    schema.TensorType.INT16: "int16",
+    schema.TensorType.INT32: "int32",
+}
+
+
+def borders(model: bytes, signature: str) -> tuple[TensorSpec, TensorSpec]:
+    """The first input and the first output of a signature, with their quantization."""
+    tree = parse(model)
+    definition = _signature(tree, signature)
+    tensors = tree.subgraphs[definition.subgraphIndex].tensors
+    source, output = definition.inputs[0], definition.outputs[0]
+    return _spec(tensors[source.tensorIndex], _name(source.name)), _spec(tensors[output.tensorIndex], _name(output.name))
+
+
+def _spec(tensor: Any, name: str) -> TensorSpec:
+    shape = tuple(int(n) for n in tensor.shape)
+    dtype = _DTYPES.get(tensor.type, "float32")
+    quantization = tensor.quantization
+    if dtype == "float32" or quantization is None or quantization.scale is None or not len(quantization.scale):
+        return TensorSpec(name, shape, dtype)
+    return TensorSpec(name, shape, dtype, float(quantization.scale[0]), int(quantization.zeroPoint[0]))

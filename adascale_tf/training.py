@@ -1,0 +1,187 @@
+"""One training run for all branches.
+
+Each step trains the full trunk on the labels, then the smallest trunk and one other (the sandwich rule) on the full
+trunk's answers (in-place distillation; Yu & Huang, Universally Slimmable Networks, ICCV 2019). Afterwards every trunk's
+BatchNorm statistics are measured anew under the final weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import tensorflow as tf
+import tf_keras
+
+from adascale_tf.data import Dataset
+from adascale_tf.elastic import ElasticNetwork, Trunk
+from adascale_tf.progress import Tick, silent
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How to train. ``learning_rate`` is Adam's peak, warmed up over the first tenth and cosine-decayed to 0.
+
+    ``exit_weight``: weight of each early exit's loss against the last one's. ``shift``: largest random shift in
+    pixels (images) or frames (sequences). ``flip``: mirror images at random. ``smoothing``: label smoothing.
+    """
+
+    epochs: int = 20
+    batch: int = 64
+    learning_rate: float = 3e-3
+    weight_decay: float = 1e-4
+    exit_weight: float = 0.5
+    shift: int = 2
+    flip: bool = False
+    smoothing: float = 0.05
+    seed: int = 0
+
+    def steps(self, samples: int) -> int:
+        """Optimizer steps in the whole run."""
+        return self.epochs * max(1, samples // self.batch)
+
+
+def train(network: ElasticNetwork, data: Dataset, schedule: Schedule, tick: Tick = silent) -> None:
+    """Train all branches of ``network`` in place on the training split; ``tick("train", ...)`` at every step."""
+    rng = np.random.default_rng(schedule.seed)
+    steps = schedule.steps(len(data.x_train))
+    stepper = _Stepper(network, schedule, steps)
+    smallest, others = _sandwich(network)
+    for step, (x, y) in enumerate(_batches(data, schedule, rng)):
+        if step % max(1, steps // schedule.epochs) == 0:
+            _prune(network, min(1.0, 1.5 * step / steps))
+        chosen = ([smallest] if smallest else []) + ([others[rng.integers(len(others))]] if others else [])
+        loss = stepper.step(x, y, chosen)
+        tick("train", step + 1, steps, f"loss {loss:.3f}")
+    _prune(network, 1.0)
+    recalibrate(network, data, schedule, tick)
+
+
+def _sandwich(network: ElasticNetwork) -> tuple[Trunk | None, list[Trunk]]:
+    """The trunk with the fewest weights, and those between it and the full one."""
+    rest = sorted(network.trunks[1:], key=lambda trunk: trunk.model.count_params())
+    return (rest[0], rest[1:]) if rest else (None, [])
+
+
+def _prune(network: ElasticNetwork, share: float) -> None:
+    for trunk in network.trunks:
+        if trunk.masks is not None:
+            trunk.settle()
+            trunk.masks.update(share)
+
+
+class _Stepper:
+    """One optimizer over the shared weights, and one traced gradient function per trunk."""
+
+    def __init__(self, network: ElasticNetwork, schedule: Schedule, steps: int) -> None:
+        self._network = network
+        self._schedule = schedule
+        rate = tf_keras.optimizers.schedules.CosineDecay(
+            0.0, max(1, steps - steps // 10), warmup_target=schedule.learning_rate, warmup_steps=max(1, steps // 10)
+        )
+        self._optimizer = tf_keras.optimizers.AdamW(rate, weight_decay=schedule.weight_decay)
+        self._optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
+        self._optimizer.build(network.variables)
+        self._full = self._gradients(network.trunks[0], distil=False)
+        self._rest = {id(trunk): self._gradients(trunk, distil=True) for trunk in network.trunks[1:]}
+        self._apply = tf.function(lambda grads: self._optimizer.apply_gradients(zip(grads, network.variables, strict=True)))
+
+    def step(self, x: np.ndarray, y: np.ndarray, chosen: list[Trunk]) -> float:
+        """One update through the full trunk and the chosen ones; gives the full trunk's loss."""
+        classes = self._network.backbone.output_shape[-1][-1]
+        target = tf.one_hot(y, classes) * (1 - self._schedule.smoothing) + self._schedule.smoothing / classes
+        loss, teacher, gradients = self._full(tf.constant(x), target)
+        for trunk in chosen:
+            _, _, more = self._rest[id(trunk)](tf.constant(x), teacher)
+            gradients = [a + b for a, b in zip(gradients, more, strict=True)]
+        self._apply(gradients)
+        return float(loss)
+
+    def _gradients(self, trunk: Trunk, distil: bool) -> Callable[..., tuple[tf.Tensor, tf.Tensor, list[tf.Tensor]]]:
+        """A traced ``(x, target distribution) -> (loss, own answer as a distribution, gradients)``.
+
+        The full trunk's early exits learn from its own last exit as well as from the labels.
+        """
+        variables = self._network.variables
+        weight = self._schedule.exit_weight
+
+        @tf.function(reduce_retracing=True)
+        def gradients(x: tf.Tensor, target: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor]]:
+            with tf.GradientTape() as tape:
+                logits = trunk.call(x, training=True)
+                answer = tf.stop_gradient(tf.nn.softmax(logits[-1]))
+                early = target if distil else (target + answer) / 2
+                loss = _cross_entropy(target, logits[-1])
+                for exit_logits in logits[:-1]:
+                    loss += weight * _cross_entropy(early, exit_logits)
+            found = tape.gradient(loss, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+            return loss, answer, [tf.convert_to_tensor(g) for g in found]
+
+        return gradients
+
+
+def _cross_entropy(target: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+    return tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(target, logits))
+
+
+def recalibrate(
+    network: ElasticNetwork, data: Dataset, schedule: Schedule, tick: Tick = silent, batches: int = 12
+) -> None:
+    """Measure each trunk's BatchNorm statistics under its final weights, as the mean over some training batches.
+
+    Moving averages of a trunk that was sampled now and then lag behind the shared weights; on batches without
+    augmentation their mean is exact. ``tick("BatchNorm", ...)`` once per trunk.
+    """
+    rng = np.random.default_rng(schedule.seed + 1)
+    size = min(256, len(data.x_train))
+    chosen = [rng.choice(len(data.x_train), size, replace=False) for _ in range(batches)]
+    for number, trunk in enumerate(network.trunks, start=1):
+        if trunk.statistics:
+            _measure_statistics(trunk, [data.inputs(data.x_train[index]) for index in chosen])
+        tick("BatchNorm", number, len(network.trunks), str(trunk.recipe))
+
+
+def _measure_statistics(trunk: Trunk, batches: list[np.ndarray]) -> None:
+    layers = [layer for layer in trunk.model.layers if isinstance(layer, tf_keras.layers.BatchNormalization)]
+    momenta = [layer.momentum for layer in layers]
+    for layer in layers:
+        layer.momentum = 0.0  # then the moving average is the last batch's value
+    run = tf.function(lambda x: trunk.call(x, training=True))
+    total = [np.zeros(v.shape, np.float64) for v in trunk.statistics]
+    for x in batches:
+        run(tf.constant(x))
+        total = [t + v.numpy() for t, v in zip(total, trunk.statistics, strict=True)]
+    for variable, value in zip(trunk.statistics, total, strict=True):
+        variable.assign(value / len(batches))
+    for layer, momentum in zip(layers, momenta, strict=True):
+        layer.momentum = momentum
+
+
+def _batches(data: Dataset, schedule: Schedule, rng: np.random.Generator) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Shuffled, augmented batches of all epochs; the incomplete last batch of an epoch is left out."""
+    count = len(data.x_train)
+    size = min(schedule.batch, count)
+    for _ in range(schedule.epochs):
+        order = rng.permutation(count)
+        for start in range(0, count - size + 1, size):
+            index = np.sort(order[start : start + size])
+            yield data.inputs(augment(data.x_train[index], schedule, rng)), data.y_train[index]
+
+
+def augment(x: np.ndarray, schedule: Schedule, rng: np.random.Generator) -> np.ndarray:
+    """Shift (and mirror) each example at random: images (N, H, W, C) in both directions, sequences (N, T, F) in time."""
+    axes = (1, 2) if x.ndim == 4 else (1,) if x.ndim == 3 else ()
+    if schedule.shift and axes:
+        margin = [(schedule.shift, schedule.shift) if axis in axes else (0, 0) for axis in range(x.ndim)]
+        padded = np.pad(x, margin, mode="edge")
+        rows = rng.integers(0, 2 * schedule.shift + 1, (len(x), 1)) + np.arange(x.shape[1])
+        if x.ndim == 4:
+            columns = rng.integers(0, 2 * schedule.shift + 1, (len(x), 1)) + np.arange(x.shape[2])
+            x = padded[np.arange(len(x))[:, None, None], rows[:, :, None], columns[:, None, :]]
+        else:
+            x = padded[np.arange(len(x))[:, None], rows]
+    if schedule.flip and x.ndim == 4:
+        mirrored = rng.random(len(x)) < 0.5
+        x = np.where(mirrored[:, None, None, None], x[:, :, ::-1], x)
+    return x
