@@ -1,0 +1,42 @@
+"""Images to uint8 arrays of one size."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from adascale_tf.errors import BadInput
+
+
+def derive(content: bytes, name: str) -> dict[str, Any]:
+    """The preprocessing that the first training image suggests: its size, 1 or 3 channels, pixels scaled to [0, 1]."""
+    with _open(content, name) as image:
+        channels = 1 if image.mode in ("1", "L", "I", "I;16") else 3
+        return {
+            "kind": "image", "height": image.height, "width": image.width, "channels": channels, "scale": 1 / 255,
+        }  # fmt: skip
+
+
+def decode(content: bytes, name: str, preprocessing: dict[str, Any]) -> np.ndarray:
+    """One file's content as uint8 (height, width, channels), resized (bilinear) and converted where it differs."""
+    with _open(content, name) as image:
+        converted = image.convert("L" if preprocessing["channels"] == 1 else "RGB")
+        size = (preprocessing["width"], preprocessing["height"])
+        if converted.size != size:
+            converted = converted.resize(size, Image.Resampling.BILINEAR)
+        pixels = np.asarray(converted)
+    return pixels[..., None] if pixels.ndim == 2 else pixels
+
+
+def _open(content: bytes, name: str) -> Image.Image:
+    if not content:
+        raise BadInput(f"{name} is empty; remove it or copy it again.")
+    try:
+        image = Image.open(io.BytesIO(content))
+        image.load()
+    except (OSError, ValueError, SyntaxError) as error:
+        raise BadInput(f"{name} is not a readable image ({error}); remove it or copy it again.") from None
+    return image
