@@ -6,9 +6,9 @@ trace: :func:`adascale_tf.runtime.replay.replay` runs any policy on its contexts
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
 from adascale_tf import codec
 from adascale_tf.errors import BadInput
@@ -19,7 +19,10 @@ FORMAT = "adascale-events/1"
 
 @dataclass(frozen=True)
 class Header:
-    """First line of a trace: the bundle, the budget, the settings of the loop."""
+    """First line of a trace: the bundle, the budget, the settings of the loop.
+
+    ``table``: the policy's options by branch (see :class:`adascale_tf.runtime.policy.Option`), as they were at the start.
+    """
 
     format: str
     bundle: str
@@ -27,16 +30,19 @@ class Header:
     delegate: str
     threads: int
     started: str
+    table: Dict[str, Any] = field(default_factory=dict)
+    settings: Dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Event:
-    """One inference. ``time_s`` since the loop began. ``latency_ms`` ends when the output was read. ``base_ms`` is the
+    """One inference. ``time_s`` (decision) and ``ended_s`` (output read) count from the session's opening. ``latency_ms`` ends when the output was read. ``base_ms`` is the
     branch's idle latency and ``slowdown`` the policy's correction before this inference, so that
     ``base_ms * slowdown`` was the expectation. ``switch_ms`` is the time of decision plus switch. ``phase`` is a label
     of the experiment ("idle", "loaded") or None. ``context`` is written when it is new, else None."""
 
     time_s: float
+    ended_s: float
     branch: str
     reason: str
     switched: bool
@@ -49,6 +55,10 @@ class Event:
     correct: Optional[bool] = None
     phase: Optional[str] = None
     context: Optional[Context] = None
+
+    def with_correct(self, correct: bool) -> "Event":
+        """The same event, judged."""
+        return replace(self, correct=correct)
 
 
 def read(path: Path) -> Tuple[Header, List[Event]]:
