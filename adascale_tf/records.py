@@ -105,6 +105,7 @@ class Measurement:
     context_after: Context
     started: str
     versions: Dict[str, str] = field(default_factory=dict)
+    settings: Dict[str, Any] = field(default_factory=dict)
 
     @property
     def key(self) -> Tuple[str, str, str, int]:

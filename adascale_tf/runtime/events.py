@@ -36,10 +36,13 @@ class Header:
 
 @dataclass(frozen=True)
 class Event:
-    """One inference. ``time_s`` (decision) and ``ended_s`` (output read) count from the session's opening. ``latency_ms`` ends when the output was read. ``base_ms`` is the
-    branch's idle latency and ``slowdown`` the policy's correction before this inference, so that
-    ``base_ms * slowdown`` was the expectation. ``switch_ms`` is the time of decision plus switch. ``phase`` is a label
-    of the experiment ("idle", "loaded") or None. ``context`` is written when it is new, else None."""
+    """One inference.
+
+    ``time_s`` (decision) and ``ended_s`` (output read) count from the session's opening. ``latency_ms`` ends when the
+    output was read. ``base_ms`` is the branch's idle latency and ``slowdown`` the policy's correction before this
+    inference, so that ``base_ms * slowdown`` was the expectation. ``switch_ms`` is the time of decision plus switch.
+    ``phase`` is a label of the experiment ("idle", "loaded") or None. ``context`` is written when it is new, else None.
+    """
 
     time_s: float
     ended_s: float

@@ -1,0 +1,69 @@
+"""Facts of the machine that measures."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from adascale_tf.records import Context
+from adascale_tf.runtime.context import Monitor
+
+CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
+
+
+def facts() -> dict[str, Any]:
+    """What identifies and explains this device; ``name`` tells devices apart, sizes are in bytes."""
+    cpu = cpu_model()
+    return {
+        "name": f"{cpu}, {os.cpu_count()} cores",
+        "kind": "host",
+        "cpu": cpu,
+        "arch": platform.machine(),
+        "os": f"{platform.system()} {platform.release()}",
+        "cores": os.cpu_count(),
+        "caches": caches(),
+        "memory_bytes": psutil.virtual_memory().total,
+        "python": platform.python_version(),
+    }
+
+
+def cpu_model() -> str:
+    """The processor's name as the kernel gives it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    named = [line.partition(":")[2].strip() for line in lines if line.startswith(("model name", "Hardware"))]
+    return named[0] if named else platform.processor() or platform.machine()
+
+
+def caches(root: Path = CACHES) -> dict[str, int]:
+    """Cache sizes in bytes by name (L1d, L2, L3); empty where the kernel does not tell."""
+    found = {}
+    for index in sorted(root.glob("index*")):
+        try:
+            level, kind, size = ((index / n).read_text().strip() for n in ("level", "type", "size"))
+            factor = {"K": 1 << 10, "M": 1 << 20}.get(size[-1], 1)
+            name = f"L{level}" + {"Data": "d", "Instruction": "i"}.get(kind, "")
+            found[name] = int(size.rstrip("KM")) * factor
+        except (OSError, ValueError):
+            continue
+    return found
+
+
+def versions() -> dict[str, str]:
+    """The versions of what executes and measures."""
+    return {name: importlib.metadata.version(name) for name in ("ai-edge-litert", "numpy", "psutil")}
+
+
+def snapshot(interval_s: float = 0.2) -> Context:
+    """The machine's context now; the load of others is taken over ``interval_s`` seconds."""
+    with Monitor(period_s=interval_s / 2) as monitor:
+        time.sleep(interval_s)
+        return monitor.latest()

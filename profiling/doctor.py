@@ -1,0 +1,100 @@
+"""What this machine can do for the job, what is missing, and how to get it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from adascale_tf.runtime.delegates import DELEGATES
+from profiling import device, meters
+
+
+@dataclass(frozen=True)
+class Check:
+    """One finding. ``status``: ok, limited or missing; ``remedy`` is empty where nothing needs to be done."""
+
+    name: str
+    status: str
+    detail: str
+    remedy: str = ""
+
+
+def examine() -> list[Check]:
+    """All checks, without importing TensorFlow."""
+    return [_python(), *_packages(), _delegates(), _energy(), *_signals(), *_programs(), _machine(), _writable()]
+
+
+def _python() -> Check:
+    good = (3, 10) <= sys.version_info[:2] < (3, 13)
+    return Check("python", "ok" if good else "limited", platform.python_version(), "" if good else "use 3.10 to 3.12")
+
+
+def _packages() -> list[Check]:
+    needs = {
+        "tensorflow": "training", "tf-keras": "training", "tensorflow-model-optimization": "prune(...)",
+        "ai-edge-litert": "running branches", "scikit-learn": "predictors", "matplotlib": "the report",
+        "adb-shell": "phones",
+    }  # fmt: skip
+    checks = []
+    for name, purpose in needs.items():
+        try:
+            checks.append(Check(name, "ok", importlib.metadata.version(name)))
+        except importlib.metadata.PackageNotFoundError:
+            checks.append(Check(name, "missing", f"needed for {purpose}", f"pip install {name}"))
+    return checks
+
+
+def _delegates() -> Check:
+    return Check("delegates", "ok", ", ".join(sorted(DELEGATES)))
+
+
+def _energy() -> Check:
+    found = meters.find()
+    if found:
+        return Check("energy meter", "ok", found[0])
+    return Check("energy meter", "missing", "no readable RAPL counter", "energy figures here are estimates, and say so")
+
+
+def _signals() -> list[Check]:
+    context = device.snapshot(0.1)
+    signals = {
+        "cpu load": (context.cpu_load, lambda v: f"{v:.0%} by others"),
+        "cpu frequency": (context.cpu_freq_mhz, lambda v: f"{v:.0f} MHz"),
+        "battery": (context.battery, lambda v: f"{v:.0%}"),
+        "temperature": (context.temperature_c, lambda v: f"{v:.0f} C"),
+    }
+    return [
+        Check(name, "missing", "this machine does not tell", "recorded as null") if value is None
+        else Check(name, "ok", show(value))
+        for name, (value, show) in signals.items()
+    ]  # fmt: skip
+
+
+def _programs() -> list[Check]:
+    wanted = {"adb": ("adb",), "browser": ("chromium", "google-chrome", "chromium-browser")}
+    remedies = {"adb": "apt install adb; only the tests need it", "browser": "apt install chromium; only tests need it"}
+    checks = []
+    for name, programs in wanted.items():
+        path = next((p for p in map(shutil.which, programs) if p), None)
+        checks.append(Check(name, "ok", path) if path else Check(name, "missing", "not on PATH", remedies[name]))
+    return checks
+
+
+def _machine() -> Check:
+    caches = ", ".join(f"{name} {size >> 10} kB" for name, size in device.caches().items()) or "caches unknown"
+    memory = psutil.virtual_memory().total / 1e9
+    return Check("machine", "ok", f"{device.cpu_model()}, {os.cpu_count()} cores, {memory:.0f} GB, {caches}")
+
+
+def _writable() -> Check:
+    here = Path.cwd()
+    if os.access(here, os.W_OK):
+        return Check("this folder", "ok", "can be written")
+    return Check("this folder", "limited", "is read-only", "choose --out elsewhere")

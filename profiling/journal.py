@@ -1,0 +1,73 @@
+"""Work in progress as JSON lines: what was finished survives a kill, and the same work continues from it."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from adascale_tf import codec
+from adascale_tf.errors import BadInput
+
+
+class Journal:
+    """Facts by (kind, key), appended and synced to disk one by one.
+
+    ``settings`` say whose work it is: a journal of other settings is refused with :class:`BadInput`.
+    """
+
+    def __init__(self, path: Path, settings: dict[str, Any]) -> None:
+        self.path = path
+        self.settings = settings
+        self._facts: dict[tuple[str, str], Any] = {}
+        if path.exists():
+            self._read()
+        complete = "".join(codec.dump_line(line) for line in self._lines())
+        codec.write_text(path, complete)  # a line that a kill cut off is gone before the next is appended
+        self._file = path.open("a", encoding="utf-8")
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+    def _read(self) -> None:
+        lines = list(codec.read_lines(self.path))
+        if not lines:
+            return
+        if lines[0].get("settings") != self.settings:
+            raise BadInput(
+                f"{self.path} is unfinished work of another profile (other bundle, delegates, threads or runs); "
+                "finish that one with its own command, choose another --out, or delete the file."
+            )
+        self._facts = {(line["kind"], line["key"]): line["value"] for line in lines[1:]}
+
+    def _lines(self) -> list[dict[str, Any]]:
+        facts = [{"kind": kind, "key": key, "value": value} for (kind, key), value in self._facts.items()]
+        return [{"settings": self.settings}, *facts]
+
+    def has(self, kind: str, key: str) -> bool:
+        return (kind, key) in self._facts
+
+    def get(self, kind: str, key: str) -> Any:
+        return self._facts[kind, key]
+
+    def all(self, kind: str, prefix: str) -> list[Any]:
+        """The values of a kind whose key begins with ``prefix``, in the order in which they were added."""
+        return [value for (k, key), value in self._facts.items() if k == kind and key.startswith(prefix)]
+
+    def add(self, kind: str, key: str, value: Any) -> None:
+        self._facts[kind, key] = value
+        self._file.write(json.dumps({"kind": kind, "key": key, "value": value}, separators=(",", ":")) + "\n")
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+    def remove(self) -> None:
+        """The work is done and stands elsewhere."""
+        self._file.close()
+        self.path.unlink()
