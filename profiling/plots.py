@@ -12,7 +12,7 @@ import io
 import math
 import re
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ParamSpec
 
 import matplotlib
@@ -36,30 +36,19 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 INK, MUTED, LINE = "#010203", "#040506", "#070809"
 CSS = {INK: "currentColor", MUTED: "var(--muted)", LINE: "var(--line)"}
 
+_MUTED_KEYS = ("axes.labelcolor", "xtick.labelcolor", "ytick.labelcolor")
+_LINE_KEYS = ("axes.edgecolor", "grid.color", "xtick.color", "ytick.color")
+_CLEAR_KEYS = ("axes.facecolor", "figure.facecolor", "savefig.facecolor")
 STYLE: dict[Any, Any] = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "adascale",
+    **dict.fromkeys(_MUTED_KEYS, MUTED),
+    **dict.fromkeys(_LINE_KEYS, LINE),
+    **dict.fromkeys(_CLEAR_KEYS, "none"),
+    **dict.fromkeys(("axes.spines.top", "axes.spines.right", "legend.frameon"), False),
+    **dict.fromkeys(("axes.grid", "axes.axisbelow"), True),
+    **{"font.size": 9.5, "legend.fontsize": 9, "grid.linewidth": 0.7, "text.color": INK},
+    **{"svg.fonttype": "none", "svg.hashsalt": "adascale"},
     # A name with a dollar sign is a name, not mathematics.
     "text.parse_math": False,
-    "font.size": 9.5,
-    "text.color": INK,
-    "axes.labelcolor": MUTED,
-    "axes.edgecolor": LINE,
-    "axes.facecolor": "none",
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "grid.color": LINE,
-    "grid.linewidth": 0.7,
-    "xtick.color": LINE,
-    "ytick.color": LINE,
-    "xtick.labelcolor": MUTED,
-    "ytick.labelcolor": MUTED,
-    "figure.facecolor": "none",
-    "savefig.facecolor": "none",
-    "legend.frameon": False,
-    "legend.fontsize": 9,
 }
 
 
@@ -144,7 +133,7 @@ def accuracy_latency(points: Sequence[tuple[Measurement, float]]) -> Figure:
     figure = Figure(figsize=(9.6, 5.2), layout="constrained")
     axes = figure.add_subplot()
     palette = colours([m.precision for m, _ in points])
-    delegates = list(dict.fromkeys(m.delegate for m, _ in points))
+    delegates = _unique(m.delegate for m, _ in points)
     xy = [(m.latency_quantile_ms(0.5), accuracy) for m, accuracy in points]
     bounds = [(m.latency_quantile_ms(0.1), m.latency_quantile_ms(0.9)) for m, _ in points]
     front = pareto_front(xy)
@@ -161,10 +150,7 @@ def accuracy_latency(points: Sequence[tuple[Measurement, float]]) -> Figure:
     _latency_axis(axes, "x", [v for b in bounds for v in b], "latency of one inference, ms (p50, bars p10 to p90)")
     axes.set_ylabel("accuracy")
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
-    handles = [Line2D([], [], ls="", marker="o", color=palette[p], label=p) for p in _unique(m.precision for m, _ in points)]
-    if len(delegates) > 1:
-        handles += [Line2D([], [], ls="", marker=k, color=MUTED, label=d) for k, d in zip(MARKERS, delegates, strict=False)]
-    handles.append(Line2D([], [], color=MUTED, lw=1.4, label="Pareto front"))
+    handles = [*_point_keys([m for m, _ in points], palette), Line2D([], [], color=MUTED, lw=1.4, label="Pareto front")]
     figure.legend(handles=handles, loc="outside upper left", ncols=len(handles))
     shown = range(len(points)) if len(points) <= 24 else front
     figure.draw_without_rendering()
@@ -176,22 +162,21 @@ def _label(axes: Axes, labels: Sequence[tuple[float, float, str]], points: Seque
     """Names beside points, each at the first of a few places where it covers neither a point nor another name."""
     taken = [(x - 6, y - 6, x + 6, y + 6) for x, y in axes.transData.transform(list(points))]
     frame = axes.get_window_extent()
-    size = 8.0
-    scale = axes.get_figure(root=True).dpi / 72  # type: ignore[union-attr]
+    # Both in the pixels that the transform gives, at matplotlib's own 100 per inch.
+    size, scale = 8.0, 100 / 72
     for x, y, text in sorted(labels, key=lambda item: -item[1]):
         px, py = axes.transData.transform((x, y))
         wide, high = len(text) * size * 0.62 * scale, size * 1.3 * scale
-        best: tuple[float, float, float, str, tuple[float, float, float, float]] | None = None
+        tried = []
         for dx, dy, align in _PLACES:
             left = px + dx * scale - {"left": 0.0, "center": wide / 2, "right": wide}[align]
             box = (left, py + dy * scale - high / 2, left + wide, py + dy * scale + high / 2)
             outside = box[0] < frame.x0 or box[2] > frame.x1 or box[1] < frame.y0 or box[3] > frame.y1
             cost = sum(_overlap(box, other) for other in taken) + (1e6 if outside else 0)
-            if best is None or cost < best[0]:
-                best = (cost, dx, dy, align, box)
-        assert best is not None
-        taken.append(best[4])
-        axes.annotate(text, (x, y), best[1:3], textcoords="offset points", ha=best[3], va="center", fontsize=size)
+            tried.append((cost, (dx, dy), align, box))
+        _, offset, align, box = min(tried, key=lambda place: place[0])
+        taken.append(box)
+        axes.annotate(text, (x, y), offset, textcoords="offset points", ha=align, va="center", fontsize=size)
 
 
 _PLACES = [(0.0, 11.0, "center"), (0.0, -11.0, "center"), (9.0, 7.0, "left"), (9.0, -7.0, "left"), (-9.0, 7.0, "right")]
@@ -201,6 +186,15 @@ _PLACES += [(x, y, a) for y in (18.0, -18.0, 26.0, -26.0, 36.0, -36.0) for x, a 
 
 def _overlap(a: tuple[float, ...], b: tuple[float, ...]) -> float:
     return max(0.0, min(a[2], b[2]) - max(a[0], b[0])) * max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
+
+
+def _point_keys(measurements: Sequence[Measurement], palette: dict[str, str]) -> list[Any]:
+    """Legend entries: a colour per precision and, where there are several delegates, a marker per delegate."""
+    keys = [("o", palette[p], p) for p in _unique(m.precision for m in measurements)]
+    delegates = _unique(m.delegate for m in measurements)
+    if len(delegates) > 1:
+        keys += [(MARKERS[i % len(MARKERS)], MUTED, d) for i, d in enumerate(delegates)]
+    return [Line2D([], [], ls="", marker=marker, color=colour, label=label) for marker, colour, label in keys]
 
 
 @_drawn
@@ -235,7 +229,7 @@ def predictions(points: Sequence[tuple[Measurement, float]]) -> Figure:
     figure = Figure(figsize=(6.4, 5.4), layout="constrained")
     axes = figure.add_subplot()
     palette = colours([m.precision for m, _ in points])
-    delegates = list(dict.fromkeys(m.delegate for m, _ in points))
+    delegates = _unique(m.delegate for m, _ in points)
     measured = [m.latency_quantile_ms(0.5) for m, _ in points]
     values = [v for v in [*measured, *(p for _, p in points)] if v > 0]
     low, high = min(values) * 0.8, max(values) * 1.25
@@ -248,12 +242,7 @@ def predictions(points: Sequence[tuple[Measurement, float]]) -> Figure:
     _latency_axis(axes, "x", values, "measured p50, ms")
     _latency_axis(axes, "y", values, "predicted, ms")
     axes.set(xlim=(low, high), ylim=(low, high))
-    handles: list[Any] = [
-        Line2D([], [], ls="", marker="o", color=palette[p], label=p) for p in _unique(m.precision for m, _ in points)
-    ]
-    handles += [Patch(color=MUTED, alpha=0.25, label="equal, ±10 %")]
-    if len(delegates) > 1:
-        handles += [Line2D([], [], ls="", marker=k, color=MUTED, label=d) for k, d in zip(MARKERS, delegates, strict=False)]
+    handles = [*_point_keys([m for m, _ in points], palette), Patch(color=MUTED, alpha=0.25, label="equal, ±10 %")]
     axes.legend(handles=handles, loc="upper left")
     return figure
 
@@ -282,23 +271,22 @@ def timeline(header: Header, events: Sequence[Event], dots: int = 1500) -> Figur
     keep = thin(latency, dots)
     for kept, colour, label in ((True, ACCENT, "inference, budget kept"), (False, MISSED, "inference, budget missed")):
         chosen = [i for i in keep if events[i].kept is kept]
-        points = ([times[i] for i in chosen], [latency[i] for i in chosen])
-        middle.scatter(*points, s=5, color=colour, alpha=0.5, lw=0, label=label if chosen else None)
-    window = max(5, len(events) // 60)
-    mean = rolling_mean(latency, window)
+        x, y = [times[i] for i in chosen], [latency[i] for i in chosen]
+        middle.scatter(x, y, s=5, color=colour, alpha=0.5, lw=0, label=label if chosen else None)
+    mean = rolling_mean(latency, window := max(5, len(events) // 60))
     few = thin(list(mean), dots // 2)
     middle.plot([times[i] for i in few], mean[few], color=INK, lw=1.5, label=f"mean of {window}")
     limit = header.budget.get("latency_ms")
     if limit is not None:
         middle.axhline(limit, color=MISSED, lw=1.3, ls=(0, (5, 3)), label=f"budget {limit:g} ms")
     _latency_axis(middle, "y", latency, "latency, ms")
-    middle.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=4, borderaxespad=0.2, markerscale=2)
+    figure.legend(*middle.get_legend_handles_labels(), loc="outside upper left", ncols=4, markerscale=2)
     rows = [names.index(e.branch) for e in events]
     steps = [i for i, row in enumerate(rows) if i == 0 or row != rows[i - 1]] + [len(rows) - 1]
     steps = [steps[k] for k in thin([rows[i] for i in steps], dots)]
     bottom.step([times[i] for i in steps], [rows[i] for i in steps], where="post", color=ACCENT, lw=1.6)
     bottom.set_yticks(range(len(names)), names)
-    bottom.set(ylim=(-0.6, len(names) - 0.4), xlabel="time since the loop began, s", xlim=(times[0], times[-1]))
+    bottom.set(ylim=(-0.6, len(names) - 0.4), xlabel="time since the session opened, s", xlim=(times[0], times[-1]))
     return figure
 
 
@@ -308,16 +296,14 @@ def _shade(panels: Sequence[Axes], events: Sequence[Event]) -> None:
     span = max(end - events[0].time_s, 1e-9)
     for k, i in enumerate(starts):
         stop = events[starts[k + 1]].time_s if k + 1 < len(starts) else end
-        phase = events[i].phase
-        if phase is None:
-            continue
-        if "idle" not in phase:
+        phase = events[i].phase or ""
+        if phase and "idle" not in phase:
             for axes in panels:
                 axes.axvspan(events[i].time_s, stop, color=OTHER_COLOURS[0], alpha=0.1, lw=0)
-        if (stop - events[i].time_s) / span > 0.012 * len(phase):
+        if phase and (stop - events[i].time_s) / span > 0.012 * len(phase):
             place = ((events[i].time_s + stop) / 2, 1.03)
             panels[0].annotate(phase, place, xycoords=panels[0].get_xaxis_transform(), ha="center", annotation_clip=False)
 
 
-def _unique(values: Any) -> list[str]:
+def _unique(values: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(values))

@@ -57,6 +57,7 @@ def build_bundle(
     flip: bool = False,
 ) -> bundle.Bundle:  # fmt: skip
     """Train and write a bundle from loaded data, with defaults for what is None."""
+    import tensorflow as tf
     import tf_keras
 
     from adascale_tf import backbones
@@ -64,6 +65,7 @@ def build_bundle(
     from adascale_tf.elastic import ElasticNetwork
     from adascale_tf.training import Schedule, train
 
+    tf.get_logger().setLevel("ERROR")  # every branch is a new model: Keras' advice against retracing does not apply
     name = backbone or backbones.default_for(dataset.input_shape)
     tf_keras.utils.set_random_seed(seed)
     model = backbones.build(name, dataset.input_shape, len(dataset.labels))

@@ -40,7 +40,8 @@ def show_measurements(measurements: list[records.Measurement]) -> None:
     """Latency, memory and energy of measurements as a table, fastest first."""
     rows = []
     for m in sorted(measurements, key=lambda m: m.latency_quantile_ms(0.5)):
-        energy = "-" if m.energy.value_mj is None else f"{m.energy.value_mj:.3g} ({m.energy.how})"
+        sign = "~" if m.energy.how.startswith("estimated") else ""
+        energy = "-" if m.energy.value_mj is None else f"{sign}{m.energy.value_mj:.3g}"
         taken = "-" if m.delegation is None else f"{m.delegation.verdict} {m.delegation.delegated}/{m.delegation.nodes}"
         quantiles = [f"{m.latency_quantile_ms(q):.3f}" for q in (0.5, 0.9, 0.99)]
         memory = "-" if m.memory_mb is None else f"{m.memory_mb:.1f}"
@@ -49,7 +50,7 @@ def show_measurements(measurements: list[records.Measurement]) -> None:
     columns = (
         "recipe", "delegate", "threads", "p50 ms", "p90 ms", "p99 ms", "memory MB", "energy mJ", "delegated", "outputs",
     )  # fmt: skip
-    console.table("Measurements", columns, rows)
+    console.table("Measurements (~ is an estimate: no energy meter)", columns, rows)
 
 
 @click.command(epilog="Example: adascale fit measurements.jsonl --out predictors.json")

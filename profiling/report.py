@@ -1,0 +1,309 @@
+"""The report: one HTML page, readable without a network, of a bundle, its measurements, traces and predictors.
+
+The words and the columns stand in ``report.html.j2``; here are the values. An absent value is a dash that carries its
+reason; an estimated number is called an estimate.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from adascale_tf import __version__, bundle, codec, predictors, records
+from adascale_tf.bundle import Manifest
+from adascale_tf.errors import BadInput
+from adascale_tf.predictors import Predictors
+from adascale_tf.records import Context, Energy, Measurement, quantile
+from adascale_tf.runtime import events
+from adascale_tf.runtime.events import Event, Header
+from profiling import plots
+
+Trace = tuple[Header, list[Event]]
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a report is made of; whatever is absent leaves its sections out."""
+
+    manifest: Manifest | None
+    measurements: list[Measurement]
+    traces: list[Trace]
+    predictors: Predictors | None
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A value of a table or card as text; ``text`` None is absent and ``reason`` says why. ``note`` stands below."""
+
+    text: str | None
+    note: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An inline SVG, what it shows (for those who do not see it) and what it is of."""
+
+    id: str
+    label: str
+    caption: str
+    svg: Markup
+
+
+def gather(paths: list[Path]) -> Inputs:
+    """Sort files of unknown kind, by their content, into :class:`Inputs`; one :class:`BadInput` for anything else."""
+    manifests: list[Manifest] = []
+    fitted: list[Predictors] = []
+    traces: list[Trace] = []
+    measured: list[Path] = []
+    for path in paths:
+        if path.is_dir() or path.suffix == ".zip":
+            manifests.append(bundle.load(path).manifest)
+            continue
+        kind = _format(path)
+        if kind == records.FORMAT:
+            measured.append(path)
+        elif kind == events.FORMAT:
+            traces.append(events.read(path))
+        elif kind == predictors.FORMAT:
+            fitted.append(predictors.load(path))
+        elif kind == bundle.FORMAT:
+            manifests.append(bundle.load(path.parent).manifest)
+        else:
+            raise BadInput(
+                f"{path} cannot be reported; give bundles, measurements (.jsonl), traces (.jsonl), predictors (.json)."
+            )
+    for found, noun in ((manifests, "bundles"), (fitted, "predictors files")):
+        if len(found) > 1:
+            raise BadInput(f"A report is about one bundle, but {len(found)} {noun} were given; write one report for each.")
+    return Inputs(next(iter(manifests), None), records.read(measured), traces, next(iter(fitted), None))
+
+
+def _format(path: Path) -> Any:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"{path} cannot be read ({getattr(error, 'strerror', None) or 'it is not text'}).") from None
+    for piece in (text.partition("\n")[0], text):
+        try:
+            data = json.loads(piece)
+        except ValueError:
+            continue
+        return data.get("format") if isinstance(data, dict) else None
+    return None
+
+
+def write(
+    out: Path, manifest: Manifest | None, measurements: list[Measurement], traces: list[Trace],
+    predictors: Predictors | None, title: str,
+) -> None:  # fmt: skip
+    """Write the page to ``out``, whole or not at all. Sections without input are left out."""
+    timed = [m for m in measurements if m.latency_ms]
+    run = [trace for trace in traces if trace[1]]
+    loader = FileSystemLoader(Path(__file__).parent)
+    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    filters = (percent, size, count, short, device, energy, context, phases, share, budget, accuracy, quantile)
+    environment.filters.update({f.__name__: f for f in (*filters, estimate, plain)})
+    facts = {"title": title, "version": __version__, "manifest": manifest, "digest": _digest(manifest)}
+    inputs = {"measurements": measurements, "predictors": predictors, "traces": run}
+    pictures = {
+        "tradeoffs": _tradeoffs(manifest, timed),
+        "latencies": _latencies(timed),
+        "predictions": _predictions(predictors, timed),
+        "timelines": _timelines(run),
+    }
+    template = environment.get_template("report.html.j2")
+    codec.write_text(out, template.render(**facts, **inputs, **pictures, cards=_cards(manifest, timed, run)))
+
+
+def _digest(manifest: Manifest | None) -> str:
+    return bundle.Bundle(Path(), manifest).digest if manifest else ""
+
+
+def _cards(manifest: Manifest | None, timed: list[Measurement], traces: list[Trace]) -> list[tuple[str, Cell]]:
+    cards: list[tuple[str, Cell]] = []
+    if manifest:
+        kinds = plural(len({b.precision for b in manifest.branches}), "precision")
+        exits = plural(len({b.exit for b in manifest.branches}), "exit")
+        cards.append(("Branches", Cell(str(len(manifest.branches)), f"{kinds}, {exits}")))
+    if timed:
+        cards.append(("Fastest against full", _speedup(timed)))
+    if manifest:
+        best = max(manifest.branches, key=lambda b: b.accuracy.value)
+        small = min(manifest.branches, key=lambda b: b.size_bytes)
+        cards.append(("Best accuracy", Cell(percent(best.accuracy.value), f"{best.recipe}, {best.accuracy.metric}")))
+        cards.append(("Smallest", Cell(size(small.size_bytes), small.recipe)))
+    for header, log in traces:
+        shown = phases(log) if len(phases(log)) <= 3 else [("all phases", log)]
+        kept = " / ".join(f"{100 * share(phase):.0f}" for _, phase in shown)
+        names = " / ".join(name for name, _ in shown)
+        cards.append(("Budget kept", Cell(f"{kept} %", f"{names}; {budget(header)}, {plural(len(log), 'inference')}")))
+    return cards
+
+
+def _speedup(timed: list[Measurement]) -> Cell:
+    """The best ratio of medians between a branch and ``full``, measured on the same device, delegate and threads."""
+    ratios = [
+        (full.latency_quantile_ms(0.5) / m.latency_quantile_ms(0.5), m)
+        for full in timed
+        for m in timed
+        if full.recipe == "full" and (m.bundle, *_place(m)) == (full.bundle, *_place(full))
+    ]
+    if not ratios:
+        return Cell(None, "no comparison", "the branch 'full' was not measured")
+    # The plain CPU is the place that every device has, so it makes the headline where it was measured.
+    ratio, m = max([r for r in ratios if r[1].delegate == "cpu"] or ratios, key=lambda r: r[0])
+    where = f"{m.delegate}, {plural(m.threads, 'thread')}"
+    return Cell(f"{ratio:.1f}×", f"{m.recipe}, p50 {short(m.latency_quantile_ms(0.5))} ms on {where}")
+
+
+def _tradeoffs(manifest: Manifest | None, timed: list[Measurement]) -> list[Picture]:
+    values = {b.id: b.accuracy.value for b in manifest.branches} if manifest else {}
+    known = [m for m in timed if m.bundle == _digest(manifest) and m.branch in values]
+    pictures = []
+    for name in dict.fromkeys(device(m.device) for m in known):
+        # One point per branch: the CPU if it was measured, then the fewest threads.
+        order = sorted((m for m in known if device(m.device) == name), key=lambda m: (m.delegate != "cpu", m.threads))
+        chosen = {m.branch: m for m in reversed(order)}
+        where = sorted({f"{m.delegate}, {plural(m.threads, 'thread')}" for m in chosen.values()})
+        svg = plots.accuracy_latency([(m, values[m.branch]) for m in chosen.values()])
+        label = f"Accuracy against latency of {plural(len(chosen), 'branch')} on {name}, with the Pareto front"
+        pictures.append(Picture(f"tradeoff-{len(pictures)}", label, f"{name}: {'; '.join(where)}.", Markup(svg)))
+    return pictures
+
+
+def _latencies(timed: list[Measurement]) -> list[Picture]:
+    if not timed:
+        return []
+    several = [len({_place(m)[i] for m in timed}) > 1 for i in range(3)]
+    cells = []
+    for m in timed:
+        parts = (device(m.device), m.delegate, plural(m.threads, "thread"))
+        cells.append((" · ".join([m.recipe, *(p for p, shown in zip(parts, several, strict=True) if shown)]), m))
+    label = f"Latency distributions of {plural(len(cells), 'measurement')}, sorted by median"
+    return [Picture("latencies-0", label, f"{sum(len(m.latency_ms) for m in timed):,} runs.", Markup(plots.distributions(cells)))]
+
+
+def _predictions(fitted: Predictors | None, timed: list[Measurement]) -> list[Picture]:
+    wanted = {(p.device, p.delegate, p.threads): p for p in fitted.predictors if p.quantity == "latency_ms"} if fitted else {}
+    points = [(m, wanted[_place(m)].predict(m.cost, m.precision)) for m in timed if _place(m) in wanted]
+    if not points:
+        return []
+    label = f"Predicted against measured latency of {plural(len(points), 'measurement')}, with a band of ten percent"
+    return [Picture("predictions-0", label, f"{plural(len(points), 'measurement')}.", Markup(plots.predictions(points)))]
+
+
+def _timelines(traces: list[Trace]) -> list[Picture]:
+    dots = max(200, 4500 // max(1, len(traces)))
+    pictures = []
+    for header, log in traces:
+        label = f"Load, latency and branch over {log[-1].time_s - log[0].time_s:.0f} seconds, {budget(header)}"
+        caption = f"{plural(len(log), 'inference')}, {budget(header)}, {header.delegate}, {plural(header.threads, 'thread')}."
+        svg = plots.timeline(header, log, min(1500, dots))
+        pictures.append(Picture(f"timeline-{len(pictures)}", label, caption, Markup(svg)))
+    return pictures
+
+
+def _place(m: Measurement) -> tuple[str, str, int]:
+    return device(m.device), m.delegate, m.threads
+
+
+def device(facts: dict[str, Any]) -> str:
+    """A device's name, as in predictors."""
+    return str(facts.get("name", "unnamed device"))
+
+
+def phases(log: list[Event]) -> list[tuple[str, list[Event]]]:
+    """The events by phase label, in order of first appearance."""
+    found: dict[str, list[Event]] = {}
+    for event in log:
+        found.setdefault(event.phase or "no phase", []).append(event)
+    return list(found.items())
+
+
+def share(log: Sequence[Event]) -> float:
+    """The share of inferences that kept the budget."""
+    return sum(e.kept for e in log) / len(log)
+
+
+def accuracy(log: Sequence[Event]) -> float | None:
+    """The share of right answers among the inferences whose answer is known; None if none is."""
+    known = [e.correct for e in log if e.correct is not None]
+    return sum(known) / len(known) if known else None
+
+
+def budget(header: Header) -> str:
+    """The budget as text: ``latency_ms = 2``."""
+    return ", ".join(f"{name} = {value:g}" for name, value in header.budget.items()) or "no budget"
+
+
+def estimate(how: str) -> bool:
+    """Whether a number obtained that way is an estimate."""
+    return how.startswith("estimated")
+
+
+def energy(e: Energy) -> Cell:
+    """Energy of one inference, marked where it is an estimate."""
+    kind, _, source = e.how.partition(":")
+    if e.value_mj is None:
+        return Cell(None, reason=e.reason or "no meter on this device")
+    note = f"{'estimate' if estimate(e.how) else kind}{f' ({source})' if source else ''}"
+    return Cell(f"{'≈ ' if estimate(e.how) else ''}{short(e.value_mj)}", note)
+
+
+def context(before: Context, after: Context) -> Cell:
+    """What the device had left before and after a measurement."""
+    facts = []
+    for name, unit, factor in _CONTEXT:
+        ends = [getattr(c, name) for c in (before, after)]
+        texts = ["?" if v is None else f"{v * factor:.0f}" for v in ends]
+        if texts != ["?", "?"]:
+            facts.append(f"{texts[0]}{unit}" if texts[0] == texts[1] else f"{texts[0]} → {texts[1]}{unit}")
+    return Cell(facts[0], ", ".join(facts[1:])) if facts else Cell(None, reason="the device does not tell its state")
+
+
+_CONTEXT = (
+    ("cpu_load", " % load", 100), ("cpu_freq_mhz", " MHz", 1), ("memory_free_mb", " MB free", 1),
+    ("temperature_c", " °C", 1), ("battery", " % battery", 100),
+)  # fmt: skip
+
+
+def percent(value: float, digits: int = 1) -> str:
+    """0.9712 as ``97.1 %``."""
+    return f"{100 * value:.{digits}f} %"
+
+
+def size(value: int) -> str:
+    """Bytes as ``81.4 kB`` or ``1.2 MB``."""
+    return f"{value / 1e6:.2f} MB" if value >= 1e6 else f"{value / 1e3:.1f} kB"
+
+
+def count(value: int) -> str:
+    """A large number as ``1.23 M``."""
+    for factor, unit in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
+        if value >= factor:
+            return f"{value / factor:.2f}{unit}"
+    return str(value)
+
+
+def short(value: float) -> str:
+    """Three significant digits, never an exponent."""
+    return f"{value:.3g}" if 1e-4 <= abs(value) < 1000 or value == 0 else f"{value:,.{0 if abs(value) >= 1 else 6}f}"
+
+
+def plain(value: Any) -> str:
+    """A fact of a device as text."""
+    if isinstance(value, dict):
+        return ", ".join(f"{k} {v}" for k, v in value.items())
+    return ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+
+
+def plural(number: int, noun: str) -> str:
+    """``1 branch``, ``4,200 branches``."""
+    return f"{number:,} {noun}" + ("" if number == 1 else "es" if noun.endswith("ch") else "s")

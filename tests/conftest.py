@@ -1,0 +1,37 @@
+"""Real parts for all tests: digits, a trained elastic network, its bundle. Made once per session."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import pytest
+
+from adascale_tf import bundle, data
+from adascale_tf.data import Dataset
+
+RECIPES = "full,float16,int8,exit(2)+int8,prune(0.5)+dynamic,width(0.5),width(0.25)+int8,width(0.25)+exit(1)+int8"
+
+
+@pytest.fixture(scope="session")
+def digits() -> Dataset:
+    return data.load("digits")
+
+
+@pytest.fixture(scope="session")
+def built(digits: Dataset, tmp_path_factory: pytest.TempPathFactory) -> bundle.Bundle:
+    """A small real bundle, trained for a few epochs; tests must not write into it (copy it)."""
+    from adascale_tf.cli.building import build_bundle
+    from adascale_tf.progress import silent
+
+    return build_bundle(digits, None, RECIPES, 3, 0, tmp_path_factory.mktemp("built") / "bundle", silent)
+
+
+@pytest.fixture()
+def copied(built: bundle.Bundle, tmp_path: Path) -> Path:
+    """A copy of the bundle that a test may damage."""
+    import shutil
+
+    return Path(shutil.copytree(built.root, tmp_path / "copy"))
