@@ -43,11 +43,9 @@ _AXES: dict[str, dict[str, tuple[str, ...]]] = {
     "DepthwiseConv2D": {"depthwise_kernel": ("", "in"), "bias": ("out",)},
     "SeparableConv1D": {"depthwise_kernel": ("", "in"), "pointwise_kernel": ("out", "in"), "bias": ("out",)},
     "SeparableConv2D": {"depthwise_kernel": ("", "in"), "pointwise_kernel": ("out", "in"), "bias": ("out",)},
-    "BatchNormalization": {k: ("out",) for k in ("gamma", "beta", "moving_mean", "moving_variance")},
+    "BatchNormalization": dict.fromkeys(("gamma", "beta", "moving_mean", "moving_variance"), ("out",)),
     "LayerNormalization": {"gamma": ("out",), "beta": ("out",)},
-    **{
-        kind: {"kernel": ("gates", "in"), "recurrent_kernel": ("gates", "out"), "bias": ("gates",)} for kind in _GATES
-    },
+    **{kind: {"kernel": ("gates", "in"), "recurrent_kernel": ("gates", "out"), "bias": ("gates",)} for kind in _GATES},
 }
 
 
@@ -130,7 +128,7 @@ def _output(b: _Builder, node: Node, graph: Graph, inputs: list[tuple[int, ...]]
         if node.config.get("depth_multiplier", 1) != 1:
             b.fix(inputs[0])
         return (b.new(width, node.name),)
-    if node.kind in _SAME and _last_axis(node) or _keeps_channels(node, graph):
+    if (node.kind in _SAME and _last_axis(node)) or _keeps_channels(node, graph):
         return inputs[0]
     if node.kind in _JOIN and len({tuple(b.size[b.find(g)] for g in s) for s in inputs}) == 1:
         for other in inputs[1:]:

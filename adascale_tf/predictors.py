@@ -88,5 +88,7 @@ def load(path: Path) -> Predictors:
     """Read a predictors file; :class:`BadInput` says what is wrong with it."""
     data: Any = codec.read_json(path)
     if not isinstance(data, dict) or data.get("format") != FORMAT:
-        raise BadInput("{} is not a predictors file ({!r} is expected); write one with 'adascale fit'.".format(path, FORMAT))
+        raise BadInput(
+            "{} is not a predictors file ({!r} is expected); write one with 'adascale fit'.".format(path, FORMAT)
+        )
     return codec.from_json(Predictors, data, str(path))

@@ -85,7 +85,9 @@ class _Stepper:
         self._optimizer.build(network.variables)
         self._full = self._gradients(network.trunks[0], distil=False)
         self._rest = {id(trunk): self._gradients(trunk, distil=True) for trunk in network.trunks[1:]}
-        self._apply = tf.function(lambda grads: self._optimizer.apply_gradients(zip(grads, network.variables, strict=True)))
+        self._apply = tf.function(
+            lambda grads: self._optimizer.apply_gradients(zip(grads, network.variables, strict=True))
+        )
 
     def step(self, x: np.ndarray, y: np.ndarray, chosen: list[Trunk]) -> float:
         """One update through the full trunk and the chosen ones; gives the full trunk's loss."""

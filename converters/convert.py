@@ -7,8 +7,6 @@ dynamic batch breaks LiteRT's C API and the GPU and NNAPI delegates.
 
 from __future__ import annotations
 
-import contextlib
-import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -21,6 +19,7 @@ from tensorflow.python.framework.convert_to_constants import convert_variables_t
 
 from adascale_tf.bundle import TensorSpec
 from adascale_tf.errors import AdaScaleError, BadInput
+from adascale_tf.quiet import quiet_stderr
 from converters import flatbuffer
 
 OUTPUT = "logits"
@@ -84,7 +83,7 @@ def convert(networks: Mapping[str, tf_keras.Model], mode: str, calibration: np.n
     """
     if mode not in PRECISIONS:
         raise BadInput(f"There is no precision '{mode}'; choose among {', '.join(PRECISIONS)}.")
-    with tempfile.TemporaryDirectory() as folder, _quiet():
+    with tempfile.TemporaryDirectory() as folder, quiet_stderr():
         functions = {key: _freeze(model) for key, model in networks.items()}
         module = tf.Module()
         module.functions = functions
@@ -131,17 +130,3 @@ def _choose(packed: bytes, keys: list[str]) -> dict[str, Converted]:
         source, output = flatbuffer.borders(alone[key], key)
         result[key] = Converted(model, key, source, output, len(alone[key]))
     return result
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence what the converter's native part prints on every call; its errors arrive as exceptions."""
-    saved = os.dup(2)
-    null = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(null, 2)
-        yield
-    finally:
-        os.dup2(saved, 2)
-        os.close(saved)
-        os.close(null)

@@ -89,7 +89,9 @@ def _reachable(tree: Any, first: int) -> list[int]:
             continue
         found.append(index)
         for operator in tree.subgraphs[index].operators or []:
-            stack += [getattr(operator.builtinOptions, f) for f in _SUBGRAPH_FIELDS if hasattr(operator.builtinOptions, f)]
+            stack += [
+                getattr(operator.builtinOptions, f) for f in _SUBGRAPH_FIELDS if hasattr(operator.builtinOptions, f)
+            ]
     return found
 
 
@@ -171,7 +173,17 @@ def cost(model: bytes, signature: str) -> Cost:
     return Cost(macs, sum(weights.values()), int(weight_bytes), int(activation_bytes), int(peak), ops)
 
 
-_WEIGHTED = {"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV", "BATCH_MATMUL", "MUL", "ADD", "SUB", "GATHER"}
+_WEIGHTED = {
+    "CONV_2D",
+    "DEPTHWISE_CONV_2D",
+    "FULLY_CONNECTED",
+    "TRANSPOSE_CONV",
+    "BATCH_MATMUL",
+    "MUL",
+    "ADD",
+    "SUB",
+    "GATHER",
+}
 
 
 def _unpacker(graph: _Graph, tensor: int) -> int:
@@ -242,7 +254,9 @@ def borders(model: bytes, signature: str) -> tuple[TensorSpec, TensorSpec]:
     definition = _signature(tree, signature)
     tensors = tree.subgraphs[definition.subgraphIndex].tensors
     source, output = definition.inputs[0], definition.outputs[0]
-    return _spec(tensors[source.tensorIndex], _name(source.name)), _spec(tensors[output.tensorIndex], _name(output.name))
+    return _spec(tensors[source.tensorIndex], _name(source.name)), _spec(
+        tensors[output.tensorIndex], _name(output.name)
+    )
 
 
 def _spec(tensor: Any, name: str) -> TensorSpec:

@@ -207,5 +207,3 @@ def _append(out: Path, measurements: list[Measurement]) -> None:
     text = "".join(codec.dump_line(m) for m in measurements)
     before = out.read_text(encoding="utf-8") if out.exists() else ""
     codec.write_text(out, before[: before.rfind("\n") + 1] + text)
-
-

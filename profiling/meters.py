@@ -14,7 +14,7 @@ from adascale_tf.predictors import COMPUTE
 from adascale_tf.records import Energy
 
 Counter = Callable[[], float]
-METERS: dict[str, Callable[[], "Counter | None"]] = {}
+METERS: dict[str, Callable[[], Counter | None]] = {}
 POWERCAP = Path("/sys/class/powercap")
 
 #: Energy of one multiply-accumulate in picojoules, and of one byte from on-chip memory and from DRAM: 45 nm figures of

@@ -1,6 +1,5 @@
 """The report's figures as SVG text, and the pure functions below them (Pareto front, thinning).
 
-Drawn with matplotlib's figure objects, never through pyplot, so that no window, backend or global figure is touched.
 Ink, grid and muted text become CSS colours of the page that the SVG stands in, so that one drawing reads on light and
 dark alike; text stays text, so that it can be searched and selected.
 """
@@ -9,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import io
+import itertools
 import math
 import re
 import zlib
@@ -21,12 +21,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator, PercentFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator, PercentFormatter
 
 from adascale_tf.records import Measurement
 from adascale_tf.runtime.events import Event, Header
 
 P = ParamSpec("P")
+Points = Sequence[tuple[float, float]]
 
 PRECISION_COLOURS = {"float32": "#3b82f6", "float16": "#14a38b", "dynamic": "#e08a1e", "int8": "#d1479e"}
 OTHER_COLOURS = ("#8b5cf6", "#64748b", "#84a817", "#0ea5e9")
@@ -36,13 +37,10 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 INK, MUTED, LINE = "#010203", "#040506", "#070809"
 CSS = {INK: "currentColor", MUTED: "var(--muted)", LINE: "var(--line)"}
 
-_MUTED_KEYS = ("axes.labelcolor", "xtick.labelcolor", "ytick.labelcolor")
-_LINE_KEYS = ("axes.edgecolor", "grid.color", "xtick.color", "ytick.color")
-_CLEAR_KEYS = ("axes.facecolor", "figure.facecolor", "savefig.facecolor")
 STYLE: dict[Any, Any] = {
-    **dict.fromkeys(_MUTED_KEYS, MUTED),
-    **dict.fromkeys(_LINE_KEYS, LINE),
-    **dict.fromkeys(_CLEAR_KEYS, "none"),
+    **dict.fromkeys(("axes.labelcolor", "xtick.labelcolor", "ytick.labelcolor"), MUTED),
+    **dict.fromkeys(("axes.edgecolor", "grid.color", "xtick.color", "ytick.color"), LINE),
+    **dict.fromkeys(("axes.facecolor", "figure.facecolor", "savefig.facecolor"), "none"),
     **dict.fromkeys(("axes.spines.top", "axes.spines.right", "legend.frameon"), False),
     **dict.fromkeys(("axes.grid", "axes.axisbelow"), True),
     **{"font.size": 9.5, "legend.fontsize": 9, "grid.linewidth": 0.7, "text.color": INK},
@@ -52,7 +50,7 @@ STYLE: dict[Any, Any] = {
 }
 
 
-def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
+def pareto_front(points: Points) -> list[int]:
     """Indices of the ``(cost, value)`` points that no other dominates, by rising cost; equal points stay together.
 
     A point dominates another if it costs no more, is worth no less, and differs. Points with a NaN are never on it.
@@ -104,8 +102,7 @@ def _inline(svg: str) -> str:
     """An SVG file as an element of a page: no prolog, no metadata, colours of the page, ids of its own."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    view = re.search(r'viewBox="[^"]+"', svg)
-    svg = re.sub(r"<svg[^>]*>", f"<svg {view.group() if view else ''}>", svg, count=1).replace("xlink:href", "href")
+    svg = re.sub(r'<svg[^>]*(viewBox="[^"]+")[^>]*>', r"<svg \1>", svg, count=1).replace("xlink:href", "href")
     for stand_in, colour in CSS.items():
         svg = svg.replace(stand_in, colour)
     prefix = f"s{zlib.crc32(svg.encode()):08x}-"
@@ -122,7 +119,6 @@ def _latency_axis(axes: Axes, which: str, values: Sequence[float], label: str) -
         (axes.set_xscale if which == "x" else axes.set_yscale)("log")
         axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high / low < 2000 else (1.0,)))
         axis.set_minor_locator(NullLocator())
-        axis.set_minor_formatter(NullFormatter())
         axis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
     axis.set_label_text(label)
 
@@ -130,15 +126,13 @@ def _latency_axis(axes: Axes, which: str, values: Sequence[float], label: str) -
 @_drawn
 def accuracy_latency(points: Sequence[tuple[Measurement, float]]) -> Figure:
     """Accuracy (0..1) against p50 latency of one measurement per branch, p10-p90 bars, Pareto front as a staircase."""
-    figure = Figure(figsize=(9.6, 5.2), layout="constrained")
-    axes = figure.add_subplot()
+    axes = (figure := Figure(figsize=(9.6, 5.2), layout="constrained")).add_subplot()
     palette = colours([m.precision for m, _ in points])
     delegates = _unique(m.delegate for m, _ in points)
     xy = [(m.latency_quantile_ms(0.5), accuracy) for m, accuracy in points]
     bounds = [(m.latency_quantile_ms(0.1), m.latency_quantile_ms(0.9)) for m, _ in points]
     front = pareto_front(xy)
-    if front:
-        axes.plot([xy[i][0] for i in front], [xy[i][1] for i in front], color=MUTED, lw=1.4, drawstyle="steps-post")
+    axes.plot([xy[i][0] for i in front], [xy[i][1] for i in front], color=MUTED, lw=1.4, drawstyle="steps-post")
     for i, (m, _) in enumerate(points):
         x, y = xy[i]
         spread = [[x - bounds[i][0]], [bounds[i][1] - x]]
@@ -150,17 +144,21 @@ def accuracy_latency(points: Sequence[tuple[Measurement, float]]) -> Figure:
     _latency_axis(axes, "x", [v for b in bounds for v in b], "latency of one inference, ms (p50, bars p10 to p90)")
     axes.set_ylabel("accuracy")
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
-    handles = [*_point_keys([m for m, _ in points], palette), Line2D([], [], color=MUTED, lw=1.4, label="Pareto front")]
+    line = Line2D([], [], color=MUTED, lw=1.4, label="Pareto front")
+    handles = [*_point_keys([m for m, _ in points], palette), line]
     figure.legend(handles=handles, loc="outside upper left", ncols=len(handles))
     shown = range(len(points)) if len(points) <= 24 else front
+    # Places in pixels are right only after the layout has been made.
     figure.draw_without_rendering()
-    _label(axes, [(*xy[i], points[i][0].recipe) for i in shown], xy)
+    _label(axes, [(*xy[i], points[i][0].recipe) for i in shown], xy, [xy[i] for i in front])
     return figure
 
 
-def _label(axes: Axes, labels: Sequence[tuple[float, float, str]], points: Sequence[tuple[float, float]]) -> None:
-    """Names beside points, each at the first of a few places where it covers neither a point nor another name."""
+def _label(axes: Axes, labels: Sequence[tuple[float, float, str]], points: Points, front: Points) -> None:
+    """Names beside points, each at the place of a few where it covers least of points, other names and the front."""
     taken = [(x - 6, y - 6, x + 6, y + 6) for x, y in axes.transData.transform(list(points))]
+    for (x0, y0), (x1, y1) in itertools.pairwise(axes.transData.transform(list(front))):
+        taken += [(x0, y0 - 1, x1, y0 + 1), (x1 - 1, y0, x1 + 1, y1)]
     frame = axes.get_window_extent()
     # Both in the pixels that the transform gives, at matplotlib's own 100 per inch.
     size, scale = 8.0, 100 / 72
@@ -179,8 +177,8 @@ def _label(axes: Axes, labels: Sequence[tuple[float, float, str]], points: Seque
         axes.annotate(text, (x, y), offset, textcoords="offset points", ha=align, va="center", fontsize=size)
 
 
-_PLACES = [(0.0, 11.0, "center"), (0.0, -11.0, "center"), (9.0, 7.0, "left"), (9.0, -7.0, "left"), (-9.0, 7.0, "right")]
-_PLACES += [(-9.0, -7.0, "right")]
+_PLACES = [(0.0, 11.0, "center"), (0.0, -11.0, "center")]
+_PLACES += [(x, y, a) for x, a in ((9.0, "left"), (-9.0, "right")) for y in (7.0, -7.0)]
 _PLACES += [(x, y, a) for y in (18.0, -18.0, 26.0, -26.0, 36.0, -36.0) for x, a in ((4.0, "left"), (-4.0, "right"))]
 
 
@@ -190,10 +188,9 @@ def _overlap(a: tuple[float, ...], b: tuple[float, ...]) -> float:
 
 def _point_keys(measurements: Sequence[Measurement], palette: dict[str, str]) -> list[Any]:
     """Legend entries: a colour per precision and, where there are several delegates, a marker per delegate."""
-    keys = [("o", palette[p], p) for p in _unique(m.precision for m in measurements)]
+    keys = [("o", c, p) for p, c in palette.items() if p in {m.precision for m in measurements}]
     delegates = _unique(m.delegate for m in measurements)
-    if len(delegates) > 1:
-        keys += [(MARKERS[i % len(MARKERS)], MUTED, d) for i, d in enumerate(delegates)]
+    keys += [(MARKERS[i % len(MARKERS)], MUTED, d) for i, d in enumerate(delegates) if len(delegates) > 1]
     return [Line2D([], [], ls="", marker=marker, color=colour, label=label) for marker, colour, label in keys]
 
 
@@ -201,8 +198,7 @@ def _point_keys(measurements: Sequence[Measurement], palette: dict[str, str]) ->
 def distributions(cells: Sequence[tuple[str, Measurement]], dots: int = 6000) -> Figure:
     """Box (p25-p75), whiskers (p10-p90) and every timed run as a dot, per cell, slowest on top; thinned to ``dots``."""
     ordered = sorted(cells, key=lambda cell: cell[1].latency_quantile_ms(0.5))
-    figure = Figure(figsize=(9.6, 1.3 + 0.36 * len(ordered)), layout="constrained")
-    axes = figure.add_subplot()
+    axes = (figure := Figure(figsize=(9.6, 1.3 + 0.36 * len(ordered)), layout="constrained")).add_subplot()
     palette = colours([m.precision for _, m in ordered])
     random = np.random.default_rng(0)
     for row, (_, m) in enumerate(ordered):
@@ -218,7 +214,7 @@ def distributions(cells: Sequence[tuple[str, Measurement]], dots: int = 6000) ->
     axes.set_ylim(-0.7, len(ordered) - 0.3)
     axes.grid(visible=False, axis="y")
     _latency_axis(axes, "x", [v for _, m in ordered for v in m.latency_ms], "latency of one inference, ms")
-    handles = [Patch(color=palette[p], label=p) for p in _unique(m.precision for _, m in ordered)]
+    handles = [Patch(color=c, label=p) for p, c in palette.items() if p in {m.precision for _, m in ordered}]
     figure.legend(handles=handles, loc="outside upper left", ncols=len(handles))
     return figure
 
@@ -226,8 +222,7 @@ def distributions(cells: Sequence[tuple[str, Measurement]], dots: int = 6000) ->
 @_drawn
 def predictions(points: Sequence[tuple[Measurement, float]]) -> Figure:
     """Predicted against measured p50 latency (ms) with the diagonal and a band of ten percent around it."""
-    figure = Figure(figsize=(6.4, 5.4), layout="constrained")
-    axes = figure.add_subplot()
+    axes = (figure := Figure(figsize=(6.4, 5.4), layout="constrained")).add_subplot()
     palette = colours([m.precision for m, _ in points])
     delegates = _unique(m.delegate for m, _ in points)
     measured = [m.latency_quantile_ms(0.5) for m, _ in points]
@@ -242,8 +237,8 @@ def predictions(points: Sequence[tuple[Measurement, float]]) -> Figure:
     _latency_axis(axes, "x", values, "measured p50, ms")
     _latency_axis(axes, "y", values, "predicted, ms")
     axes.set(xlim=(low, high), ylim=(low, high))
-    handles = [*_point_keys([m for m, _ in points], palette), Patch(color=MUTED, alpha=0.25, label="equal, ±10 %")]
-    axes.legend(handles=handles, loc="upper left")
+    keys = _point_keys([m for m, _ in points], palette)
+    axes.legend(handles=[*keys, Patch(color=MUTED, alpha=0.25, label="equal, ±10 %")], loc="upper left")
     return figure
 
 
@@ -251,6 +246,7 @@ def predictions(points: Sequence[tuple[Measurement, float]]) -> Figure:
 def timeline(header: Header, events: Sequence[Event], dots: int = 1500) -> Figure:
     """Load of others, latency with its budget, and the branch in use over one time axis, phases shaded."""
     times = [e.time_s for e in events]
+    end = max(times[-1], times[0] + 1e-3)
     latency = [e.latency_ms for e in events]
     loads = [(e.time_s, e.context.cpu_load) for e in events if e.context and e.context.cpu_load is not None]
     speeds = {b: min(e.base_ms for e in events if e.branch == b) for b in _unique(e.branch for e in events)}
@@ -286,14 +282,13 @@ def timeline(header: Header, events: Sequence[Event], dots: int = 1500) -> Figur
     steps = [steps[k] for k in thin([rows[i] for i in steps], dots)]
     bottom.step([times[i] for i in steps], [rows[i] for i in steps], where="post", color=ACCENT, lw=1.6)
     bottom.set_yticks(range(len(names)), names)
-    bottom.set(ylim=(-0.6, len(names) - 0.4), xlabel="time since the session opened, s", xlim=(times[0], times[-1]))
+    bottom.set(ylim=(-0.6, len(names) - 0.4), xlabel="time since the session opened, s", xlim=(times[0], end))
     return figure
 
 
 def _shade(panels: Sequence[Axes], events: Sequence[Event]) -> None:
     starts = [i for i, e in enumerate(events) if i == 0 or e.phase != events[i - 1].phase]
-    end = events[-1].time_s
-    span = max(end - events[0].time_s, 1e-9)
+    end, span = events[-1].time_s, max(events[-1].time_s - events[0].time_s, 1e-9)
     for k, i in enumerate(starts):
         stop = events[starts[k + 1]].time_s if k + 1 < len(starts) else end
         phase = events[i].phase or ""
@@ -301,8 +296,8 @@ def _shade(panels: Sequence[Axes], events: Sequence[Event]) -> None:
             for axes in panels:
                 axes.axvspan(events[i].time_s, stop, color=OTHER_COLOURS[0], alpha=0.1, lw=0)
         if phase and (stop - events[i].time_s) / span > 0.012 * len(phase):
-            place = ((events[i].time_s + stop) / 2, 1.03)
-            panels[0].annotate(phase, place, xycoords=panels[0].get_xaxis_transform(), ha="center", annotation_clip=False)
+            across = panels[0].get_xaxis_transform()
+            panels[0].text((events[i].time_s + stop) / 2, 1.03, phase, transform=across, ha="center")
 
 
 def _unique(values: Iterable[str]) -> list[str]:

@@ -76,12 +76,10 @@ def gather(paths: list[Path]) -> Inputs:
         elif kind == bundle.FORMAT:
             manifests.append(bundle.load(path.parent).manifest)
         else:
-            raise BadInput(
-                f"{path} cannot be reported; give bundles, measurements (.jsonl), traces (.jsonl), predictors (.json)."
-            )
+            raise BadInput(f"{path} is none of these: a bundle, measurements or events (.jsonl), predictors (.json).")
     for found, noun in ((manifests, "bundles"), (fitted, "predictors files")):
         if len(found) > 1:
-            raise BadInput(f"A report is about one bundle, but {len(found)} {noun} were given; write one report for each.")
+            raise BadInput(f"A report is about one bundle, but {len(found)} {noun} were given; write one for each.")
     return Inputs(next(iter(manifests), None), records.read(measured), traces, next(iter(fitted), None))
 
 
@@ -110,16 +108,11 @@ def write(
     environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     filters = (percent, size, count, short, device, energy, context, phases, share, budget, accuracy, quantile)
     environment.filters.update({f.__name__: f for f in (*filters, estimate, plain)})
-    facts = {"title": title, "version": __version__, "manifest": manifest, "digest": _digest(manifest)}
-    inputs = {"measurements": measurements, "predictors": predictors, "traces": run}
-    pictures = {
-        "tradeoffs": _tradeoffs(manifest, timed),
-        "latencies": _latencies(timed),
-        "predictions": _predictions(predictors, timed),
-        "timelines": _timelines(run),
-    }
-    template = environment.get_template("report.html.j2")
-    codec.write_text(out, template.render(**facts, **inputs, **pictures, cards=_cards(manifest, timed, run)))
+    facts: dict[str, Any] = {"title": title, "version": __version__, "manifest": manifest, "digest": _digest(manifest)}
+    facts.update(measurements=measurements, predictors=predictors, traces=run, cards=_cards(manifest, timed, run))
+    facts.update(tradeoffs=_tradeoffs(manifest, timed), latencies=_latencies(timed), timelines=_timelines(run))
+    facts.update(predictions=_predictions(predictors, timed))
+    codec.write_text(out, environment.get_template("report.html.j2").render(facts))
 
 
 def _digest(manifest: Manifest | None) -> str:
@@ -142,8 +135,8 @@ def _cards(manifest: Manifest | None, timed: list[Measurement], traces: list[Tra
     for header, log in traces:
         shown = phases(log) if len(phases(log)) <= 3 else [("all phases", log)]
         kept = " / ".join(f"{100 * share(phase):.0f}" for _, phase in shown)
-        names = " / ".join(name for name, _ in shown)
-        cards.append(("Budget kept", Cell(f"{kept} %", f"{names}; {budget(header)}, {plural(len(log), 'inference')}")))
+        note = f"{' / '.join(name for name, _ in shown)}; {budget(header)}, {plural(len(log), 'inference')}"
+        cards.append(("Budget kept", Cell(f"{kept}\u202f%", note)))
     return cards
 
 
@@ -166,7 +159,7 @@ def _speedup(timed: list[Measurement]) -> Cell:
 def _tradeoffs(manifest: Manifest | None, timed: list[Measurement]) -> list[Picture]:
     values = {b.id: b.accuracy.value for b in manifest.branches} if manifest else {}
     known = [m for m in timed if m.bundle == _digest(manifest) and m.branch in values]
-    pictures = []
+    pictures: list[Picture] = []
     for name in dict.fromkeys(device(m.device) for m in known):
         # One point per branch: the CPU if it was measured, then the fewest threads.
         order = sorted((m for m in known if device(m.device) == name), key=lambda m: (m.delegate != "cpu", m.threads))
@@ -187,26 +180,28 @@ def _latencies(timed: list[Measurement]) -> list[Picture]:
         parts = (device(m.device), m.delegate, plural(m.threads, "thread"))
         cells.append((" · ".join([m.recipe, *(p for p, shown in zip(parts, several, strict=True) if shown)]), m))
     label = f"Latency distributions of {plural(len(cells), 'measurement')}, sorted by median"
-    return [Picture("latencies-0", label, f"{sum(len(m.latency_ms) for m in timed):,} runs.", Markup(plots.distributions(cells)))]
+    runs = plural(sum(len(m.latency_ms) for m in timed), "run")
+    return [Picture("latencies-0", label, f"{runs}.", Markup(plots.distributions(cells)))]
 
 
 def _predictions(fitted: Predictors | None, timed: list[Measurement]) -> list[Picture]:
-    wanted = {(p.device, p.delegate, p.threads): p for p in fitted.predictors if p.quantity == "latency_ms"} if fitted else {}
+    known = fitted.predictors if fitted else ()
+    wanted = {(p.device, p.delegate, p.threads): p for p in known if p.quantity == "latency_ms"}
     points = [(m, wanted[_place(m)].predict(m.cost, m.precision)) for m in timed if _place(m) in wanted]
-    if not points:
-        return []
-    label = f"Predicted against measured latency of {plural(len(points), 'measurement')}, with a band of ten percent"
-    return [Picture("predictions-0", label, f"{plural(len(points), 'measurement')}.", Markup(plots.predictions(points)))]
+    number = plural(len(points), "measurement")
+    label = f"Predicted against measured latency of {number}, with a band of ten percent"
+    return [Picture("predictions-0", label, f"{number}.", Markup(plots.predictions(points)))] if points else []
 
 
 def _timelines(traces: list[Trace]) -> list[Picture]:
     dots = max(200, 4500 // max(1, len(traces)))
-    pictures = []
+    pictures: list[Picture] = []
     for header, log in traces:
         label = f"Load, latency and branch over {log[-1].time_s - log[0].time_s:.0f} seconds, {budget(header)}"
-        caption = f"{plural(len(log), 'inference')}, {budget(header)}, {header.delegate}, {plural(header.threads, 'thread')}."
-        svg = plots.timeline(header, log, min(1500, dots))
-        pictures.append(Picture(f"timeline-{len(pictures)}", label, caption, Markup(svg)))
+        where = f"{header.delegate}, {plural(header.threads, 'thread')}"
+        caption = f"{plural(len(log), 'inference')}, {budget(header)}, {where}."
+        svg = Markup(plots.timeline(header, log, min(1500, dots)))
+        pictures.append(Picture(f"timeline-{len(pictures)}", label, caption, svg))
     return pictures
 
 
@@ -221,10 +216,8 @@ def device(facts: dict[str, Any]) -> str:
 
 def phases(log: list[Event]) -> list[tuple[str, list[Event]]]:
     """The events by phase label, in order of first appearance."""
-    found: dict[str, list[Event]] = {}
-    for event in log:
-        found.setdefault(event.phase or "no phase", []).append(event)
-    return list(found.items())
+    names = dict.fromkeys(e.phase for e in log)
+    return [(name or "no phase", [e for e in log if e.phase == name]) for name in names]
 
 
 def share(log: Sequence[Event]) -> float:
@@ -268,10 +261,8 @@ def context(before: Context, after: Context) -> Cell:
     return Cell(facts[0], ", ".join(facts[1:])) if facts else Cell(None, reason="the device does not tell its state")
 
 
-_CONTEXT = (
-    ("cpu_load", " % load", 100), ("cpu_freq_mhz", " MHz", 1), ("memory_free_mb", " MB free", 1),
-    ("temperature_c", " °C", 1), ("battery", " % battery", 100),
-)  # fmt: skip
+_CONTEXT = [("cpu_load", " % load", 100), ("cpu_freq_mhz", " MHz", 1), ("memory_free_mb", " MB free", 1)]
+_CONTEXT += [("temperature_c", " °C", 1), ("battery", " % battery", 100)]
 
 
 def percent(value: float, digits: int = 1) -> str:
@@ -286,22 +277,21 @@ def size(value: int) -> str:
 
 def count(value: int) -> str:
     """A large number as ``1.23 M``."""
-    for factor, unit in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
-        if value >= factor:
-            return f"{value / factor:.2f}{unit}"
-    return str(value)
+    factor, unit = next((pair for pair in ((1e9, " G"), (1e6, " M"), (1e3, " k")) if value >= pair[0]), (1, ""))
+    return f"{value / factor:.2f}{unit}" if unit else str(value)
 
 
 def short(value: float) -> str:
     """Three significant digits, never an exponent."""
-    return f"{value:.3g}" if 1e-4 <= abs(value) < 1000 or value == 0 else f"{value:,.{0 if abs(value) >= 1 else 6}f}"
+    if value and 1e-4 <= abs(value) < 999.5:
+        return f"{value:#.3g}".rstrip(".")
+    return f"{value:,.{6 if 0 < abs(value) < 1 else 0}f}"
 
 
 def plain(value: Any) -> str:
     """A fact of a device as text."""
-    if isinstance(value, dict):
-        return ", ".join(f"{k} {v}" for k, v in value.items())
-    return ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+    many = [f"{k} {v}" for k, v in value.items()] if isinstance(value, dict) else value
+    return ", ".join(map(str, many)) if isinstance(many, (list, tuple)) else str(many)
 
 
 def plural(number: int, noun: str) -> str:

@@ -57,13 +57,16 @@ def build_bundle(
     flip: bool = False,
 ) -> bundle.Bundle:  # fmt: skip
     """Train and write a bundle from loaded data, with defaults for what is None."""
-    import tensorflow as tf
-    import tf_keras
-
-    from adascale_tf import backbones
     from adascale_tf.cli import pipeline
-    from adascale_tf.elastic import ElasticNetwork
-    from adascale_tf.training import Schedule, train
+    from adascale_tf.quiet import quiet_stderr
+
+    with quiet_stderr():  # TensorFlow reports on GPUs and oneDNN while it is imported
+        import tensorflow as tf
+        import tf_keras
+
+        from adascale_tf import backbones
+        from adascale_tf.elastic import ElasticNetwork
+        from adascale_tf.training import Schedule, train
 
     tf.get_logger().setLevel("ERROR")  # every branch is a new model: Keras' advice against retracing does not apply
     name = backbone or backbones.default_for(dataset.input_shape)
@@ -128,7 +131,9 @@ def evaluate(path: Path, spec: str, branch_id: str | None, quiet: bool, as_json:
         for number, branch in enumerate(branches):
             run = open_runner(opened, branch)
             logits = verify.outputs(
-                run, x, lambda n, base=number: tick("evaluate", base * len(x) + n, len(branches) * len(x), "")  # type: ignore[misc]
+                run,
+                x,
+                lambda n, base=number: tick("evaluate", base * len(x) + n, len(branches) * len(x), ""),  # type: ignore[misc]
             )
             results.append((branch, verify.accuracy(logits, dataset.y_test, "test")))
     if as_json:

@@ -37,7 +37,14 @@ def progress(quiet: bool) -> Iterator[Tick]:
         yield _lines()
         return
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
     columns = (
         TextColumn("[bold]{task.description:<20}"),
@@ -91,7 +98,9 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> 
 
     drawn = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
     for number, name in enumerate(columns):
-        numeric = bool(rows) and all(str(row[number]).lstrip("~")[:1].isdigit() or str(row[number]) in ("-", "") for row in rows)
+        numeric = bool(rows) and all(
+            str(row[number]).lstrip("~")[:1].isdigit() or str(row[number]) in ("-", "") for row in rows
+        )
         drawn.add_column(name, justify="right" if numeric and number else "left", no_wrap=number == 0)
     for row in rows:
         drawn.add_row(*[str(cell) for cell in row])

@@ -41,7 +41,9 @@ def demonstrate(out: Path, seed: int, tick: Tick) -> dict[str, Any]:
     facts = {
         "branches": _rows(opened, measurements),
         "loop": loop_facts,
-        "predictors": [{"quantity": p.quantity, "held_out_error": p.error, "how": p.how} for p in predictors.predictors],
+        "predictors": [
+            {"quantity": p.quantity, "held_out_error": p.error, "how": p.how} for p in predictors.predictors
+        ],
         "seed": seed,
         "seconds": round(time.monotonic() - begun, 1),
         "versions": opened.manifest.versions,
@@ -60,7 +62,9 @@ def _loop(
     from adascale_tf.runtime.session import Session
     from profiling.load import Burners
 
-    best = max(measurements, key=lambda m: (opened.manifest.branch(m.branch).accuracy.value, -m.latency_quantile_ms(0.5)))
+    best = max(
+        measurements, key=lambda m: (opened.manifest.branch(m.branch).accuracy.value, -m.latency_quantile_ms(0.5))
+    )
     budget = Budget(latency_ms=round(SLACK * best.latency_quantile_ms(0.5), 3))
     burners: Burners | None = None
     current = ""

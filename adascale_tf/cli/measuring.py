@@ -20,9 +20,7 @@ from adascale_tf.cli import console
     help="Measurements are appended here; after a kill, the same command continues.",
 )  # fmt: skip
 @console.output_options
-def profile(
-    path: Path, delegates: str, threads: int, runs: int, out: Path, quiet: bool, as_json: bool
-) -> None:
+def profile(path: Path, delegates: str, threads: int, runs: int, out: Path, quiet: bool, as_json: bool) -> None:
     """Measure every branch on this machine, in interleaved rounds, with raw samples."""
     from profiling import measure
 
@@ -74,7 +72,9 @@ def fit(paths: tuple[Path, ...], out: Path, quiet: bool, as_json: bool) -> None:
         console.table(f"Predictors: {out}", columns, rows)
 
 
-@click.command(epilog="Example: adascale report bundle measurements.jsonl events.jsonl predictors.json --out report.html")
+@click.command(
+    epilog="Example: adascale report bundle measurements.jsonl events.jsonl predictors.json --out report.html"
+)
 @click.argument("paths", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), required=True)
 @click.option("--title", default="adascale report", show_default=True)
@@ -99,7 +99,9 @@ def doctor(as_json: bool) -> None:
     if as_json:
         console.emit(checks)
     else:
-        console.table("doctor", ("what", "status", "found", "to do"), [(c.name, c.status, c.detail, c.remedy) for c in checks])
+        console.table(
+            "doctor", ("what", "status", "found", "to do"), [(c.name, c.status, c.detail, c.remedy) for c in checks]
+        )
 
 
 COMMANDS = (profile, fit, report, doctor)

@@ -20,13 +20,17 @@ budget_option = click.option(
 )  # fmt: skip
 
 
-@click.command(epilog="Example: adascale run bundle --data digits --budget latency_ms=5 --seconds 20 --out events.jsonl")
+@click.command(
+    epilog="Example: adascale run bundle --data digits --budget latency_ms=5 --seconds 20 --out events.jsonl"
+)
 @click.argument("path", metavar="BUNDLE", type=click.Path(path_type=Path))
 @data_option
 @budget_option
 @click.option("--seconds", type=click.FloatRange(0.1), default=10.0, show_default=True)
 @click.option("--fps", type=click.FloatRange(0.1), default=None, help="Inputs per second. Default: one after another.")
-@click.option("--predictors", type=click.Path(path_type=Path), default=None, help="From 'adascale fit': energy, memory.")
+@click.option(
+    "--predictors", type=click.Path(path_type=Path), default=None, help="From 'adascale fit': energy, memory."
+)
 @click.option("--threads", type=click.IntRange(1, 64), default=1, show_default=True)
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), default=None, help="Write events here.")
 @console.output_options
@@ -35,7 +39,8 @@ def run(
     out: Path | None, quiet: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Run the adaptive loop on the test split: keep the budget, with the best accuracy that is left."""
-    from adascale_tf import data, predictors as prediction
+    from adascale_tf import data
+    from adascale_tf import predictors as prediction
     from adascale_tf.runtime import budget as budgets
     from adascale_tf.runtime import loop
     from adascale_tf.runtime.session import Session
@@ -60,7 +65,8 @@ def run(
 def replay(path: Path, trace: Path, budget_text: str, policy: str, quiet: bool, as_json: bool) -> None:
     """Run the policy on recorded contexts and latencies: deterministic, without an inference."""
     from adascale_tf.runtime import budget as budgets
-    from adascale_tf.runtime import events, replay as replaying
+    from adascale_tf.runtime import events
+    from adascale_tf.runtime import replay as replaying
 
     opened = bundle.load(path)
     header, recorded = events.read(trace)

@@ -94,7 +94,9 @@ def apply(plan: Plan, recipe: Recipe) -> Plan:
         plan = lookup(step).apply(plan, step)
     if not plan.exit:
         last = len(plan.graph.outputs)
-        plan = Plan(plan.graph.only(plan.graph.outputs[-1:]), plan.ranks, plan.views, plan.sparsity, last, plan.precision)
+        plan = Plan(
+            plan.graph.only(plan.graph.outputs[-1:]), plan.ranks, plan.views, plan.sparsity, last, plan.precision
+        )
     return plan
 
 

@@ -50,5 +50,7 @@ def _number(name: str, text: str) -> float:
     if not (math.isfinite(value) and value > 0):
         raise BadInput("The budget's {} should be a positive number, not '{}'.".format(name, text))
     if name == "min_accuracy" and value > 1:
-        raise BadInput("The budget's min_accuracy is a share in (0, 1], not {:g}; write {:g}.".format(value, value / 100))
+        raise BadInput(
+            "The budget's min_accuracy is a share in (0, 1], not {:g}; write {:g}.".format(value, value / 100)
+        )
     return value

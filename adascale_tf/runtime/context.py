@@ -127,5 +127,5 @@ def _quietly(read: Callable[[], Any]) -> Any:
     """The reading, or None: a signal that a device lacks or denies is not an error."""
     try:
         return read()
-    except Exception:  # noqa: BLE001  (drivers and permissions fail in every way)
+    except Exception:
         return None

@@ -38,10 +38,11 @@ class Header:
 class Event:
     """One inference.
 
-    ``time_s`` (decision) and ``ended_s`` (output read) count from the session's opening. ``latency_ms`` ends when the
+    ``time_s`` (decision) and ``ended_s`` (output read) count from the loop's start. ``latency_ms`` ends when the
     output was read. ``base_ms`` is the branch's idle latency and ``slowdown`` the policy's correction before this
     inference, so that ``base_ms * slowdown`` was the expectation. ``switch_ms`` is the time of decision plus switch.
-    ``phase`` is a label of the experiment ("idle", "loaded") or None. ``context`` is written when it is new, else None.
+    ``failed`` names branches that were taken out before this one answered. ``phase`` is a label of the experiment
+    ("idle", "loaded") or None. ``context`` is written when it is new, else None.
     """
 
     time_s: float
@@ -56,6 +57,7 @@ class Event:
     slowdown: float
     kept: bool
     correct: Optional[bool] = None
+    failed: Tuple[str, ...] = ()
     phase: Optional[str] = None
     context: Optional[Context] = None
 

@@ -63,6 +63,7 @@ def run(
 
     ``phase(elapsed_s)`` labels each event; ``pace_s`` is the time between inputs, None for one after another.
     """
+    session.restart()
     if write is not None:
         write(codec.dump_line(_header(session)))
     events: List[Event] = []
@@ -124,6 +125,6 @@ def _facts(events: List[Event]) -> Dict[str, Any]:
         "kept": sum(e.kept for e in events) / count if count else 0.0,
         "accuracy": sum(judged) / len(judged) if judged else None,
         "mean_ms": sum(e.latency_ms for e in events) / count if count else 0.0,
-        "switches": sum(e.switched for e in events[1:]),
+        "switches": sum(e.switched for e in events),
         "branches": {name: n / count for name, n in branches.items()},
     }

@@ -92,6 +92,11 @@ def observe(state: State, option: Option, latency_ms: float, time_s: float, sett
     )
 
 
+def forget(state: State, branch: str) -> State:
+    """The state after a branch was taken out."""
+    return replace(state, branch=None) if state.branch == branch else state
+
+
 def keeps(option: Option, budget: Budget, slowdown: float, share: float = 1.0) -> bool:
     """Whether a branch is expected to keep every limit; ``share`` tightens the latency's. A limit on a quantity that
     is not known for the branch cannot be checked and does not exclude it."""
@@ -101,9 +106,7 @@ def keeps(option: Option, budget: Budget, slowdown: float, share: float = 1.0) -
         return False
     if budget.energy_mj is not None and option.energy_mj is not None and option.energy_mj > budget.energy_mj:
         return False
-    return not (
-        budget.memory_mb is not None and option.memory_mb is not None and option.memory_mb > budget.memory_mb
-    )
+    return not (budget.memory_mb is not None and option.memory_mb is not None and option.memory_mb > budget.memory_mb)
 
 
 def rank(option: Option) -> Tuple[float, float, str]:
@@ -124,14 +127,13 @@ def decide(context: Context, budget: Budget, table: Table, state: State, setting
     """The most accurate branch, then the fastest, whose expected cost keeps the budget; with hysteresis upwards.
 
     A branch that no longer fits is left at once. A costlier one follows only after ``dwell_s``, and only if it fits
-    with ``headroom``. If nothing fits, the fastest branch that is accurate enough serves, and the reason says so.
+    with ``headroom``. If nothing fits, :func:`fallback` serves, and the reason says so.
     """
     slowdown = state.slowdown
     fitting = sorted((o for o in table if keeps(o, budget, slowdown)), key=rank)
     current = find(table, state.branch)
     if not fitting:
-        safe = [o for o in table if budget.min_accuracy is None or o.accuracy >= budget.min_accuracy] or list(table)
-        return _settle(min(safe, key=lambda o: (o.latency_ms, o.id)), "nothing fits: the fastest", state, context)
+        return _settle(fallback(budget, table), "nothing fits: the fastest", state, context)
     best = fitting[0]
     if current is None or current not in fitting:
         return _settle(best, _explain(best, budget, slowdown), state, context)
@@ -145,6 +147,17 @@ def decide(context: Context, budget: Budget, table: Table, state: State, setting
         if best.id == current.id:
             return Decision(current.id, "a better one would fit too tightly", state)
     return _settle(best, _explain(best, budget, slowdown), state, context)
+
+
+def fallback(budget: Budget, table: Table) -> Option:
+    """The safe branch when time is short: the fastest that keeps every other limit, else that is accurate enough."""
+    timeless = replace(budget, latency_ms=None)
+    accurate = Budget(min_accuracy=budget.min_accuracy)
+    for limits in (timeless, accurate, Budget()):
+        safe = [option for option in table if keeps(option, limits, 1.0)]
+        if safe:
+            return min(safe, key=lambda o: (o.latency_ms, o.id))
+    raise BadInput("The table of branches is empty; build a bundle with at least one.")
 
 
 def _settle(option: Option, reason: str, state: State, context: Context) -> Decision:

@@ -27,7 +27,9 @@ def replay(bundle: Bundle, header: Header, events: List[Event], budget: Budget, 
     """
     if header.bundle != bundle.digest:
         raise BadInput(
-            "The trace was recorded with another bundle ({}, not {}); give that one.".format(header.bundle, bundle.digest)
+            "The trace was recorded with another bundle ({}, not {}); give that one.".format(
+                header.bundle, bundle.digest
+            )
         )
     if policy not in policies.POLICIES:
         raise BadInput("There is no policy '{}'; choose among {}.".format(policy, ", ".join(policies.POLICIES)))
@@ -38,6 +40,9 @@ def replay(bundle: Bundle, header: Header, events: List[Event], budget: Budget, 
     decide = policies.POLICIES[policy]
     state, context, result = State(), Context(0.0), []  # type: State, Context, List[Event]
     for event in events:
+        for branch in event.failed:
+            table = tuple(option for option in table if option.id != branch)
+            state = policies.forget(state, branch)
         context = replace(event.context or context, time_s=event.time_s)
         decision = decide(context, budget, table, state, settings)
         option = options[decision.branch]
@@ -47,7 +52,7 @@ def replay(bundle: Bundle, header: Header, events: List[Event], budget: Budget, 
                 event,
                 branch=option.id,
                 reason=decision.reason,
-                switched=decision.branch != state.branch,
+                switched=state.branch not in (None, decision.branch),
                 latency_ms=latency_ms,
                 base_ms=option.latency_ms,
                 slowdown=decision.state.slowdown,

@@ -3,7 +3,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, Optional, Tuple
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,15 +17,15 @@ from adascale_tf.errors import BadInput
 @dataclass(frozen=True)
 class Inner:
     name: str
-    values: Tuple[float, ...]
+    values: tuple[float, ...]
 
 
 @dataclass(frozen=True)
 class Outer:
     count: int
     inner: Inner
-    maybe: Optional[float]
-    table: Dict[str, int]
+    maybe: float | None
+    table: dict[str, int]
     anything: Any = None
     flag: bool = False
 
@@ -48,7 +48,13 @@ def test_what_is_written_is_read_back(value: Outer) -> None:
 
 
 def test_numbers_that_json_lacks_become_null_and_numpy_becomes_plain() -> None:
-    assert codec.to_json([math.nan, math.inf, np.float32(0.5), np.int64(3), np.bool_(True)]) == [None, None, 0.5, 3, True]
+    assert codec.to_json([math.nan, math.inf, np.float32(0.5), np.int64(3), np.bool_(True)]) == [
+        None,
+        None,
+        0.5,
+        3,
+        True,
+    ]
 
 
 @pytest.mark.parametrize(
@@ -61,7 +67,7 @@ def test_numbers_that_json_lacks_become_null_and_numpy_becomes_plain() -> None:
         ({"table": []}, r"m\.table should be an object"),
     ],
 )
-def test_errors_say_where(change: Dict[str, Any], sentence: str) -> None:
+def test_errors_say_where(change: dict[str, Any], sentence: str) -> None:
     good = {"count": 1, "inner": {"name": "a", "values": []}, "maybe": None, "table": {}}
     assert codec.from_json(Outer, {**good, "unknown": 1}, "m").count == 1
     with pytest.raises(BadInput, match=sentence):

@@ -13,18 +13,20 @@ from hypothesis import strategies as st
 
 from adascale_tf import codec, records
 from adascale_tf import predictors as predicting
-from adascale_tf.bundle import Accuracy, Branch, Bundle, Cost, FileEntry, Manifest, Samples, TensorSpec, Verification
 from adascale_tf.bundle import FORMAT as BUNDLE_FORMAT
+from adascale_tf.bundle import Accuracy, Branch, Bundle, Cost, FileEntry, Manifest, Samples, TensorSpec, Verification
 from adascale_tf.errors import BadBundle, BadInput
 from adascale_tf.predictors import Predictor, Predictors
+from adascale_tf.recipe import parse
 from adascale_tf.records import Agreement, Context, Delegation, Energy, Measurement
 from adascale_tf.runtime import events
 from adascale_tf.runtime.events import Event, Header
 from profiling import plots, report
 
 RECIPES = (
-    ("full", 3, "float32", 8.4e6, 0.984), ("float16", 3, "float16", 8.4e6, 0.983), ("dynamic", 3, "dynamic", 8.4e6, 0.981),
-    ("int8", 3, "int8", 8.4e6, 0.979), ("width(0.5)", 3, "float32", 2.3e6, 0.968), ("width(0.5)+int8", 3, "int8", 2.3e6, 0.962),
+    ("full", 3, "float32", 8.4e6, 0.984), ("float16", 3, "float16", 8.4e6, 0.983),
+    ("dynamic", 3, "dynamic", 8.4e6, 0.981), ("int8", 3, "int8", 8.4e6, 0.979),
+    ("width(0.5)", 3, "float32", 2.3e6, 0.968), ("width(0.5)+int8", 3, "int8", 2.3e6, 0.962),
     ("depth(2)+exit(2)", 2, "float32", 4.1e6, 0.955), ("exit(2)+int8", 2, "int8", 4.6e6, 0.957),
     ("exit(1)+dynamic", 1, "dynamic", 1.6e6, 0.902), ("width(0.25)+exit(1)+int8", 1, "int8", 0.24e6, 0.871),
 )  # fmt: skip
@@ -37,7 +39,7 @@ def make_manifest(extra: tuple[str, ...] = ()) -> Manifest:
     rows = (*RECIPES, *((r, 3, "float32", 8.4e6, 0.984) for r in extra))
     branches = tuple(
         Branch(
-            id=f"b{i}" if r in extra else r.translate(str.maketrans({"+": "-", "(": None, ")": None})), recipe=r, exit=e,
+            id=f"b{i}" if r in extra else parse(r).id, recipe=r, exit=e,
             precision=p, file="m.tflite", signature=f"s{i}", size_bytes=int(macs / 40 * (1 if p == "int8" else 4)),
             input=spec, output=spec, cost=make_cost(macs), accuracy=Accuracy("top-1", acc, 360, "test"),
             verification=Verification(64, 1.0 if p == "float32" else 0.984, 0.031, 24.2), expected="e.bin",
@@ -55,20 +57,25 @@ def make_cost(macs: float) -> Cost:
     return Cost(int(macs), int(macs / 40), int(macs / 10), int(macs / 12), int(macs / 30), 24)
 
 
-def make_measurements(manifest: Manifest, delegates: tuple[str, ...] = ("cpu", "gpu"), runs: int = 60) -> list[Measurement]:
+def idle_ms(branch: Branch) -> float:
+    return 0.12 + branch.cost.macs / 1e6 * 0.9 * SPEED[branch.precision]
+
+
+def make_measurements(manifest: Manifest, runs: int = 60) -> list[Measurement]:
     rng = np.random.default_rng(7)
     made = []
     for branch in manifest.branches:
-        for delegate in delegates:
+        for delegate in ("cpu", "gpu"):
             gpu = delegate == "gpu"
-            base = 0.12 + branch.cost.macs / 1e6 * 0.9 * SPEED[branch.precision] * (0.45 if gpu else 1) + (0.9 if gpu else 0)
+            base = idle_ms(branch) * (0.45 if gpu else 1) + (0.9 if gpu else 0)
             samples = base * np.exp(rng.normal(0, 0.05, runs)) + rng.exponential(0.02 * base, runs)
             samples[:: runs // 4 + 1] *= 2.5
             made.append(Measurement(
-                records.FORMAT, Bundle(Path(), manifest).digest, branch.id, branch.recipe, branch.precision, delegate, 1, DEVICE,
-                branch.cost, (base * 3, base * 1.2), tuple(map(float, samples)), 5, 11.8,
-                None if gpu else 3.4 + branch.size_bytes / 1e6, "the GPU's memory is not a process's own" if gpu else None,
-                Energy(None, "none", "this device has no energy meter") if gpu else Energy(base * 2.1, "estimated:model"),
+                records.FORMAT, Bundle(Path(), manifest).digest, branch.id, branch.recipe, branch.precision, delegate,
+                1, DEVICE, branch.cost, (base * 3, base * 1.2), tuple(map(float, samples)), 5, 11.8,
+                None if gpu else 3.4 + branch.size_bytes / 1e6,
+                "the GPU's memory is not a process's own" if gpu else None,
+                Energy(*((None, "none", "this device has no energy meter") if gpu else (base * 2.1, "estimated:model"))),
                 Delegation(24, 20, 2) if gpu else None, None if gpu else "XNNPACK does not tell", Agreement(8, 1.0, 0.004),
                 Context(1.0, 0.04, 1, 8, 1803.0, 3120.0, 0.82, False, 31.0),
                 Context(3.0, 0.07, 2, 8, 1803.0, 3101.0, 0.82, False, 33.0),
@@ -79,19 +86,22 @@ def make_measurements(manifest: Manifest, delegates: tuple[str, ...] = ("cpu", "
 
 def make_trace(manifest: Manifest, count: int = 3000, budget: float = 6.0) -> tuple[Header, list[Event]]:
     rng = np.random.default_rng(3)
-    header = Header(events.FORMAT, Bundle(Path(), manifest).digest, {"latency_ms": budget}, "cpu", 1, "2025-03-02T10:00:00Z")
-    base = {b.id: 0.12 + b.cost.macs / 1e6 * 0.9 * SPEED[b.precision] for b in manifest.branches}
+    digest = Bundle(Path(), manifest).digest
+    header = Header(events.FORMAT, digest, {"latency_ms": budget}, "cpu", 1, "2025-03-02T10:00:00Z")
+    base = {b.id: idle_ms(b) for b in manifest.branches}
     log, time, last, slowdown = [], 0.0, "", 1.0
     for i in range(count):
         phase = ("idle", "loaded", "idle again")[3 * i // count]
-        true = (2.6 if phase == "loaded" else 1.0) * float(np.exp(rng.normal(0, 0.08))) * (3 if rng.random() < 0.01 else 1)
+        busy, rare = phase == "loaded", rng.random() < 0.01
+        true = (2.6 if busy else 1.0) * float(np.exp(rng.normal(0, 0.08))) * (3 if rare else 1)
         fitting = [b for b in manifest.branches if base[b.id] * slowdown < 0.85 * budget]
         best = max(fitting or manifest.branches[-1:], key=lambda b: b.accuracy.value)
         latency = base[best.id] * true
-        context = Context(time, 0.75 + 0.1 * rng.random() if phase == "loaded" else 0.05 * rng.random()) if i % 10 == 0 else None
+        load = 0.75 + 0.1 * rng.random() if busy else 0.05 * rng.random()
         log.append(Event(
-            time, time + latency / 1e3, best.id, "most accurate that fits", best.id != last, 0.01, 0.02, latency, base[best.id], slowdown,
-            latency <= budget, bool(rng.random() < best.accuracy.value), phase, context,
+            time, time + latency / 1e3, best.id, "most accurate that fits", best.id != last, 0.01, 0.02, latency,
+            base[best.id], slowdown, latency <= budget, bool(rng.random() < best.accuracy.value), phase,
+            Context(time, load) if i % 10 == 0 else None,
         ))  # fmt: skip
         slowdown += 0.1 * (true - slowdown)
         last, time = best.id, time + 0.005
@@ -125,7 +135,8 @@ def test_all_inputs_give_all_sections_and_figures(tmp_path: Path) -> None:
     html = whole_page(tmp_path)
     expected = ["branches", "tradeoff", "latencies", "measurements", "timelines", "predictions", "provenance"]
     assert sections(html) == expected
-    assert re.findall(r'<figure id="([a-z0-9-]+)"', html) == ["tradeoff-0", "latencies-0", "timeline-0", "predictions-0"]
+    figures = ["tradeoff-0", "latencies-0", "timeline-0", "predictions-0"]
+    assert re.findall(r'<figure id="([a-z0-9-]+)"', html) == figures
     assert html.count("<figcaption>") == html.count('role="img" aria-label="') == html.count("<svg ") == 4
     ids = re.findall(r'\sid="([^"]+)"', html)
     assert len(ids) == len(set(ids))

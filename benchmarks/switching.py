@@ -1,0 +1,125 @@
+"""How fast a session decides and switches between warm branches, against opening the branch anew (load + allocate).
+
+All three are taken in turn in every round of one run, so that whatever disturbs the machine disturbs them alike.
+Writes ``benchmarks/results/switching.json`` with the raw samples in milliseconds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from adascale_tf import bundle, codec
+from adascale_tf.errors import AdaScaleError, BadInput
+from adascale_tf.records import Context, quantile
+from adascale_tf.runtime import policy as policies
+from adascale_tf.runtime.budget import Budget
+from adascale_tf.runtime.session import Session
+
+RESULTS = Path(__file__).parent / "results" / "switching.json"
+DECISION = "decision"
+SWITCH = "decision + switch, both branches warm"
+COLD = "cold open: load + allocate"
+WARMUP_ROUNDS = 20
+
+
+@policies.policy("alternate")
+def alternate(
+    context: Context, budget: Budget, table: policies.Table, state: policies.State, settings: policies.Settings
+) -> policies.Decision:
+    """Pay for the whole adaptive decision, then take the other of the two most accurate branches: always a switch."""
+    decision = policies.decide(context, budget, table, state, settings)
+    first, second = sorted(table, key=policies.rank)[:2]
+    other = second.id if state.branch == first.id else first.id
+    state = replace(state, branch=other, since_s=context.time_s)
+    return policies.Decision(other, decision.reason, state)
+
+
+def measure(opened: bundle.Bundle, rounds: int) -> dict[str, list[float]]:
+    """The samples of the three, in ms, after warm-up rounds that are left out."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    if len(opened.manifest.branches) < 2:
+        raise BadInput("The bundle has one branch only; give one with two or more to switch between.")
+    budget = Budget(latency_ms=1e6)
+    x = np.zeros(opened.manifest.branches[0].input.shape, np.float32)
+    samples: dict[str, list[float]] = {DECISION: [], SWITCH: [], COLD: []}
+    with Session(opened, budget) as staying, Session(opened, budget, policy="alternate") as switching:
+
+        def decision() -> float:
+            staying.predict(x)
+            assert staying.last is not None
+            return staying.last.decide_ms
+
+        def switch() -> float:
+            switching.predict(x)
+            assert switching.last is not None
+            assert switching.last.switched
+            return switching.last.switch_ms
+
+        def cold() -> float:
+            branch = opened.manifest.branch(switching.last.branch if switching.last else staying.table[0].id)
+            before = time.perf_counter()
+            interpreter = Interpreter(model_path=str(opened.path(branch.file)), num_threads=1)
+            interpreter.allocate_tensors()
+            return 1e3 * (time.perf_counter() - before)
+
+        turns: list[tuple[str, Callable[[], float]]] = [(DECISION, decision), (SWITCH, switch), (COLD, cold)]
+        for number in range(WARMUP_ROUNDS + rounds):
+            # What ran before leaves its caches behind, so each takes every place in turn.
+            turns.append(turns.pop(0))
+            if number % len(turns) == 0:
+                turns.reverse()
+            for name, take in turns:
+                sample = take()
+                if number >= WARMUP_ROUNDS:
+                    samples[name].append(sample)
+    return samples
+
+
+def result(opened: bundle.Bundle, samples: dict[str, list[float]]) -> dict[str, Any]:
+    """What the results file holds: quantiles for the reader, raw samples for whoever doubts them."""
+    return {
+        "bundle": opened.digest,
+        "branches": len(opened.manifest.branches),
+        "machine": platform.machine(),
+        "versions": {"python": platform.python_version(), "ai-edge-litert": version("ai-edge-litert")},
+        "rows": [
+            {"what": name, "p50_ms": quantile(values, 0.5), "p99_ms": quantile(values, 0.99), "samples_ms": values}
+            for name, values in samples.items()
+        ],
+    }
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("bundle", metavar="BUNDLE", type=Path)
+    parser.add_argument("--rounds", type=int, default=500, help="samples of each (default: %(default)s)")
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    arguments = parser.parse_args()
+    if arguments.rounds < 1:
+        parser.error("--rounds should be 1 or more")
+    try:
+        opened = bundle.load(arguments.bundle)
+        facts = result(opened, measure(opened, arguments.rounds))
+        codec.write_text(arguments.out, codec.dump(facts))
+    except AdaScaleError as error:
+        print(f"switching: {error}", file=sys.stderr)
+        return error.exit_code
+    print(f"{'':40}{'median ms':>12}{'p99 ms':>12}")
+    for row in facts["rows"]:
+        print(f"{row['what']:40}{row['p50_ms']:12.4f}{row['p99_ms']:12.4f}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

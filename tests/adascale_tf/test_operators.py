@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from adascale_tf import operators
+from adascale_tf.errors import BadInput
+from adascale_tf.operators.width import kept_channels
+from adascale_tf.recipe import Recipe, parse
+
+
+@pytest.fixture(scope="module")
+def network() -> Any:
+    from adascale_tf import backbones
+    from adascale_tf.elastic import ElasticNetwork
+
+    return ElasticNetwork(backbones.build("resnet", (32, 32, 1), 10), [parse("full")])
+
+
+def plan(network: Any, text: str) -> operators.Plan:
+    return operators.apply(network.trunks[0].plan, parse(text))
+
+
+def test_width_halves_channels_along_residuals(network: Any) -> None:
+    half = plan(network, "width(0.5)")
+    assert half.graph["stage1_block1_2_conv"].config["filters"] == 8
+    assert half.graph["head3_logits"].config["units"] == 10
+    assert half.graph["stage3_block2_add"].shape[-1] == 32
+
+
+def test_width_of_one_block_leaves_the_others(network: Any) -> None:
+    part = plan(network, "width(0.5)@stage3")
+    assert part.graph["stage2_block1_1_conv"].config["filters"] == 32
+    assert part.graph["stage3_block1_1_conv"].config["filters"] == 32
+
+
+def test_width_composes(network: Any) -> None:
+    twice, once = plan(network, "width(0.5)+width(0.5)"), plan(network, "width(0.25)")
+    assert twice.graph == once.graph
+    for key, axes in once.views.items():
+        assert [None if a is None else list(a) for a in axes] == [
+            None if a is None else list(a) for a in twice.views[key]
+        ]
+
+
+def test_depth_leaves_out_identity_blocks(network: Any) -> None:
+    names = {n.name for n in plan(network, "depth(0.5)").graph.nodes}
+    assert "stage1_block1_1_conv" in names and "stage1_block2_1_conv" not in names
+    assert "stage2_block1_1_conv" in names and "stage2_block2_1_conv" not in names
+
+
+def test_exit_keeps_only_what_it_needs(network: Any) -> None:
+    early = plan(network, "exit(1)")
+    assert early.exit == 1 and early.graph.outputs == ("head1_logits",)
+    assert not any(n.name.startswith("stage2") for n in early.graph.nodes)
+    assert plan(network, "full").exit == 3
+
+
+def test_trunk_is_the_structure_alone() -> None:
+    assert operators.trunk(parse("width(0.5)+exit(2)+int8")) == parse("width(0.5)")
+    assert operators.trunk(parse("exit(2)+int8")) == Recipe()
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("magic(0.5)", "no operator 'magic'; choose among depth, dynamic, exit"),
+        ("width", "needs a number"),
+        ("width(1.5)", "outside"),
+        ("width(0)", "outside"),
+        ("width(0.5)@nowhere", "no block 'nowhere'; it has"),
+        ("depth(0.5)@stem", "no residual block"),
+        ("exit(4)", r"exit\(1\) to exit\(3\)"),
+        ("exit(2)@stage1", "cannot be limited"),
+        ("exit(1)+exit(2)", "names two exit steps"),
+        ("int8+float16", "names two precision steps"),
+        ("int8(4)", "takes no strength"),
+        ("prune(0.5)@head1", "finds no layer to prune"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_with_a_reason(network: Any, text: str, sentence: str) -> None:
+    with pytest.raises(BadInput, match=sentence):
+        plan(network, text)
+
+
+@pytest.mark.parametrize(
+    ("size", "share", "kept"), [(16, 0.5, 8), (64, 0.25, 16), (6, 0.5, 3), (10, 0.9, 8), (1, 0.1, 1)]
+)
+def test_kept_channels_suit_simd(size: int, share: float, kept: int) -> None:
+    assert kept_channels(size, share) == kept
