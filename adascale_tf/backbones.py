@@ -83,9 +83,7 @@ def _image_head(x: Any, classes: int, name: str, last: bool) -> Any:
 def gru(input_shape: tuple[int, ...], classes: int) -> tf_keras.Model:
     """A recurrent network for sequences (T, F): a strided convolution, two GRUs of 96 units, an exit after each."""
     if len(input_shape) != 2:
-        raise BadInput(
-            f"Backbone 'gru' needs sequences (time, features), but the input is {input_shape}; use 'resnet'."
-        )
+        raise BadInput(f"Backbone 'gru' needs sequences (time, features), not {input_shape}; use 'resnet'.")
     frames = L.Input(input_shape, name="frames")
     x = L.Conv1D(96, 5, 2, padding="same", use_bias=False, name="stem_conv")(frames)
     x = L.ReLU(name="stem_relu")(L.BatchNormalization(name="stem_bn")(x))

@@ -182,7 +182,7 @@ def cut(
         config = dict(node.config)
         if node.kind in WIDTH_ARGUMENT:
             config[WIDTH_ARGUMENT[node.kind]] = len(out)
-        nodes.append(replace(node, config=config, shape=node.shape[:-1] + (len(out),)))
+        nodes.append(replace(node, config=config, shape=(*node.shape[:-1], len(out))))
     return Graph(tuple(nodes), graph.outputs), views
 
 

@@ -108,7 +108,6 @@ class _Stepper:
         variables = self._network.variables
         weight = self._schedule.exit_weight
 
-        @tf.function(reduce_retracing=True)
         def gradients(x: tf.Tensor, target: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor]]:
             with tf.GradientTape() as tape:
                 logits = trunk.call(x, training=True)
@@ -120,7 +119,7 @@ class _Stepper:
             found = tape.gradient(loss, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO)
             return loss, answer, [tf.convert_to_tensor(g) for g in found]
 
-        return gradients
+        return tf.function(gradients, reduce_retracing=True)
 
 
 def _cross_entropy(target: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
@@ -172,7 +171,7 @@ def _batches(data: Dataset, schedule: Schedule, rng: np.random.Generator) -> Ite
 
 
 def augment(x: np.ndarray, schedule: Schedule, rng: np.random.Generator) -> np.ndarray:
-    """Shift (and mirror) each example at random: images (N, H, W, C) in both directions, sequences (N, T, F) in time."""
+    """Shift (and mirror) each example at random: images (N, H, W, C) both ways, sequences (N, T, F) in time."""
     axes = (1, 2) if x.ndim == 4 else (1,) if x.ndim == 3 else ()
     if schedule.shift and axes:
         margin = [(schedule.shift, schedule.shift) if axis in axes else (0, 0) for axis in range(x.ndim)]

@@ -65,16 +65,13 @@ def _energy() -> Check:
 def _signals() -> list[Check]:
     context = device.snapshot(0.1)
     signals = {
-        "cpu load": (context.cpu_load, lambda v: f"{v:.0%} by others"),
-        "cpu frequency": (context.cpu_freq_mhz, lambda v: f"{v:.0f} MHz"),
-        "battery": (context.battery, lambda v: f"{v:.0%}"),
-        "temperature": (context.temperature_c, lambda v: f"{v:.0f} C"),
+        "cpu load": None if context.cpu_load is None else f"{context.cpu_load:.0%} by others",
+        "cpu frequency": None if context.cpu_freq_mhz is None else f"{context.cpu_freq_mhz:.0f} MHz",
+        "battery": None if context.battery is None else f"{context.battery:.0%}",
+        "temperature": None if context.temperature_c is None else f"{context.temperature_c:.0f} C",
     }
-    return [
-        Check(name, "missing", "this machine does not tell", "recorded as null") if value is None
-        else Check(name, "ok", show(value))
-        for name, (value, show) in signals.items()
-    ]  # fmt: skip
+    silent = ("missing", "this machine does not tell", "recorded as null")
+    return [Check(name, *silent) if shown is None else Check(name, "ok", shown) for name, shown in signals.items()]
 
 
 def _programs() -> list[Check]:

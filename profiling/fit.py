@@ -43,7 +43,7 @@ def fit(measurements: list[Measurement]) -> Predictors:
                 f"Only {len(members)} branches were measured on {delegate} with {threads} threads; "
                 f"a predictor needs at least {MINIMUM}, so profile a bundle with more."
             )
-        targets = {
+        targets: dict[str, list[float | None]] = {
             "latency_ms": [m.latency_quantile_ms(0.5) for m in members],
             "memory_mb": [m.memory_mb for m in members],
             "energy_mj": [m.energy.value_mj if m.energy.how.startswith("measured") else None for m in members],
@@ -68,7 +68,9 @@ def _fit(
     )
     model = _regression(_matrix(rows, chosen), y)
     coefficients = {n: float(c) for n, c in zip(chosen, model.coef_, strict=True) if c > 0}
-    ranges = {n: (min(r[n] for r in rows), max(r[n] for r in rows)) for n in rows[0] if n != "one"}
+    ranges: dict[str, tuple[float, ...]] = {
+        n: (min(r[n] for r in rows), max(r[n] for r in rows)) for n in rows[0] if n != "one"
+    }
     return Predictor(quantity, name, delegate, threads, how, coefficients, ranges, len(known), error)
 
 

@@ -1,4 +1,7 @@
-"""Peak memory and load time of one branch, in a process of its own: ``python -m profiling.memory BUNDLE BRANCH DELEGATE THREADS``."""
+"""Peak memory and load time of one branch, in a process of its own.
+
+Its command line: ``python -m profiling.memory BUNDLE BRANCH DELEGATE THREADS``.
+"""
 
 from __future__ import annotations
 

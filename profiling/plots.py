@@ -136,16 +136,14 @@ def accuracy_latency(points: Sequence[tuple[Measurement, float]]) -> Figure:
     for i, (m, _) in enumerate(points):
         x, y = xy[i]
         spread = [[x - bounds[i][0]], [bounds[i][1] - x]]
-        axes.errorbar(
-            [x], [y], xerr=spread, color=palette[m.precision], marker=MARKERS[delegates.index(m.delegate) % len(MARKERS)],
-            ms=8 if i in front else 6, alpha=1 if i in front else 0.75, elinewidth=1.3, capsize=2.5,
-        )  # fmt: skip
+        marker = MARKERS[delegates.index(m.delegate) % len(MARKERS)]
+        look: dict[str, Any] = {"ms": 8, "alpha": 1} if i in front else {"ms": 6, "alpha": 0.75}
+        axes.errorbar(x, y, xerr=spread, color=palette[m.precision], marker=marker, capsize=2.5, **look)
     axes.margins(0.09, 0.14)
     _latency_axis(axes, "x", [v for b in bounds for v in b], "latency of one inference, ms (p50, bars p10 to p90)")
     axes.set_ylabel("accuracy")
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
-    line = Line2D([], [], color=MUTED, lw=1.4, label="Pareto front")
-    handles = [*_point_keys([m for m, _ in points], palette), line]
+    handles = [*_point_keys([m for m, _ in points], palette), Line2D([], [], color=MUTED, label="Pareto front")]
     figure.legend(handles=handles, loc="outside upper left", ncols=len(handles))
     shown = range(len(points)) if len(points) <= 24 else front
     # Places in pixels are right only after the layout has been made.
@@ -205,7 +203,7 @@ def distributions(cells: Sequence[tuple[str, Measurement]], dots: int = 6000) ->
         colour = palette[m.precision]
         values = np.asarray(m.latency_ms)
         chosen = values[thin(m.latency_ms, max(20, min(240, dots // len(ordered))))]
-        axes.scatter(chosen, row + random.uniform(-0.26, 0.26, len(chosen)), s=5, color=colour, alpha=0.3, lw=0)
+        axes.scatter(chosen, row + random.uniform(-0.26, 0.26, len(chosen)), s=5, color=colour, alpha=0.45, lw=0)
         p10, p25, p50, p75, p90 = (m.latency_quantile_ms(q) for q in (0.1, 0.25, 0.5, 0.75, 0.9))
         axes.plot([p10, p90], [row, row], color=colour, lw=1.4)
         axes.barh(row, p75 - p25, left=p25, height=0.5, facecolor=colour, alpha=0.45, lw=0)
@@ -288,14 +286,13 @@ def timeline(header: Header, events: Sequence[Event], dots: int = 1500) -> Figur
 
 def _shade(panels: Sequence[Axes], events: Sequence[Event]) -> None:
     starts = [i for i, e in enumerate(events) if i == 0 or e.phase != events[i - 1].phase]
-    end, span = events[-1].time_s, max(events[-1].time_s - events[0].time_s, 1e-9)
-    for k, i in enumerate(starts):
-        stop = events[starts[k + 1]].time_s if k + 1 < len(starts) else end
+    end = events[-1].time_s
+    for i, stop in zip(starts, [*(events[i].time_s for i in starts[1:]), end], strict=True):
         phase = events[i].phase or ""
         if phase and "idle" not in phase:
             for axes in panels:
                 axes.axvspan(events[i].time_s, stop, color=OTHER_COLOURS[0], alpha=0.1, lw=0)
-        if phase and (stop - events[i].time_s) / span > 0.012 * len(phase):
+        if phase and stop - events[i].time_s > 0.012 * len(phase) * (end - events[0].time_s):
             across = panels[0].get_xaxis_transform()
             panels[0].text((events[i].time_s + stop) / 2, 1.03, phase, transform=across, ha="center")
 

@@ -136,7 +136,7 @@ def _cards(manifest: Manifest | None, timed: list[Measurement], traces: list[Tra
         shown = phases(log) if len(phases(log)) <= 3 else [("all phases", log)]
         kept = " / ".join(f"{100 * share(phase):.0f}" for _, phase in shown)
         note = f"{' / '.join(name for name, _ in shown)}; {budget(header)}, {plural(len(log), 'inference')}"
-        cards.append(("Budget kept", Cell(f"{kept}\u202f%", note)))
+        cards.append(("Budget kept", Cell(f"{kept} %", note)))
     return cards
 
 
@@ -257,7 +257,8 @@ def context(before: Context, after: Context) -> Cell:
         ends = [getattr(c, name) for c in (before, after)]
         texts = ["?" if v is None else f"{v * factor:.0f}" for v in ends]
         if texts != ["?", "?"]:
-            facts.append(f"{texts[0]}{unit}" if texts[0] == texts[1] else f"{texts[0]} → {texts[1]}{unit}")
+            text = f"{texts[0]}{unit}" if texts[0] == texts[1] else f"{texts[0]} → {texts[1]}{unit}"
+            facts.append(text.replace(" ", "\xa0"))
     return Cell(facts[0], ", ".join(facts[1:])) if facts else Cell(None, reason="the device does not tell its state")
 
 

@@ -38,7 +38,7 @@ def demonstrate(out: Path, seed: int, tick: Tick) -> dict[str, Any]:
     report.write(
         out / "report.html", inputs.manifest, inputs.measurements, inputs.traces, inputs.predictors, "adascale demo"
     )
-    facts = {
+    facts: dict[str, Any] = {
         "branches": _rows(opened, measurements),
         "loop": loop_facts,
         "predictors": [

@@ -135,7 +135,7 @@ def delegation(model: bytes, name: str) -> Optional[Delegation]:
 
 
 def count_delegated(ops: Any) -> Delegation:
-    """Pure part of :func:`delegation`: ``ops`` are dicts with ``op_name``, ``inputs`` and ``outputs`` (tensor indices)."""
+    """Pure part of :func:`delegation`; ``ops`` have ``op_name`` and the tensor indices ``inputs`` and ``outputs``."""
     partitions = [op for op in ops if op["op_name"] == "DELEGATE"]
     plain = [op for op in ops if op["op_name"] != "DELEGATE"]
     producer = {int(tensor): index for index, op in enumerate(plain) for tensor in op["outputs"]}

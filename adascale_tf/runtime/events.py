@@ -21,7 +21,7 @@ FORMAT = "adascale-events/1"
 class Header:
     """First line of a trace: the bundle, the budget, the settings of the loop.
 
-    ``table``: the policy's options by branch (see :class:`adascale_tf.runtime.policy.Option`), as they were at the start.
+    ``table``: the policy's options by branch (:class:`adascale_tf.runtime.policy.Option`) at the start.
     """
 
     format: str

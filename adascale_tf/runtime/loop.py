@@ -35,7 +35,7 @@ def writer(path: Optional[Path]) -> Iterator[Optional[Write]]:
         return
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        file = open(str(path), "w", encoding="utf-8")
+        file = open(str(path), "w", encoding="utf-8")  # noqa: SIM115  (closed below)
     except OSError as error:
         raise BadInput("{} cannot be written ({}); choose another place.".format(path, error.strerror)) from None
     flushed = [time.monotonic()]

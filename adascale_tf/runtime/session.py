@@ -30,8 +30,9 @@ class Session:
     """Keeps a budget while it predicts; thread-safe, one inference at a time.
 
     Opening loads every branch and measures its idle latency in interleaved rounds, which a table of options keeps for
-    the policy; ``broken`` says why branches could not be opened. ``predictors`` add energy and memory. ``last`` is the event of the latest inference. A branch that
-    fails or answers NaN is taken out, and the next best answers the same request.
+    the policy; ``broken`` says why branches could not be opened. ``predictors`` add energy and memory. ``last`` is the
+    event of the latest inference. A branch that fails or answers NaN is taken out, and the next best answers the same
+    request.
 
     Raises :class:`BadInput` if no branch could keep the budget even on an idle device.
     """

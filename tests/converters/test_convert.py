@@ -90,7 +90,7 @@ def test_costs_are_counted_from_the_file(networks: Any, inputs: np.ndarray) -> N
 
 
 def test_what_is_no_tflite_is_refused(networks: Any, inputs: np.ndarray) -> None:
-    with pytest.raises(BadInput, match="not a .tflite"):
+    with pytest.raises(BadInput, match=r"not a \.tflite"):
         flatbuffer.parse(b"hello")
     model = convert.convert(networks, "float32", inputs)["early"].model
     with pytest.raises(BadInput, match="no signature 'x'; it has early, late"):

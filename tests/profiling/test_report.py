@@ -75,8 +75,9 @@ def make_measurements(manifest: Manifest, runs: int = 60) -> list[Measurement]:
                 1, DEVICE, branch.cost, (base * 3, base * 1.2), tuple(map(float, samples)), 5, 11.8,
                 None if gpu else 3.4 + branch.size_bytes / 1e6,
                 "the GPU's memory is not a process's own" if gpu else None,
-                Energy(*((None, "none", "this device has no energy meter") if gpu else (base * 2.1, "estimated:model"))),
-                Delegation(24, 20, 2) if gpu else None, None if gpu else "XNNPACK does not tell", Agreement(8, 1.0, 0.004),
+                Energy(*((None, "none", "this device has no meter") if gpu else (base * 2.1, "estimated:model"))),
+                Delegation(24, 20, 2) if gpu else None, None if gpu else "XNNPACK does not tell",
+                Agreement(8, 1.0, 0.004),
                 Context(1.0, 0.04, 1, 8, 1803.0, 3120.0, 0.82, False, 31.0),
                 Context(3.0, 0.07, 2, 8, 1803.0, 3101.0, 0.82, False, 33.0),
                 "2025-03-02T09:00:00Z", {"litert": "2.1.0"},
@@ -98,11 +99,13 @@ def make_trace(manifest: Manifest, count: int = 3000, budget: float = 6.0) -> tu
         best = max(fitting or manifest.branches[-1:], key=lambda b: b.accuracy.value)
         latency = base[best.id] * true
         load = 0.75 + 0.1 * rng.random() if busy else 0.05 * rng.random()
-        log.append(Event(
-            time, time + latency / 1e3, best.id, "most accurate that fits", best.id != last, 0.01, 0.02, latency,
-            base[best.id], slowdown, latency <= budget, bool(rng.random() < best.accuracy.value), phase,
-            Context(time, load) if i % 10 == 0 else None,
-        ))  # fmt: skip
+        event = Event(
+            time_s=time, ended_s=time + latency / 1e3, branch=best.id, reason="most accurate that fits",
+            switched=best.id != last, decide_ms=0.01, switch_ms=0.02, latency_ms=latency, base_ms=base[best.id],
+            slowdown=slowdown, kept=latency <= budget, correct=bool(rng.random() < best.accuracy.value), phase=phase,
+            context=Context(time, load) if i % 10 == 0 else None,
+        )  # fmt: skip
+        log.append(event)
         slowdown += 0.1 * (true - slowdown)
         last, time = best.id, time + 0.005
     return header, log
@@ -157,13 +160,13 @@ def test_what_is_absent_is_left_out(tmp_path: Path) -> None:
 
 def test_absent_values_say_why_and_estimates_are_named(tmp_path: Path) -> None:
     html = whole_page(tmp_path)
-    assert 'title="this device has no energy meter"' in html
+    assert 'title="this device has no meter"' in html
     assert 'title="the GPU&#39;s memory is not a process&#39;s own"' in html
     assert 'title="XNNPACK does not tell"' in html
     assert "estimate (model)" in html and "≈ " in html
     assert '<span class="est">estimate</span>' in html
     assert "nothing was held out" in html and "8.3 %" in html
-    assert "partly" in html and "20/24 nodes, 2 parts" in html
+    assert "partly" in html and "20/24 nodes, 2&nbsp;parts" in html
 
 
 def test_headline_numbers(tmp_path: Path) -> None:
