@@ -286,13 +286,12 @@ def timeline(header: Header, events: Sequence[Event], dots: int = 1500) -> Figur
 
 def _shade(panels: Sequence[Axes], events: Sequence[Event]) -> None:
     starts = [i for i, e in enumerate(events) if i == 0 or e.phase != events[i - 1].phase]
-    end = events[-1].time_s
-    for i, stop in zip(starts, [*(events[i].time_s for i in starts[1:]), end], strict=True):
+    for i, stop in zip(starts, [*(events[i].time_s for i in starts[1:]), events[-1].time_s], strict=True):
         phase = events[i].phase or ""
         if phase and "idle" not in phase:
             for axes in panels:
                 axes.axvspan(events[i].time_s, stop, color=OTHER_COLOURS[0], alpha=0.1, lw=0)
-        if phase and stop - events[i].time_s > 0.012 * len(phase) * (end - events[0].time_s):
+        if phase and stop - events[i].time_s > 0.012 * len(phase) * (events[-1].time_s - events[0].time_s):
             across = panels[0].get_xaxis_transform()
             panels[0].text((events[i].time_s + stop) / 2, 1.03, phase, transform=across, ha="center")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -120,8 +121,8 @@ def make_predictors(error: float | None = 0.083) -> Predictors:
     return Predictors(predicting.FORMAT, made, "2025-03-02T11:00:00Z", {"scikit-learn": "1.5.0"})
 
 
-def page(tmp_path: Path, *args: object, title: str = "A report") -> str:
-    report.write(tmp_path / "r.html", *args, title)  # type: ignore[arg-type]
+def page(tmp_path: Path, *args: Any, title: str = "A report") -> str:
+    report.write(*(tmp_path / "r.html", *args, title))
     return (tmp_path / "r.html").read_text(encoding="utf-8")
 
 
@@ -154,7 +155,7 @@ def test_what_is_absent_is_left_out(tmp_path: Path) -> None:
     assert sections(page(tmp_path, None, measured, [], None)) == ["latencies", "measurements", "provenance"]
     empty = [dataclasses.replace(measured[0], latency_ms=())]
     assert sections(page(tmp_path, manifest, empty, [], None)) == ["branches", "measurements", "provenance"]
-    silent = make_trace(manifest)[0], []
+    silent: tuple[Header, list[Event]] = make_trace(manifest)[0], []
     assert sections(page(tmp_path, None, [], [silent], make_predictors())) == ["predictions", "provenance"]
 
 
