@@ -268,6 +268,8 @@ def check_target(target: Path) -> None:
         raise BadInput("{} is a file; choose a folder for the bundle.".format(target))
     if target.is_dir() and any(target.iterdir()) and not (target / MANIFEST).is_file():
         raise BadInput("{} holds other files; choose an empty or new folder for the bundle.".format(target))
-    parent = next(p for p in [target, *target.absolute().parents] if p.exists())
-    if not os.access(str(parent), os.W_OK):
-        raise BadInput("{} cannot be written (read-only); choose another place.".format(parent))
+    parent = next(p for p in [target, *target.absolute().parents] if p.is_dir())
+    try:  # asking the system for permission bits is not enough: a mount may be read-only, or no disk at all
+        os.rmdir(tempfile.mkdtemp(prefix=".adascale.", dir=str(parent)))
+    except OSError as error:
+        raise BadInput("{} cannot be written ({}); choose another place.".format(parent, error.strerror)) from None

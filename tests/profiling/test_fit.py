@@ -15,8 +15,8 @@ from profiling import fit, meters
 
 def measurement(number: int, cost: Cost, precision: str, latency_ms: float, memory_mb: float = 1.0) -> Measurement:
     return Measurement(
-        FORMAT, "b", f"branch{number}", "r", precision, "cpu", 1, {"name": "bench"}, cost, (), (latency_ms,) * 3, 1, 1.0,
-        memory_mb, None, Energy(None, "none", "no meter"), None, "x", None, Context(0.0), Context(1.0), "now",
+        FORMAT, "b", f"branch{number}", "r", precision, "cpu", 1, {"name": "bench"}, cost, (), (latency_ms,) * 3, 1,
+        1.0, memory_mb, None, Energy(None, "none", "no meter"), None, "x", None, Context(0.0), Context(1.0), "now",
     )  # fmt: skip
 
 
