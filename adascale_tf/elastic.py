@@ -51,8 +51,8 @@ class Trunk:
         for axis, kept in enumerate(self.plan.views.get(key, ())):
             if kept is not None:
                 value = _take(value, kept, axis)
-        if self.masks is not None and key[1] == "kernel" and key[0] in self.masks:
-            value = value * self.masks[key[0]]
+        if self.masks is not None and key in self.masks:
+            value = value * self.masks[key]
         return value
 
     def settle(self) -> tf_keras.Model:

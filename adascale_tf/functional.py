@@ -57,13 +57,18 @@ class Slot:
 
 def slots(model: tf_keras.Model) -> dict[tuple[str, str], Slot]:
     """All variables of a model's layers by (layer name, attribute)."""
-    found = {}
-    for layer in model.layers:
-        for owner in (layer, getattr(layer, "cell", None)):
-            for attribute, value in vars(owner).items() if owner is not None else ():
-                if isinstance(value, tf.Variable):
-                    found[layer.name, attribute.lstrip("_")] = Slot(owner, attribute, value)
-    return found
+    return {(layer.name, name): slot for layer in model.layers for name, slot in layer_slots(layer).items()}
+
+
+def layer_slots(layer: Any) -> dict[str, Slot]:
+    """The variables of one layer, and of its cell if it is recurrent, by attribute."""
+    owners = [owner for owner in (layer, getattr(layer, "cell", None)) if owner is not None]
+    return {
+        attribute.lstrip("_"): Slot(owner, attribute, value)
+        for owner in owners
+        for attribute, value in vars(owner).items()
+        if isinstance(value, tf.Variable)
+    }
 
 
 @contextmanager

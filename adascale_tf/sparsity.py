@@ -9,6 +9,8 @@ import tensorflow as tf
 import tf_keras
 from tensorflow_model_optimization.sparsity import keras as tfmot
 
+from adascale_tf.functional import layer_slots
+
 
 class _Ramp(tfmot.PruningSchedule):  # type: ignore[misc]
     """A TF-MOT schedule whose sparsity is set from outside, once per epoch."""
@@ -25,31 +27,38 @@ class _Ramp(tfmot.PruningSchedule):  # type: ignore[misc]
 
 
 class Masks:
-    """The 0/1 masks of a trunk's kernels, by layer name.
+    """The 0/1 masks of a trunk's pruned weights, by (layer name, weight).
 
-    TF-MOT's ``prune_low_magnitude`` wrappers hold a copy of each kernel and decide which weights fall. The shared
+    TF-MOT's ``prune_low_magnitude`` wrappers hold copies of the weights and decide which of them fall. The shared
     weights themselves stay dense; a pruned trunk sees them through the masks, and other trunks see them whole.
     """
 
     def __init__(self, model: tf_keras.Model, sparsity: Mapping[str, float]) -> None:
-        self._sources = {name: model.get_layer(name) for name in sparsity}
-        self._wrappers = {}
-        for name, layer in self._sources.items():
+        self._wrappers = []
+        self._copies: list[tuple[tf.Variable, tf.Variable]] = []
+        self._masks: dict[tuple[str, str], tf.Variable] = {}
+        for name, share in sparsity.items():
+            layer = model.get_layer(name)
             twin = type(layer).from_config(layer.get_config())
-            wrapper = tfmot.prune_low_magnitude(twin, pruning_schedule=_Ramp(sparsity[name]))
+            wrapper = tfmot.prune_low_magnitude(twin, pruning_schedule=_Ramp(share))
             wrapper.build(layer.input_shape)
-            self._wrappers[name] = wrapper
+            self._wrappers.append(wrapper)
+            names = {id(slot.variable): weight for weight, slot in layer_slots(twin).items()}
+            for copy, mask, _ in wrapper.pruning_vars:
+                weight = names[id(copy)]
+                self._masks[name, weight] = mask
+                self._copies.append((copy, layer_slots(layer)[weight].variable))
 
-    def __contains__(self, layer: str) -> bool:
-        return layer in self._wrappers
+    def __contains__(self, key: tuple[str, str]) -> bool:
+        return key in self._masks
 
-    def __getitem__(self, layer: str) -> tf.Tensor:
-        _, mask, _ = self._wrappers[layer].pruning_vars[0]
-        return tf.convert_to_tensor(mask)
+    def __getitem__(self, key: tuple[str, str]) -> tf.Tensor:
+        return tf.convert_to_tensor(self._masks[key])
 
     def update(self, share: float) -> None:
-        """Choose the masks anew from the trunk's settled kernels; ``share`` in [0, 1] of the final sparsity."""
-        for name, wrapper in self._wrappers.items():
-            wrapper.pruning_vars[0][0].assign(self._sources[name].kernel)
+        """Choose the masks anew from the trunk's settled weights; ``share`` in [0, 1] of the final sparsity."""
+        for copy, source in self._copies:
+            copy.assign(source)
+        for wrapper in self._wrappers:
             wrapper.pruning_obj._pruning_schedule.share.assign(share)
             wrapper.pruning_obj.conditional_mask_update()

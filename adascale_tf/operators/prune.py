@@ -8,12 +8,12 @@ from adascale_tf.errors import BadInput
 from adascale_tf.operators import Plan, number, operator
 from adascale_tf.recipe import Step
 
-PRUNABLE = ("Conv1D", "Conv2D", "Dense")
+PRUNABLE = ("Conv1D", "Conv2D", "Dense", "GRU", "LSTM")
 
 
 @operator("prune", "structure")
 def apply(plan: Plan, step: Step) -> Plan:
-    """Zero a share in (0, 0.95] of each convolution's and dense layer's smallest weights: ``prune(0.5)``.
+    """Zero a share in (0, 0.95] of each convolution's, dense or recurrent layer's smallest weights: ``prune(0.5)``.
 
     The heads and the first layer stay whole: they hold few weights and lose the most by it.
     """

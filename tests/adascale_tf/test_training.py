@@ -97,3 +97,15 @@ def test_gru_branches_are_slices_of_one_network() -> None:
         want = trunk.call(x, training=False)[net.plan(recipe).exit - 1]
         np.testing.assert_allclose(trunk.network(recipe)(x, training=False), want, atol=1e-5)
     assert net.trunk(recipes[1]).network(recipes[1]).get_layer("stage1_gru").units == 48
+
+
+def test_recurrent_weights_are_pruned_too() -> None:
+    recipe = parse("prune(0.75)")
+    net = ElasticNetwork(backbones.build("gru", (16, 8), 4), [recipe])
+    trunk = net.trunk(recipe)
+    assert trunk.masks is not None
+    trunk.settle()
+    trunk.masks.update(1.0)
+    kernel, recurrent, *_ = trunk.network(recipe).get_layer("stage2_gru").get_weights()
+    assert np.mean(kernel == 0) == pytest.approx(0.75, abs=0.01)
+    assert np.mean(recurrent == 0) == pytest.approx(0.75, abs=0.01)
