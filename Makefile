@@ -1,5 +1,7 @@
 # make demo | make test | make check: each sets up the virtual environment first.
-PYTHON ?= $(shell for v in 3.12 3.11 3.10; do command -v python$$v >/dev/null 2>&1 && { echo python$$v; break; }; done || echo python3)
+# The first Python that runs and fits: a name on PATH may be a version manager's empty shim.
+PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.10; do \
+	$$p -c 'import sys, venv; sys.exit(not (3, 10) <= sys.version_info[:2] < (3, 13))' 2>/dev/null && { echo $$p; break; }; done)
 VENV := .venv
 BIN := $(VENV)/bin
 
@@ -7,7 +9,7 @@ BIN := $(VENV)/bin
 setup: $(VENV)/.ready
 
 $(VENV)/.ready: setup.cfg setup.py pyproject.toml
-	$(PYTHON) -c 'import sys; sys.exit(None if (3, 10) <= sys.version_info[:2] < (3, 13) else "adascale-tf needs Python 3.10, 3.11 or 3.12; set PYTHON=python3.11")'
+	@test -n "$(PYTHON)" || { echo "adascale-tf needs Python 3.10, 3.11 or 3.12 with venv; install one, or set PYTHON=/path/to/python"; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'

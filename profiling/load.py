@@ -19,21 +19,26 @@ while True:
 class Burners:
     """``count`` processes that each want a whole core, while the ``with`` block lasts."""
 
-    def __init__(self, count: int) -> None:
-        self.count = count
-        self._children: list[subprocess.Popen[bytes]] = []
+    def __init__(self, count: int = 0) -> None:
+        self.children: list[subprocess.Popen[bytes]] = []
+        self._first = count
+
+    def resize(self, count: int) -> None:
+        """Start or end burners until ``count`` run."""
+        while len(self.children) < count:
+            self.children.append(subprocess.Popen([sys.executable, "-c", _BURN], stdin=subprocess.PIPE))
+        while len(self.children) > count:
+            child = self.children.pop()
+            child.kill()
+            child.wait()
+            if child.stdin is not None:
+                child.stdin.close()
 
     def __enter__(self) -> Burners:
-        for _ in range(self.count):
-            self._children.append(subprocess.Popen([sys.executable, "-c", _BURN], stdin=subprocess.PIPE))
+        self.resize(self._first)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for child in self._children:
-            child.kill()
-            child.wait()
-            if child.stdin is not None:
-                child.stdin.close()
-        self._children.clear()
+        self.resize(0)

@@ -12,6 +12,7 @@ import click
 from adascale_tf import bundle, codec, data
 from adascale_tf.cli import console
 from adascale_tf.cli.building import build_bundle
+from adascale_tf.cli.running import show_phases
 from adascale_tf.progress import Tick
 from adascale_tf.records import Measurement
 
@@ -66,28 +67,16 @@ def _loop(
         measurements, key=lambda m: (opened.manifest.branch(m.branch).accuracy.value, -m.latency_quantile_ms(0.5))
     )
     budget = Budget(latency_ms=round(SLACK * best.latency_quantile_ms(0.5), 3))
-    burners: Burners | None = None
-    current = ""
+    cores = os.cpu_count() or 1
+    seconds = sum(length for _, length, _ in PHASES)
+    with Burners() as burners, Session(opened, budget, predictors=predictors) as session, loop.writer(out) as write:
 
-    def phase(elapsed: float) -> str:
-        nonlocal burners, current
-        name, per_core = _phase_at(elapsed)
-        if name != current:
-            if burners is not None:
-                burners.__exit__(None, None, None)
-                burners = None
-            if per_core:
-                burners = Burners(per_core * (os.cpu_count() or 1)).__enter__()
-            current = name
-        return name
+        def phase(elapsed: float) -> str:
+            name, per_core = _phase_at(elapsed)
+            burners.resize(per_core * cores)
+            return name
 
-    try:
-        with Session(opened, budget, predictors=predictors) as session, loop.writer(out) as write:
-            seconds = sum(length for _, length, _ in PHASES)
-            events = loop.run(session, loop.cycle(digits), seconds, write, phase=phase, tick=tick)
-    finally:
-        if burners is not None:
-            burners.__exit__(None, None, None)
+        events = loop.run(session, loop.cycle(digits), seconds, write, phase=phase, tick=tick)
     return {"budget": {"latency_ms": budget.latency_ms}, **loop.summary(events)}
 
 
@@ -127,8 +116,6 @@ def _headline(rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 def show(facts: dict[str, Any], out: Path) -> None:
     """The demo's result in the terminal."""
-    from adascale_tf.cli.running import _phase_row
-
     rows = [
         (
             row["recipe"], f"{row['accuracy']:.2%}", f"{row['latency_p50_ms']:.3f}", f"{row['speedup']:.1f}x",
@@ -137,7 +124,5 @@ def show(facts: dict[str, Any], out: Path) -> None:
         for row in facts["branches"]
     ]  # fmt: skip
     console.table("Branches, one thread", ("recipe", "accuracy", "p50 ms", "speed-up", "size", "MMACs"), rows)
-    phases = [_phase_row(name, phase) for name, phase in facts["loop"]["phases"].items()]
-    columns = ("phase", "inferences", "budget kept", "accuracy", "mean ms", "switches", "branches")
-    console.table(f"Adaptive loop, budget {facts['loop']['budget']['latency_ms']} ms", columns, phases)
+    show_phases(facts["loop"]["phases"], f"Adaptive loop, budget {facts['loop']['budget']['latency_ms']} ms")
     click.echo(f"Done in {facts['seconds']:.0f} s. Open {out / 'report.html'}; the bundle is in {out / 'bundle'}.")

@@ -59,7 +59,7 @@ def test_caches_are_read_from_the_kernels_files(tmp_path: Path) -> None:
 
 def test_burners_load_the_machine_and_vanish() -> None:
     with Burners(2 * (device.facts()["cores"] or 1)) as burners:
-        children = list(burners._children)
+        children = list(burners.children)
         context = device.snapshot(1.0)
         assert context.cpu_load is not None and context.cpu_load > 0.6
     assert all(child.poll() is not None for child in children)
