@@ -6,7 +6,6 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -34,12 +33,6 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
 def test_every_command_helps_with_an_example(capsys: pytest.CaptureFixture[str], name: str) -> None:
     code, out, _ = run(capsys, name, "--help")
     assert code == 0 and f"Example: adascale {name}" in " ".join(out.split())
-
-
-def test_help_is_quick() -> None:
-    begun = time.monotonic()
-    subprocess.run([sys.executable, "-m", "adascale_tf", "--help"], check=True, capture_output=True)
-    assert time.monotonic() - begun < 2.0  # 0.1 s on an idle machine; benchmarks hold the figure
 
 
 def test_inspect_and_evaluate_agree_with_the_manifest(capsys: pytest.CaptureFixture[str], built: Bundle) -> None:
@@ -110,7 +103,11 @@ def test_a_damaged_bundle_is_refused(capsys: pytest.CaptureFixture[str], copied:
 def test_ctrl_c_in_training_leaves_nothing(tmp_path: Path) -> None:
     out = tmp_path / "b"
     command = [sys.executable, "-m", "adascale_tf", "build", "--data", "digits", "--epochs", "50", "--out", str(out)]
-    child = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+
+    def listen() -> None:  # a shell's background jobs, as in CI, ignore Ctrl-C and hand that down
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    child = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=listen)
     assert child.stderr is not None
     for line in child.stderr:
         if line.startswith("train:"):
