@@ -136,6 +136,8 @@ def write_bytes(path: Path, data: bytes) -> None:
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
+            file.flush()
+            os.fsync(file.fileno())  # else a power cut may leave the new name with nothing behind it
         umask = os.umask(0)
         os.umask(umask)
         os.chmod(name, 0o666 & ~umask)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.metadata
 import os
 import platform
@@ -63,7 +64,14 @@ def versions() -> dict[str, str]:
 
 
 def snapshot(interval_s: float = 0.2) -> Context:
-    """The machine's context now; the load of others is taken over ``interval_s`` seconds."""
-    with Monitor(period_s=interval_s / 2) as monitor:
+    """The machine's context now; the load of others is taken over ``interval_s`` seconds.
+
+    The kernel counts in ticks of 10 ms, so an interval of 0.1 s on two cores tells the load in steps of 5 %.
+    ``time_s`` is the system's monotonic clock, so that snapshots of one machine can be put in order.
+    """
+    with Monitor(period_s=interval_s) as monitor:
+        patience = time.monotonic() + 3 * interval_s
         time.sleep(interval_s)
-        return monitor.latest()
+        while monitor.latest().cpu_load is None and time.monotonic() < patience:
+            time.sleep(interval_s / 20)
+        return dataclasses.replace(monitor.latest(), time_s=time.monotonic())

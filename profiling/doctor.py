@@ -15,6 +15,9 @@ import psutil
 from adascale_tf.runtime.delegates import DELEGATES
 from profiling import device, meters
 
+#: Where the Vulkan loader looks for drivers (LoaderInterfaceArchitecture.md, "Driver Discovery on Linux").
+VULKAN = (Path("/usr/share/vulkan/icd.d"), Path("/etc/vulkan/icd.d"), Path("/usr/local/share/vulkan/icd.d"))
+
 
 @dataclass(frozen=True)
 class Check:
@@ -28,7 +31,17 @@ class Check:
 
 def examine() -> list[Check]:
     """All checks, without importing TensorFlow."""
-    return [_python(), *_packages(), _delegates(), _energy(), *_signals(), *_programs(), _machine(), _writable()]
+    return [
+        _python(),
+        *_packages(),
+        _delegates(),
+        _energy(),
+        *_signals(),
+        *_programs(),
+        graphics(),
+        _machine(),
+        _writable(),
+    ]
 
 
 def _python() -> Check:
@@ -82,6 +95,15 @@ def _programs() -> list[Check]:
         path = next((p for p in map(shutil.which, programs) if p), None)
         checks.append(Check(name, "ok", path) if path else Check(name, "missing", "not on PATH", remedies[name]))
     return checks
+
+
+def graphics(folders: tuple[Path, ...] = VULKAN) -> Check:
+    """Whether a Vulkan driver is installed, on which WebGPU stands too."""
+    drivers = sorted({file.stem for folder in folders for file in folder.glob("*.json")})
+    if drivers:
+        return Check("vulkan driver", "ok", ", ".join(drivers))
+    remedy = "apt install mesa-vulkan-drivers; a delegate that runs on a GPU needs it"
+    return Check("vulkan driver", "missing", "no driver is installed", remedy)
 
 
 def _machine() -> Check:

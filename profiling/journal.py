@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Collection
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -40,12 +41,17 @@ class Journal:
         lines = list(codec.read_lines(self.path))
         if not lines:
             return
-        if lines[0].get("settings") != self.settings:
+        if not all(isinstance(line, dict) for line in lines) or "settings" not in lines[0]:
+            raise BadInput(f"{self.path} is not unfinished work of a profile; delete it or choose another --out.")
+        if lines[0]["settings"] != self.settings:
             raise BadInput(
                 f"{self.path} is unfinished work of another profile (other bundle, delegates, threads or runs); "
                 "finish that one with its own command, choose another --out, or delete the file."
             )
-        self._facts = {(line["kind"], line["key"]): line["value"] for line in lines[1:]}
+        try:
+            self._facts = {(line["kind"], line["key"]): line["value"] for line in lines[1:]}
+        except KeyError as error:
+            raise BadInput(f"{self.path} is damaged (a line has no {error}); delete it to measure anew.") from None
 
     def _lines(self) -> list[dict[str, Any]]:
         facts = [{"kind": kind, "key": key, "value": value} for (kind, key), value in self._facts.items()]
@@ -71,3 +77,18 @@ class Journal:
         """The work is done and stands elsewhere."""
         self._file.close()
         self.path.unlink()
+
+
+def discard_if_done(path: Path, same: dict[str, Any], finished: Collection[str]) -> None:
+    """Remove a journal that a kill left behind after its measurements were written.
+
+    ``same``: what its settings must hold, else it is other unfinished work and stays. ``finished``: keys of cells.
+    """
+    if not path.exists():
+        return
+    header = next(codec.read_lines(path), None)
+    settings = header.get("settings") if isinstance(header, dict) else None
+    if not isinstance(settings, dict) or any(settings.get(name) != value for name, value in same.items()):
+        return
+    if set(settings.get("cells", [None])) <= set(finished):
+        path.unlink()

@@ -25,7 +25,10 @@ def in_own_process(bundle: Bundle, branch: Branch, delegate: str, threads: int) 
     if done.returncode != 0:
         lines = done.stderr.strip().splitlines() or ["no message"]
         return {"reason": f"the process that measures memory ended with code {done.returncode}: {lines[-1]}"}
-    facts: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    try:
+        facts: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    except (IndexError, ValueError):
+        return {"reason": "the process that measures memory printed no result"}
     return facts
 
 

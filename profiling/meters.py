@@ -6,6 +6,7 @@ the name that measurements carry after ``measured:``.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,6 +26,9 @@ CACHE_PJ = 12.5
 DRAM_PJ = 160.0
 #: Share of bytes that hit a cache, for networks that fit in the last-level cache of a phone's chip (2 MB), else less.
 CACHE_BYTES = 2_000_000
+#: Seconds of running that one reading of a meter spans: RAPL counters move about every millisecond, so 0.1 s is exact
+#: to about one percent, while a single inference may be over before the counter moves at all.
+WINDOW_S = 0.1
 
 
 def meter(name: str) -> Callable[[Callable[[], Counter | None]], Callable[[], Counter | None]]:
@@ -53,8 +57,12 @@ def open_rapl() -> Counter | None:
 
 
 def rapl(root: Path) -> Counter | None:
-    """Joules consumed by all packages below ``root`` since the counter was opened; None without a readable counter."""
-    zones = [zone for zone in sorted(root.glob("intel-rapl:*")) if zone.name.count(":") == 1]
+    """Joules consumed by all packages below ``root`` since the counter was opened; None without a readable counter.
+
+    ``psys`` is left out where there are packages: it counts the whole platform, so the packages once more.
+    """
+    tops = [zone for zone in sorted(root.glob("intel-rapl:*")) if zone.name.count(":") == 1]
+    zones = [zone for zone in tops if _zone_name(zone) != "psys"] or tops
     try:
         last = {zone: int((zone / "energy_uj").read_text()) for zone in zones}
         wrap = {zone: int((zone / "max_energy_range_uj").read_text()) for zone in zones}
@@ -76,6 +84,27 @@ def rapl(root: Path) -> Counter | None:
     return read
 
 
+def _zone_name(zone: Path) -> str:
+    try:
+        return (zone / "name").read_text().strip()
+    except OSError:
+        return ""
+
+
+def per_run_mj(run: Callable[[], object], counter: Counter) -> float | None:
+    """Millijoules of one ``run``, averaged over at least :data:`WINDOW_S` seconds of runs.
+
+    None if the counter stood still, as it does in some virtual machines: that is no measurement of 0. The counter
+    covers the whole package, so the idle power and other processes are in it.
+    """
+    begun, before, runs = time.perf_counter(), counter(), 0
+    while runs < 2 or time.perf_counter() - begun < WINDOW_S:
+        run()
+        runs += 1
+    spent = counter() - before
+    return 1e3 * spent / runs if spent > 0 else None
+
+
 def hit_rate(cost: Cost) -> float:
     """Estimated share of bytes served by caches: all but the first reading of weights that exceed the cache."""
     working_set = cost.weight_bytes + cost.peak_bytes
@@ -90,7 +119,7 @@ def estimate_mj(cost: Cost, precision: str) -> float:
     return picojoules * 1e-9
 
 
-def estimate(cost: Cost, precision: str) -> Energy:
-    """The estimate as a record that says what it is."""
-    reason = "no energy meter on this machine; unit energies of Horowitz, ISSCC 2014"
+def estimate(cost: Cost, precision: str, because: str = "no energy meter on this machine") -> Energy:
+    """The estimate as a record that says what it is, and why there is no measurement."""
+    reason = f"{because}; unit energies of Horowitz, ISSCC 2014"
     return Energy(estimate_mj(cost, precision), "estimated:model", reason)

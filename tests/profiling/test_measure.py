@@ -9,11 +9,13 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from adascale_tf import records
 from adascale_tf.bundle import Bundle
 from adascale_tf.errors import BadInput, UnknownDelegate
+from adascale_tf.runtime.delegates import Runner, open_runner
 from profiling import measure
 
 CELLS = 8
@@ -101,6 +103,110 @@ def test_unfinished_work_of_other_settings_is_refused(built: Bundle, tmp_path: P
     with pytest.raises(BadInput, match="unfinished work of another profile"):
         profile(built, out)
     assert not out.exists()
+
+
+@pytest.mark.parametrize("text", ["[]\n", "3\n", '{"other": 1}\n'])
+def test_a_foreign_journal_is_refused_and_kept(built: Bundle, tmp_path: Path, text: str) -> None:
+    journal = tmp_path / "m.jsonl.journal"
+    journal.write_text(text)
+    with pytest.raises(BadInput, match="delete it or choose another --out"):
+        profile(built, tmp_path / "m.jsonl")
+    assert journal.read_text() == text
+
+
+def test_a_kill_after_the_last_write_leaves_nothing_in_the_way(
+    built: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, journal = tmp_path / "m.jsonl", tmp_path / "m.jsonl.journal"
+
+    def killed(self: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(measure.Journal, "remove", killed)
+        profile(built, out, runs=4)
+    written = out.read_text()
+    assert journal.exists()
+    profile(built, out, runs=4)
+    assert not journal.exists() and out.read_text() == written
+
+
+def test_unfinished_work_of_others_stays_when_there_is_nothing_to_do(built: Bundle, tmp_path: Path) -> None:
+    out, journal = tmp_path / "m.jsonl", tmp_path / "m.jsonl.journal"
+    profile(built, out, runs=4)
+    same = {"bundle": built.digest, "threads": 1, "runs": 4, "device": measure.device.facts()["name"]}
+    text = json.dumps({"settings": {**same, "cells": ["full/reference"]}}) + "\n"
+    journal.write_text(text)
+    profile(built, out, runs=4)
+    assert journal.read_text() == text
+
+
+def test_chosen_branches_only(built: Bundle, tmp_path: Path) -> None:
+    arguments = (built, ["cpu"], 1, 4, tmp_path / "m.jsonl")
+    assert [m.branch for m in measure.profile(*arguments, branches=["full"])] == ["full"]
+    with pytest.raises(BadInput, match="The bundle has no branch 'x'"):
+        measure.profile(*arguments, branches=["x"])
+    with pytest.raises(BadInput, match="No branch is named"):
+        measure.profile(*arguments, branches=[])
+
+
+def test_outputs_that_are_no_numbers_do_not_spoil_the_file(built: Bundle, copied: Path, tmp_path: Path) -> None:
+    branch = built.manifest.branches[0]
+    expected = np.fromfile(copied / branch.expected, "<f4")
+    expected[0] = np.nan
+    expected.tofile(copied / branch.expected)
+    found = measure.profile(Bundle(copied, built.manifest), ["cpu"], 1, 4, tmp_path / "m.jsonl", branches=[branch.id])
+    assert records.read([tmp_path / "m.jsonl"]) == found and found[0].outputs is None
+
+
+def test_warm_up_comes_before_all_other_runs(built: Bundle) -> None:
+    """Of the samples that are run, the first ones are those that are kept as the warm-up."""
+    calls: list[str] = []
+
+    class Spy(Runner):
+        def invoke(self, stored: np.ndarray) -> np.ndarray:
+            calls.append("timed")
+            return super().invoke(stored)
+
+        def __call__(self, x: np.ndarray) -> np.ndarray:
+            calls.append("compared")
+            return self.dequantize(super().invoke(self.quantize(x)))
+
+    branch = built.manifest.branches[0]
+    real = open_runner(built, branch)
+    spy = Spy(real._interpreter, branch)
+    measure._start(built, measure.Cell(branch, "cpu"), spy, measure.samples(built))
+    assert calls[:4] == ["timed"] * 3 + ["compared"]
+
+
+def test_energy_names_the_meter_and_is_never_zero(
+    built: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = time.perf_counter()
+
+    def ten_watts() -> float:
+        return int((time.perf_counter() - begun) * 1e3) / 1e3 * 10
+
+    monkeypatch.setattr(measure.meters, "find", lambda: ("bench", ten_watts))
+    arguments = (built, ["cpu"], 1, 4)
+    moving = measure.profile(*arguments, tmp_path / "moving.jsonl", branches=["full"])[0]
+    assert moving.energy.how == "measured:bench" and moving.energy.value_mj is not None and moving.energy.value_mj > 0
+    monkeypatch.setattr(measure.meters, "find", lambda: ("bench", lambda: 5.0))
+    stuck = measure.profile(*arguments, tmp_path / "stuck.jsonl", branches=["full"])[0]
+    assert stuck.energy.how == "estimated:model" and "meter bench did not move" in str(stuck.energy.reason)
+
+
+def test_a_delegate_that_takes_nothing_says_so() -> None:
+    assert "cpu took none of the 7 operators" in str(
+        measure._delegation_reason("cpu", {"nodes": 7, "delegated": 0, "partitions": 0})
+    )
+    assert measure._delegation_reason("cpu", {"nodes": 7, "delegated": 7, "partitions": 1}) is None
+    assert measure._delegation_reason("reference", {"nodes": 7, "delegated": 0, "partitions": 0}) is None
+
+
+def test_nothing_to_run_is_refused(built: Bundle, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="0 runs on 1 threads"):
+        profile(built, tmp_path / "m.jsonl", runs=0)
 
 
 def test_unknown_delegates_are_refused_at_once(built: Bundle, tmp_path: Path) -> None:
