@@ -12,6 +12,7 @@ import json
 import math
 import os
 import tempfile
+import types
 import typing
 from pathlib import Path
 from typing import Any, Dict, Iterator, Type, TypeVar, Union
@@ -19,6 +20,8 @@ from typing import Any, Dict, Iterator, Type, TypeVar, Union
 from adascale_tf.errors import BadInput
 
 T = TypeVar("T")
+#: ``Optional[X]`` and, from Python 3.10 on, ``X | None``.
+_UNIONS = (Union, getattr(types, "UnionType", Union))
 
 
 def to_json(value: Any) -> Any:
@@ -48,10 +51,10 @@ def _decode(kind: Any, data: Any, where: str) -> Any:
         return data
     origin = typing.get_origin(kind)
     args = typing.get_args(kind)
-    if origin is Union:
+    if origin in _UNIONS:
         if data is None:
             return None
-        return _decode(args[0], data, where)
+        return _decode(next(arg for arg in args if arg is not type(None)), data, where)
     if origin is tuple:
         _expect(isinstance(data, list), where, "a list", data)
         return tuple(_decode(args[0], item, "{}[{}]".format(where, i)) for i, item in enumerate(data))
