@@ -54,6 +54,7 @@ def measure(opened: bundle.Bundle, rounds: int) -> dict[str, list[float]]:
     x = np.zeros(opened.manifest.branches[0].input.shape, np.float32)
     samples: dict[str, list[float]] = {DECISION: [], SWITCH: [], COLD: []}
     with Session(opened, budget) as staying, Session(opened, budget, policy="alternate") as switching:
+        switching.predict(x)  # the first choice is no switch
 
         def decision() -> float:
             staying.predict(x)
