@@ -61,12 +61,16 @@ class Trunk:
             slot.variable.assign(self._view(key, source))
         return self.model
 
+    def branch_plan(self, recipe: Recipe) -> Plan:
+        """The plan of one of its branches: what the recipe adds to the structure, which is its exit and precision."""
+        return operators.apply(self.plan, Recipe(tuple(s for s in recipe.steps if s not in self.recipe.steps)))
+
     def network(self, recipe: Recipe) -> tf_keras.Model:
         """One branch of this trunk as a plain model with a single output and weights of its own.
 
         Recurrent layers are unrolled up to 128 steps: then every delegate sees plain operators.
         """
-        plan = operators.apply(self.plan, Recipe(tuple(s for s in recipe.steps if s not in self.recipe.steps)))
+        plan = self.branch_plan(recipe)
         steps = [node.shape[0] for node in plan.graph.nodes if node.kind == "InputLayer"]
         model = build_model(plan.graph, "branch", unroll=all(n is not None and n <= 128 for n in steps))
         settled, target = slots(self.settle()), slots(model)
@@ -115,8 +119,7 @@ class ElasticNetwork:
 
     def plan(self, recipe: Recipe) -> Plan:
         """The plan of a branch: which exit, which precision."""
-        trunk = self.trunk(recipe)
-        return operators.apply(trunk.plan, Recipe(tuple(s for s in recipe.steps if s not in trunk.recipe.steps)))
+        return self.trunk(recipe).branch_plan(recipe)
 
 
 def _structure(whole: Plan, structure: Recipe) -> Plan:

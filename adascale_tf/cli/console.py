@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -88,7 +87,7 @@ def _lines() -> Tick:
 
 def emit(value: Any) -> None:
     """Print dataclasses or plain values as JSON on standard output."""
-    click.echo(json.dumps(codec.to_json(value), indent=1))
+    click.echo(codec.dump(value), nl=False)
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
