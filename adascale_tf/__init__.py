@@ -1,3 +1,20 @@
 """adascale-tf: one Keras model in, a bundle of TFLite branches out, switched on the phone in under a millisecond."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from adascale_tf.network import ElasticNetwork
+    from adascale_tf.recipe import Recipe
+
 __version__ = "0.1.0"
+
+
+def elastic(model: Any, recipes: Sequence[str | Recipe] | None = None) -> ElasticNetwork:
+    """The elastic network of a Keras model or file, see :func:`adascale_tf.api.elastic`; TensorFlow loads only now."""
+    from adascale_tf import api
+
+    return api.elastic(model, recipes)

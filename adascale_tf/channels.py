@@ -31,7 +31,8 @@ _SAME = {
     "Activation", "AveragePooling1D", "AveragePooling2D", "BatchNormalization", "Cropping1D", "Cropping2D", "Dropout",
     "ELU", "GlobalAveragePooling1D", "GlobalAveragePooling2D", "GlobalMaxPooling1D", "GlobalMaxPooling2D",
     "LayerNormalization", "LeakyReLU", "MaxPooling1D", "MaxPooling2D", "ReLU", "Rescaling", "SpatialDropout1D",
-    "SpatialDropout2D", "UpSampling1D", "UpSampling2D", "ZeroPadding1D", "ZeroPadding2D",
+    "SpatialDropout2D", "UpSampling1D", "UpSampling2D", "ZeroPadding1D", "ZeroPadding2D", "Resizing", "GaussianNoise",
+    "GaussianDropout",
 }  # fmt: skip
 
 #: For each weight of a layer: what its axes follow, from the last axis backwards. "out*3" is three gates side by side.
@@ -145,6 +146,8 @@ def _output(b: _Builder, node: Node, graph: Graph, inputs: list[tuple[int, ...]]
 
 
 def _last_axis(node: Node) -> bool:
+    if isinstance(node.config.get("scale"), (list, tuple)):
+        return False  # a Rescaling with a value per channel
     axis = node.config.get("axis", -1)
     axes = list(axis) if isinstance(axis, (list, tuple)) else [axis]
     return axes in ([-1], [len(node.shape)]) and node.config.get("data_format") in (None, "channels_last")
@@ -165,7 +168,7 @@ Views = Mapping[tuple[str, str], tuple[np.ndarray | None, ...]]
 def cut(
     graph: Graph, channels: Channels, keep: Mapping[int, np.ndarray], rank: Callable[[str, str], int]
 ) -> tuple[Graph, Views]:
-    """The graph with only the kept channels of some groups, and which part of each weight remains.
+    """The graph with only the kept channels of some groups, in their order, and which part of each weight remains.
 
     ``rank(node, weight)`` is the weight's number of axes. Nodes without a cut axis do not appear in the views.
     """
@@ -182,6 +185,8 @@ def cut(
         config = dict(node.config)
         if node.kind in WIDTH_ARGUMENT:
             config[WIDTH_ARGUMENT[node.kind]] = len(out)
+        elif node.kind == "Reshape" and len(out) != node.shape[-1]:
+            config["target_shape"] = (*config["target_shape"][:-1], len(out))
         nodes.append(replace(node, config=config, shape=(*node.shape[:-1], len(out))))
     return Graph(tuple(nodes), graph.outputs), views
 
@@ -193,12 +198,16 @@ def _axes(
     full_in = sum(channels.groups[g].size for g in channels.segments[node.inputs[0]]) if node.inputs else full_out
     kept: list[np.ndarray | None] = []
     for axis in axes:
-        if axis == "in" and len(source) < full_in:
+        if axis == "in" and _changed(source, full_in):
             kept.append(source)
-        elif axis == "out" and len(out) < full_out:
+        elif axis == "out" and _changed(out, full_out):
             kept.append(out)
-        elif axis == "gates" and len(out) < full_out:
+        elif axis == "gates" and _changed(out, full_out):
             kept.append(np.concatenate([gate * full_out + out for gate in range(_GATES[node.kind])]))
         else:
             kept.append(None)
     return tuple(kept)
+
+
+def _changed(kept: np.ndarray, full: int) -> bool:
+    return not np.array_equal(kept, np.arange(full))

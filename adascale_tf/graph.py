@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from adascale_tf.errors import BadInput
@@ -39,10 +40,25 @@ class Graph:
     outputs: tuple[str, ...]
 
     def __getitem__(self, name: str) -> Node:
+        return self._named[name]
+
+    @cached_property
+    def _named(self) -> dict[str, Node]:
+        return {node.name: node for node in self.nodes}
+
+    @cached_property
+    def inputs(self) -> frozenset[str]:
+        """The names of the input nodes."""
+        return frozenset(node.name for node in self.nodes if node.kind == "InputLayer")
+
+    @cached_property
+    def readers(self) -> dict[str, tuple[str, ...]]:
+        """For every node the names of the nodes that read it."""
+        found: dict[str, tuple[str, ...]] = {node.name: () for node in self.nodes}
         for node in self.nodes:
-            if node.name == name:
-                return node
-        raise KeyError(name)
+            for source in node.inputs:
+                found[source] += (node.name,)
+        return found
 
     @property
     def blocks(self) -> tuple[str, ...]:
@@ -79,6 +95,18 @@ class Graph:
             if node.name not in bypass
         )
         return Graph(nodes, self.outputs).only(source(name) for name in self.outputs)
+
+    def replaced(self, name: str, nodes: Iterable[Node]) -> Graph:
+        """The graph with other nodes in the place of one; its readers read the last of them, named as it was."""
+        return Graph(tuple(new for old in self.nodes for new in (nodes if old.name == name else (old,))), self.outputs)
+
+    def inserted(self, after: str, new: Node) -> Graph:
+        """The graph with ``new``, which reads ``after``, between it and all its readers."""
+        nodes: list[Node] = []
+        for node in self.nodes:
+            inputs = tuple(new.name if name == after else name for name in node.inputs)
+            nodes += [node, new] if node.name == after else [replace(node, inputs=inputs)]
+        return Graph(tuple(nodes), self.outputs)
 
     def ancestors(self, name: str) -> set[str]:
         """The names of all nodes that ``name`` depends on."""

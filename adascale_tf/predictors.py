@@ -17,13 +17,16 @@ from adascale_tf.errors import BadInput
 
 FORMAT = "adascale-predictors/1"
 
-#: How the multiplications of a precision are computed: float kernels, int8 weights with float activations, or integers.
-COMPUTE = {"float32": "float", "float16": "float", "dynamic": "hybrid", "int8": "integer"}
+#: How the multiplications of a precision are computed: float kernels, int8 weights with float activations, integers,
+#: or integers with 16-bit activations.
+COMPUTE = {
+    "float32": "float", "float16": "float", "dynamic": "hybrid", "int8": "integer", "qat": "integer", "int16x8": "wide",
+}  # fmt: skip
 
 
 def features(cost: Cost, precision: str) -> Dict[str, float]:
     """The named, non-negative features of a branch: MACs in millions by kind of arithmetic, bytes moved in MB, ops."""
-    values = {"one": 1.0, "macs_float_m": 0.0, "macs_hybrid_m": 0.0, "macs_integer_m": 0.0}
+    values = {"one": 1.0, **{"macs_{}_m".format(kind): 0.0 for kind in COMPUTE.values()}}
     values["macs_{}_m".format(COMPUTE[precision])] = cost.macs / 1e6
     values["weights_mb"] = cost.weight_bytes / 1e6
     values["activations_mb"] = cost.activation_bytes / 1e6

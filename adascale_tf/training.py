@@ -7,16 +7,20 @@ BatchNorm statistics are measured anew under the final weights.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import tensorflow as tf
 import tf_keras
 
 from adascale_tf.data import Dataset
-from adascale_tf.elastic import ElasticNetwork, Trunk
+from adascale_tf.network import ElasticNetwork, Trunk
 from adascale_tf.progress import Tick, silent
+
+if TYPE_CHECKING:
+    from adascale_tf.checkpoint import Checkpoint
 
 
 @dataclass(frozen=True)
@@ -42,33 +46,55 @@ class Schedule:
         return self.epochs * max(1, samples // self.batch)
 
 
-def train(network: ElasticNetwork, data: Dataset, schedule: Schedule, tick: Tick = silent) -> None:
-    """Train all branches of ``network`` in place on the training split; ``tick("train", ...)`` at every step."""
-    rng = np.random.default_rng(schedule.seed)
+#: AdamW's peak for networks that come trained.
+FINE_TUNING_RATE = 1e-3
+
+
+def default_epochs(samples: int) -> int:
+    """Passes over the data when the user names none: about 20,000 examples in all, at least 5 and at most 30 epochs."""
+    return max(5, min(30, round(20_000 / samples)))
+
+
+def train(
+    network: ElasticNetwork,
+    data: Dataset,
+    schedule: Schedule,
+    tick: Tick = silent,
+    checkpoint: Checkpoint | None = None,
+) -> None:
+    """Train all branches of ``network`` in place on the training split; ``tick("train", ...)`` at every step.
+
+    With a ``checkpoint`` the state is saved after every epoch, and a training found there is taken up.
+    """
     steps = schedule.steps(len(data.x_train))
     stepper = _Stepper(network, schedule, steps)
+    done = checkpoint.begin(stepper.state) if checkpoint else 0
     smallest, others = _sandwich(network)
-    for step, (x, y) in enumerate(_batches(data, schedule, rng)):
-        if step % max(1, steps // schedule.epochs) == 0:
-            _prune(network, min(1.0, 1.5 * step / steps))
-        chosen = ([smallest] if smallest else []) + ([others[rng.integers(len(others))]] if others else [])
-        loss = stepper.step(x, y, chosen)
-        tick("train", step + 1, steps, f"loss {loss:.3f}")
-    _prune(network, 1.0)
-    recalibrate(network, data, schedule, tick)
+    for epoch in range(done, schedule.epochs):
+        rng = np.random.default_rng((schedule.seed, epoch))  # of the epoch, so that a resumed run sees the same
+        _choose(network, min(1.0, 1.5 * epoch / schedule.epochs))
+        for step, (x, y) in enumerate(batches(data, schedule, rng), start=epoch * steps // schedule.epochs + 1):
+            chosen = ([smallest] if smallest else []) + ([others[rng.integers(len(others))]] if others else [])
+            loss = stepper.step(x, y, chosen)
+            tick("train", step, steps, f"epoch {epoch + 1}/{schedule.epochs}, loss {loss:.3f}")
+        if checkpoint:
+            checkpoint.save(epoch + 1, stepper.state)
+    _choose(network, 1.0)
+    if done <= schedule.epochs:
+        recalibrate(network.trunks, data, schedule.seed, tick)
+        if checkpoint:
+            checkpoint.save(schedule.epochs + 1, stepper.state)
 
 
 def _sandwich(network: ElasticNetwork) -> tuple[Trunk | None, list[Trunk]]:
-    """The trunk with the fewest weights, and those between it and the full one."""
-    rest = sorted(network.trunks[1:], key=lambda trunk: trunk.model.count_params())
+    """The trunk with the fewest MACs, and those between it and the full one."""
+    rest = sorted(network.trunks[1:], key=lambda trunk: trunk.macs)
     return (rest[0], rest[1:]) if rest else (None, [])
 
 
-def _prune(network: ElasticNetwork, share: float) -> None:
+def _choose(network: ElasticNetwork, share: float) -> None:
     for trunk in network.trunks:
-        if trunk.masks is not None:
-            trunk.settle()
-            trunk.masks.update(share)
+        trunk.choose(share)
 
 
 class _Stepper:
@@ -89,9 +115,14 @@ class _Stepper:
             lambda grads: self._optimizer.apply_gradients(zip(grads, network.variables, strict=True))
         )
 
+    @property
+    def state(self) -> list[tf.Variable]:
+        """The optimizer's variables, for checkpoints."""
+        return list(self._optimizer.variables)
+
     def step(self, x: np.ndarray, y: np.ndarray, chosen: list[Trunk]) -> float:
         """One update through the full trunk and the chosen ones; gives the full trunk's loss."""
-        classes = self._network.backbone.output_shape[-1][-1]
+        classes = self._network.classes
         target = tf.one_hot(y, classes) * (1 - self._schedule.smoothing) + self._schedule.smoothing / classes
         loss, teacher, gradients = self._full(tf.constant(x), target)
         for trunk in chosen:
@@ -126,24 +157,22 @@ def _cross_entropy(target: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
     return tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(target, logits))
 
 
-def recalibrate(
-    network: ElasticNetwork, data: Dataset, schedule: Schedule, tick: Tick = silent, batches: int = 12
-) -> None:
+def recalibrate(trunks: Sequence[Trunk], data: Dataset, seed: int = 0, tick: Tick = silent, batches: int = 12) -> None:
     """Measure each trunk's BatchNorm statistics under its final weights, as the mean over some training batches.
 
     Moving averages of a trunk that was sampled now and then lag behind the shared weights; on batches without
     augmentation their mean is exact. ``tick("BatchNorm", ...)`` once per trunk.
     """
-    rng = np.random.default_rng(schedule.seed + 1)
+    rng = np.random.default_rng(seed + 1)
     size = min(256, len(data.x_train))
     chosen = [rng.choice(len(data.x_train), size, replace=False) for _ in range(batches)]
-    for number, trunk in enumerate(network.trunks, start=1):
+    for number, trunk in enumerate(trunks, start=1):
         if trunk.statistics:
-            _measure_statistics(trunk, [data.inputs(data.x_train[index]) for index in chosen])
-        tick("BatchNorm", number, len(network.trunks), str(trunk.recipe))
+            measure_statistics(trunk, [data.inputs(data.x_train[index]) for index in chosen])
+        tick("BatchNorm", number, len(trunks), str(trunk.recipe))
 
 
-def _measure_statistics(trunk: Trunk, batches: list[np.ndarray]) -> None:
+def measure_statistics(trunk: Trunk, batches: list[np.ndarray]) -> None:
     layers = [layer for layer in trunk.model.layers if isinstance(layer, tf_keras.layers.BatchNormalization)]
     momenta = [layer.momentum for layer in layers]
     for layer in layers:
@@ -159,15 +188,14 @@ def _measure_statistics(trunk: Trunk, batches: list[np.ndarray]) -> None:
         layer.momentum = momentum
 
 
-def _batches(data: Dataset, schedule: Schedule, rng: np.random.Generator) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Shuffled, augmented batches of all epochs; the incomplete last batch of an epoch is left out."""
+def batches(data: Dataset, schedule: Schedule, rng: np.random.Generator) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Shuffled, augmented batches of one epoch; the incomplete last one is left out."""
     count = len(data.x_train)
     size = min(schedule.batch, count)
-    for _ in range(schedule.epochs):
-        order = rng.permutation(count)
-        for start in range(0, count - size + 1, size):
-            index = np.sort(order[start : start + size])
-            yield data.inputs(augment(data.x_train[index], schedule, rng)), data.y_train[index]
+    order = rng.permutation(count)
+    for start in range(0, count - size + 1, size):
+        index = np.sort(order[start : start + size])
+        yield data.inputs(augment(data.x_train[index], schedule, rng)), data.y_train[index]
 
 
 def augment(x: np.ndarray, schedule: Schedule, rng: np.random.Generator) -> np.ndarray:

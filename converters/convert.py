@@ -38,6 +38,8 @@ class Converted:
 
 Configure = Callable[[Any, Callable[[], Iterator[Any]]], None]
 PRECISIONS: dict[str, Configure] = {}
+#: Precisions that the converter calibrates wrongly where a file has several signatures (TensorFlow 2.21).
+_ALONE = ("int16x8",)
 
 
 def precision(name: str) -> Callable[[Configure], Configure]:
@@ -75,14 +77,31 @@ def _int8(converter: Any, calibration: Callable[[], Iterator[Any]]) -> None:
     converter.inference_output_type = tf.int8
 
 
+@precision("qat")
+def _qat(converter: Any, calibration: Callable[[], Iterator[Any]]) -> None:
+    _int8(converter, calibration)  # the ranges of the fake-quantized operators are already known
+
+
+@precision("int16x8")
+def _int16x8(converter: Any, calibration: Callable[[], Iterator[Any]]) -> None:
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.representative_dataset = calibration
+    converter.target_spec.supported_ops = [
+        tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8,
+        tf.lite.OpsSet.TFLITE_BUILTINS,  # float kernels for what has no int16 form
+    ]
+
+
 def convert(networks: Mapping[str, tf_keras.Model], mode: str, calibration: np.ndarray) -> dict[str, Converted]:
     """Convert single-output networks of one trunk, by signature key.
 
-    ``calibration``: real inputs (N, ...), float32, used by ``int8``. The networks share one file where that is smaller
-    than a file each.
+    ``calibration``: real inputs (N, ...), float32, for the integer precisions. The networks share one file where
+    that is smaller than a file each.
     """
     if mode not in PRECISIONS:
         raise BadInput(f"There is no precision '{mode}'; choose among {', '.join(PRECISIONS)}.")
+    if mode in _ALONE and len(networks) > 1:
+        return {key: convert({key: model}, mode, calibration)[key] for key, model in networks.items()}
     with tempfile.TemporaryDirectory() as folder, quiet_stderr():
         functions = {key: _freeze(model) for key, model in networks.items()}
         module = tf.Module()

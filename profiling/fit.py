@@ -15,13 +15,14 @@ from adascale_tf.predictors import Predictor, Predictors
 from adascale_tf.records import Measurement
 from profiling import device, meters
 
-#: Nested sets of features, from few to all: with a dozen branches fewer often predict better, so the error decides.
+#: Sets of features, from few to all: with a dozen branches fewer often predict better, so the error decides.
+_MACS = ("macs_float_m", "macs_hybrid_m", "macs_integer_m", "macs_wide_m")
 FEATURE_SETS = (
-    ("one", "macs_float_m", "macs_hybrid_m", "macs_integer_m"),
-    ("one", "macs_float_m", "macs_hybrid_m", "macs_integer_m", "activations_mb"),
-    ("one", "macs_float_m", "macs_hybrid_m", "macs_integer_m", "activations_mb", "ops"),
+    ("one", *_MACS),
+    ("one", *_MACS, "activations_mb"),
+    ("one", *_MACS, "activations_mb", "ops"),
     ("one", "weights_mb", "peak_mb"),
-    ("one", "macs_float_m", "macs_hybrid_m", "macs_integer_m", "weights_mb", "activations_mb", "peak_mb", "ops"),
+    ("one", *_MACS, "weights_mb", "activations_mb", "peak_mb", "ops"),
 )
 MINIMUM = 4
 

@@ -19,9 +19,10 @@ METERS: dict[str, Callable[[], Counter | None]] = {}
 POWERCAP = Path("/sys/class/powercap")
 
 #: Energy of one multiply-accumulate in picojoules, and of one byte from on-chip memory and from DRAM: 45 nm figures of
-#: Horowitz, "Computing's energy problem", ISSCC 2014 (float32 3.7 + 0.9, int8 0.2 + 0.03; 1 MB cache 100 pJ and DRAM
-#: about 1.3 nJ per 8 bytes). Chips differ by an order of magnitude; what they preserve is the ratio between branches.
-MAC_PJ = {"float": 4.6, "hybrid": 0.23, "integer": 0.23}
+#: Horowitz, "Computing's energy problem", ISSCC 2014 (float32 3.7 + 0.9, int8 0.2 + 0.03, twice that assumed for
+#: 16x8; 1 MB cache 100 pJ and DRAM about 1.3 nJ per 8 bytes). Chips differ by an order of magnitude; what they preserve
+#: is the ratio between branches.
+MAC_PJ = {"float": 4.6, "hybrid": 0.23, "integer": 0.23, "wide": 0.46}
 CACHE_PJ = 12.5
 DRAM_PJ = 160.0
 #: Share of bytes that hit a cache, for networks that fit in the last-level cache of a phone's chip (2 MB), else less.

@@ -23,10 +23,12 @@ def digits() -> Dataset:
 @pytest.fixture(scope="session")
 def built(digits: Dataset, tmp_path_factory: pytest.TempPathFactory) -> bundle.Bundle:
     """A small real bundle, trained for a few epochs; tests must not write into it (copy it)."""
-    from adascale_tf.cli.building import build_bundle
+    from adascale_tf.cli.building import Job, build_bundle
     from adascale_tf.progress import silent
 
-    return build_bundle(digits, None, RECIPES, 3, 0, tmp_path_factory.mktemp("built") / "bundle", silent)
+    return build_bundle(
+        Job("digits", tmp_path_factory.mktemp("built") / "bundle", recipes=RECIPES, epochs=3), silent, digits
+    )
 
 
 @pytest.fixture()

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from adascale_tf import bundle
 from adascale_tf.cli import console
+from adascale_tf.errors import BadInput
 from adascale_tf.recipe import parse_list
 
 if TYPE_CHECKING:
     from adascale_tf.bundle import Manifest
     from adascale_tf.data import Dataset
+    from adascale_tf.network import ElasticNetwork
     from adascale_tf.progress import Tick
 
 data_option = click.option(
@@ -22,60 +25,141 @@ data_option = click.option(
 )  # fmt: skip
 
 
+#: Pixels 0..255 to what a model's input expects: (mean, scale) of ``(x - mean) * scale``.
+INPUT_RANGES = {"0,255": (0.0, 1.0), "0,1": (0.0, 1 / 255), "-1,1": (127.5, 1 / 127.5)}
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is to be built: None stands for the default that suits the data or the model."""
+
+    spec: str
+    out: Path
+    model: Path | None = None
+    backbone: str | None = None
+    recipes: str | None = None
+    epochs: int | None = None
+    flip: bool = False
+    seed: int = 0
+    input_range: str | None = None
+    checkpoint: Path | None = None
+
+
 @click.command(
-    epilog="Example: adascale build --data photos.zip --recipes 'full,int8,width(0.5)+int8' --epochs 10 --out bundle"
+    epilog="Examples: adascale build --data photos.zip --recipes 'full,int8,width(0.5)+int8' --epochs 10 --out bundle; "
+    "adascale build --model my_model.keras --data photos.zip --out bundle"
 )
 @data_option
+@click.option(
+    "--model",
+    type=click.Path(path_type=Path),
+    default=None,
+    metavar="FILE",
+    help="Your own model, with its weights: Keras 3 .keras, Keras 2 .keras, .h5 or SavedModel.",
+)
 @click.option("--backbone", default=None, help="resnet (images) or gru (sequences). Default: what suits the data.")
 @click.option("--recipes", default=None, help="Branches, comma-separated. Default: about ten, from full to tiny.")
 @click.option("--epochs", type=click.IntRange(1), default=None, help="Passes over the data. Default: by its size.")
 @click.option("--flip", is_flag=True, help="Mirror training images at random (not for digits or text).")
 @click.option("--seed", type=int, default=0, show_default=True)
+@click.option(
+    "--input-range",
+    type=click.Choice(sorted(INPUT_RANGES)),
+    default=None,
+    help="What --model expects of pixels. Default: 0,255 if it rescales by itself, else 0,1.",
+)
+@click.option(
+    "--checkpoint",
+    type=click.Path(path_type=Path),
+    default=None,
+    metavar="FOLDER",
+    help="Where training is kept after every epoch, for going on, search and evolve. Default: OUT.checkpoint.",
+)
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The bundle's folder, new or empty.")
 @console.output_options
 def build(
-    spec: str, backbone: str | None, recipes: str | None, epochs: int | None, flip: bool, seed: int, out: Path,
-    quiet: bool, as_json: bool,
+    spec: str, model: Path | None, backbone: str | None, recipes: str | None, epochs: int | None, flip: bool, seed: int,
+    input_range: str | None, checkpoint: Path | None, out: Path, quiet: bool, as_json: bool,
 ) -> None:  # fmt: skip
-    """Train one elastic network, convert and verify its branches, and write a bundle."""
-    from adascale_tf import data
+    """Train one elastic network, convert and verify its branches, and write a bundle.
 
+    A build that was killed goes on at its last whole epoch when the same command is given again.
+    """
     bundle.check_target(out)
     if recipes is not None:
         parse_list(recipes)
+    if model is not None and backbone is not None:
+        raise BadInput("--model brings its own network and --backbone names another one; give one of them.")
+    kept = checkpoint or out.with_name(out.name + ".checkpoint")
+    job = Job(spec, out, model, backbone, recipes, epochs, flip, seed, input_range, kept)
     with console.progress(quiet) as tick:
-        dataset = data.load(spec, tick=tick)
-        built = build_bundle(dataset, backbone, recipes, epochs, seed, out, tick, flip=flip)
+        built = build_bundle(job, tick)
     if as_json:
         console.emit(built.manifest)
     elif not quiet:
         show_branches(built.manifest, str(out))
+        click.echo(f"The trained network is kept in {kept}, for 'adascale search' and 'adascale evolve'.", err=True)
 
 
-def build_bundle(
-    dataset: Dataset, backbone: str | None, recipes: str | None, epochs: int | None, seed: int, out: Path, tick: Tick,
-    flip: bool = False,
-) -> bundle.Bundle:  # fmt: skip
-    """Train and write a bundle from loaded data, with defaults for what is None."""
+def build_bundle(job: Job, tick: Tick, dataset: Dataset | None = None) -> bundle.Bundle:
+    """Train and write a bundle; ``dataset`` where the data is loaded already."""
+    from adascale_tf import data
     from adascale_tf.cli import pipeline
     from adascale_tf.quiet import quiet_stderr
 
+    if job.model is None and dataset is None:  # a wrong SPEC should not wait for TensorFlow
+        dataset = data.load(job.spec, tick=tick)
     with quiet_stderr():  # TensorFlow reports on GPUs and oneDNN while it is imported
         import tensorflow as tf
         import tf_keras
 
-        from adascale_tf import backbones
-        from adascale_tf.elastic import ElasticNetwork
-        from adascale_tf.training import Schedule, train
+        from adascale_tf import api, backbones
+        from adascale_tf.checkpoint import Checkpoint
+        from adascale_tf.network import ElasticNetwork
+        from adascale_tf.training import FINE_TUNING_RATE, Schedule, default_epochs, train
 
     tf.get_logger().setLevel("ERROR")  # every branch is a new model: Keras' advice against retracing does not apply
-    name = backbone or backbones.default_for(dataset.input_shape)
-    tf_keras.utils.set_random_seed(seed)
-    model = backbones.build(name, dataset.input_shape, len(dataset.labels))
-    network = ElasticNetwork(model, parse_list(recipes or pipeline.DEFAULT_RECIPES[name]))
-    schedule = Schedule(epochs=epochs or pipeline.default_epochs(len(dataset.x_train)), flip=flip, seed=seed)
-    train(network, dataset, schedule, tick)
-    return pipeline.write_bundle(network, dataset, schedule, out, tick)
+    tf_keras.utils.set_random_seed(job.seed)
+    wanted = parse_list(job.recipes) if job.recipes else None
+    if job.model is not None:
+        network = api.elastic(job.model, wanted)
+        dataset = data.load(job.spec, _preprocessing(network.backbone, job.input_range), tick)
+        _check_fit(network, dataset, job.model)
+        api.fit_heads(network, dataset)
+        rate = FINE_TUNING_RATE
+    else:
+        assert dataset is not None
+        name = job.backbone or backbones.default_for(dataset.input_shape)
+        backbone = backbones.build(name, dataset.input_shape, len(dataset.labels))
+        network = ElasticNetwork(backbone, wanted or api.default_recipes(backbone))
+        rate = Schedule.learning_rate
+    epochs = job.epochs or default_epochs(len(dataset.x_train))
+    schedule = Schedule(epochs=epochs, learning_rate=rate, flip=job.flip, seed=job.seed)
+    kept = Checkpoint(job.checkpoint, network, dataset, schedule) if job.checkpoint else None
+    train(network, dataset, schedule, tick, kept)
+    return pipeline.write_bundle(network, dataset, schedule, job.out, tick)
+
+
+def _preprocessing(model: Any, input_range: str | None) -> dict[str, Any] | None:
+    """How data becomes the input of a user's model; None (as the data suggests) where that is no image."""
+    shape = tuple(model.input_shape[1:])
+    if len(shape) != 3 or None in shape:
+        return None
+    rescales = any(type(layer).__name__ == "Rescaling" for layer in model.layers[:3])
+    mean, scale = INPUT_RANGES[input_range or ("0,255" if rescales else "0,1")]
+    how = {"kind": "image", "height": shape[0], "width": shape[1], "channels": shape[2], "scale": scale}
+    return {**how, "mean": mean} if mean else how
+
+
+def _check_fit(network: ElasticNetwork, dataset: Dataset, model: Path) -> None:
+    shape = tuple(network.backbone.input_shape[1:])
+    if shape != dataset.input_shape:
+        raise BadInput(f"{model} takes inputs {shape}, but the data has {dataset.input_shape}; give data of its shape.")
+    if network.classes != len(dataset.labels):
+        raise BadInput(
+            f"{model} answers {network.classes} classes, but the data has {len(dataset.labels)}; give the data it was "
+            "made for, or give the model an output for each class first."
+        )
 
 
 @click.command(epilog="Example: adascale inspect build/demo/bundle")
@@ -112,7 +196,6 @@ def show_branches(manifest: Manifest, where: str) -> None:
 def evaluate(path: Path, spec: str, branch_id: str | None, quiet: bool, as_json: bool) -> None:
     """Measure the accuracy of the .tflite files themselves on the test split."""
     from adascale_tf import data
-    from adascale_tf.errors import BadInput
     from adascale_tf.runtime.delegates import open_runner
     from converters import verify
 

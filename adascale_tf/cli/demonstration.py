@@ -11,7 +11,7 @@ import click
 
 from adascale_tf import bundle, codec, data
 from adascale_tf.cli import console
-from adascale_tf.cli.building import build_bundle
+from adascale_tf.cli.building import Job, build_bundle
 from adascale_tf.cli.running import show_phases
 from adascale_tf.progress import Tick
 from adascale_tf.records import Measurement
@@ -29,7 +29,7 @@ def demonstrate(out: Path, seed: int, tick: Tick) -> dict[str, Any]:
     begun = time.monotonic()
     bundle.check_target(out / "bundle")
     digits = data.load("digits", tick=tick)
-    opened = build_bundle(digits, "resnet", None, None, seed, out / "bundle", tick)
+    opened = build_bundle(Job("digits", out / "bundle", seed=seed), tick, digits)
     (out / "measurements.jsonl").unlink(missing_ok=True)
     measurements = measure.profile(opened, ["cpu"], 1, 60, out / "measurements.jsonl", tick)
     predictors = fit.fit(measurements)

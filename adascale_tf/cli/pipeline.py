@@ -19,28 +19,12 @@ from adascale_tf.progress import Tick, silent
 from adascale_tf.recipe import Recipe
 
 if TYPE_CHECKING:
-    from adascale_tf.elastic import ElasticNetwork
+    from adascale_tf.network import ElasticNetwork
     from adascale_tf.training import Schedule
 
-#: The branches of a bundle when the user names none: from the whole network to a few percent of its cost.
-DEFAULT_RECIPES = {
-    "resnet": (
-        "full,float16,int8,exit(2)+int8,depth(0.5)+int8,prune(0.5)+dynamic,width(0.5),width(0.5)+int8,"
-        "width(0.5)+exit(2)+int8,width(0.25)+int8,width(0.25)+exit(2)+int8"
-    ),
-    "gru": (
-        "full,float16,int8,exit(1)+int8,prune(0.5)+dynamic,width(0.5),width(0.5)+int8,width(0.5)+exit(1)+int8,"
-        "width(0.25)+int8,width(0.25)+exit(1)+int8"
-    ),
-}
 SAMPLES = 8
 CALIBRATION = 100
 _PACKAGES = ("tensorflow", "tf-keras", "tensorflow-model-optimization", "ai-edge-litert", "numpy", "adascale-tf")
-
-
-def default_epochs(samples: int) -> int:
-    """Passes over the data when the user names none: about 20,000 examples in all, at least 5 and at most 30 epochs."""
-    return max(5, min(30, round(20_000 / samples)))
 
 
 def write_bundle(
@@ -90,6 +74,7 @@ def versions() -> dict[str, str]:
 def _branches(
     network: ElasticNetwork, data: Dataset, schedule: Schedule, folder: Path, positions: np.ndarray, tick: Tick
 ) -> Iterator[tuple[Branch, np.ndarray]]:
+    from adascale_tf.quantization import train_quantized
     from adascale_tf.runtime.delegates import DELEGATES
     from converters import convert, flatbuffer, verify
 
@@ -101,6 +86,9 @@ def _branches(
     done = 0
     for (structure, precision), recipes in groups.items():
         models = {recipe.id: network.trunk(recipe).network(recipe) for recipe in recipes}
+        if precision == "qat":
+            tick("train quantized", 0, len(recipes), str(recipes[0]))
+            models = {key: train_quantized(model, data, schedule) for key, model in models.items()}
         converted = convert.convert(models, precision, calibration)
         for recipe in recipes:
             tick("convert and verify", done, len(network.recipes), str(recipe))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -50,15 +50,27 @@ def load(spec: str, preprocessing: dict[str, Any] | None = None, tick: Tick = si
     ``tick("read data", ...)`` while files are decoded. :class:`BadInput` says what is wrong with the data.
     """
     if spec == "digits":
-        return _digits()
+        return fit(_digits(), preprocessing)
     path = Path(spec)
     if not path.exists():
         raise BadInput(f"There is no data at '{spec}'; give 'digits', a folder, a .zip or a .npz.")
     if path.suffix == ".npz":
-        return _arrays(path)
+        return fit(_arrays(path), preprocessing)
     if path.is_dir() or path.suffix == ".zip":
         return _classes(path, preprocessing, tick)
     raise BadInput(f"{spec} is neither a folder, a .zip nor a .npz; give data in one of these forms.")
+
+
+def fit(data: Dataset, preprocessing: dict[str, Any] | None) -> Dataset:
+    """Arrays as ``preprocessing`` asks: images of its height, width and channels (bilinear), its mean and scale."""
+    if preprocessing is None:
+        return data
+    x_train, x_test = data.x_train, data.x_test
+    if "height" in preprocessing:
+        if x_train.ndim != 4 or x_train.dtype != np.uint8:
+            raise BadInput(f"{data.name} has inputs {data.input_shape}, but images (uint8) are needed.")
+        x_train, x_test = (images.resize(x, preprocessing) for x in (x_train, x_test))
+    return replace(data, preprocessing={**data.preprocessing, **preprocessing}, x_train=x_train, x_test=x_test)
 
 
 def _digits() -> Dataset:

@@ -31,6 +31,17 @@ def decode(content: bytes, name: str, preprocessing: dict[str, Any]) -> np.ndarr
     return pixels[..., None] if pixels.ndim == 2 else pixels
 
 
+def resize(x: np.ndarray, preprocessing: dict[str, Any]) -> np.ndarray:
+    """Images (N, H, W, C) as uint8 of the given height, width and channels (bilinear; grey from or to colour)."""
+    height, width, channels = (int(preprocessing[key]) for key in ("height", "width", "channels"))
+    if x.shape[1:] == (height, width, channels):
+        return x
+    mode = "L" if channels == 1 else "RGB"
+    rows = (Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).convert(mode) for image in x)
+    found = np.stack([np.asarray(row.resize((width, height), Image.Resampling.BILINEAR)) for row in rows])
+    return found.reshape(len(x), height, width, channels)
+
+
 def _open(content: bytes, name: str) -> Image.Image:
     if not content:
         raise BadInput(f"{name} is empty; remove it or copy it again.")

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from adascale_tf.errors import BadInput
 from adascale_tf.graph import identity_blocks
-from adascale_tf.operators import Plan, number, operator
+from adascale_tf.operators import Plan, nothing_to_do, number, operator
 from adascale_tf.recipe import Step
 
 
-@operator("depth", "structure")
+@operator("depth", "structure", "depth(0.5)")
 def apply(plan: Plan, step: Step) -> Plan:
     """Keep a share in (0, 1] of the removable residual blocks, the first of each block: ``depth(0.5)``."""
     share = number(step, 0.0, 1.0)
-    plan.graph.check_block(step.block)
     pairs = [p for p in identity_blocks(plan.graph) if step.block in (None, plan.graph[p[0]].block)]
     if not pairs:
-        raise BadInput(f"Step '{step}' finds no residual block to leave out; leave the step out.")
+        raise nothing_to_do(step, "residual block to leave out")
     by_block: dict[str, list[tuple[str, str]]] = {}
     for pair in pairs:
         by_block.setdefault(plan.graph[pair[0]].block, []).append(pair)

@@ -9,7 +9,7 @@ from adascale_tf.operators import Plan, operator
 from adascale_tf.recipe import Step
 
 
-@operator("exit", "exit")
+@operator("exit", "exit", "exit(1)")
 def apply(plan: Plan, step: Step) -> Plan:
     """End at exit 1, 2, ... counted from the input: ``exit(2)``."""
     count = len(plan.graph.outputs)

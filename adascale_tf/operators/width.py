@@ -1,4 +1,8 @@
-"""Channel width: keep the first share of every layer's channels (Yu et al., Slimmable Neural Networks, ICLR 2019)."""
+"""Channel width: keep the first share of every layer's channels (Yu et al., Slimmable Neural Networks, ICLR 2019).
+
+The backbone's channels are sorted by importance beforehand (:mod:`adascale_tf.importance`), and training with shared
+prefixes keeps them so.
+"""
 
 from __future__ import annotations
 
@@ -7,23 +11,22 @@ from dataclasses import replace
 import numpy as np
 
 from adascale_tf import channels
-from adascale_tf.errors import BadInput
-from adascale_tf.operators import Plan, compose, number, operator
+from adascale_tf.operators import Plan, nothing_to_do, number, operator
 from adascale_tf.recipe import Step
+from adascale_tf.weights import Cut
 
 #: Widths are multiples of this where the parent is wide enough: SIMD kernels pad the rest anyway.
 MULTIPLE = 4
 
 
-@operator("width", "structure")
+@operator("width", "structure", "width(0.5)")
 def apply(plan: Plan, step: Step) -> Plan:
     """Keep a share in (0, 1] of the channels, cut consistently along residuals: ``width(0.5)``, ``width(0.5)@stage2``.
 
-    Channels are cut in dependency groups; with a block, only groups made entirely inside it. Kept are the first
-    channels: training with shared prefixes orders them by importance.
+    Channels are cut in dependency groups; with a block, only groups made entirely inside it. Recurrent layers lose
+    hidden units the same way.
     """
     share = number(step, 0.0, 1.0)
-    plan.graph.check_block(step.block)
     found = channels.analyse(plan.graph)
     keep = {
         index: np.arange(kept_channels(group.size, share))
@@ -31,9 +34,10 @@ def apply(plan: Plan, step: Step) -> Plan:
         if not group.fixed and _inside(plan, group, step.block)
     }
     if not keep:
-        raise BadInput(f"Step '{step}' finds no channels that may be cut; leave it out or choose another block.")
-    graph, cut = channels.cut(plan.graph, found, keep, lambda node, weight: plan.ranks.get((node, weight), 0))
-    return replace(plan, graph=graph, views=compose(plan.views, cut))
+        raise nothing_to_do(step, "channels that may be cut")
+    graph, views = channels.cut(plan.graph, found, keep, lambda node, name: plan.ranks.get((node, name), 0))
+    cuts = {key: (plan.ranks[key], Cut(plan.weight(*key), axes)) for key, axes in views.items()}
+    return replace(plan.with_weights(cuts), graph=graph)
 
 
 def _inside(plan: Plan, group: channels.Group, block: str | None) -> bool:

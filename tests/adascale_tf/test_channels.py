@@ -116,7 +116,7 @@ def keras_models(draw: st.DrawFn) -> Any:
 @settings(max_examples=15, deadline=None)
 @given(keras_models(), st.sampled_from([0.25, 0.5, 0.75, 1.0]))
 def test_any_cut_of_a_random_network_runs_and_full_strength_is_the_parent(model: Any, share: float) -> None:
-    from adascale_tf.elastic import ElasticNetwork
+    from adascale_tf.network import ElasticNetwork
     from adascale_tf.recipe import parse
 
     recipe = parse(f"width({share})")

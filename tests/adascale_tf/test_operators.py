@@ -13,7 +13,7 @@ from adascale_tf.recipe import Recipe, parse
 @pytest.fixture(scope="module")
 def network() -> Any:
     from adascale_tf import backbones
-    from adascale_tf.elastic import ElasticNetwork
+    from adascale_tf.network import ElasticNetwork
 
     return ElasticNetwork(backbones.build("resnet", (32, 32, 1), 10), [parse("full")])
 
@@ -35,13 +35,16 @@ def test_width_of_one_block_leaves_the_others(network: Any) -> None:
     assert part.graph["stage3_block1_1_conv"].config["filters"] == 32
 
 
-def test_width_composes(network: Any) -> None:
-    twice, once = plan(network, "width(0.5)+width(0.5)"), plan(network, "width(0.25)")
-    assert twice.graph == once.graph
-    for key, axes in once.views.items():
-        assert [None if a is None else list(a) for a in axes] == [
-            None if a is None else list(a) for a in twice.views[key]
-        ]
+def test_widths_of_different_blocks_compose(network: Any) -> None:
+    both = plan(network, "width(0.5)@stage1+width(0.25)@stage2")
+    assert both.graph["stage1_block1_1_conv"].config["filters"] == 8
+    assert both.graph["stage2_block1_1_conv"].config["filters"] == 8
+
+
+def test_every_operator_says_what_it_does_with_an_example_that_parses() -> None:
+    for name, found in operators.OPERATORS.items():
+        assert found.summary.endswith((".", ":", "``.")) or "``" in found.summary, name
+        assert parse(found.example).steps[0].operator == name
 
 
 def test_depth_leaves_out_identity_blocks(network: Any) -> None:
@@ -65,7 +68,7 @@ def test_trunk_is_the_structure_alone() -> None:
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("magic(0.5)", "no operator 'magic'; choose among depth, dynamic, exit"),
+        ("magic(0.5)", "no operator 'magic'; choose among cluster, depth, dynamic, exit, fire"),
         ("width", "needs a number"),
         ("width(1.5)", "outside"),
         ("width(0)", "outside"),
@@ -77,6 +80,19 @@ def test_trunk_is_the_structure_alone() -> None:
         ("int8+float16", "names two precision steps"),
         ("int8(4)", "takes no strength"),
         ("prune(0.5)@head1", "finds no layer to prune"),
+        ("prune(0.5)+cluster(16)", "names two weights steps"),
+        ("prune(0.5)+width(0.5)", "changes what 'prune.0.5.' has settled; write 'width.0.5.' first"),
+        ("int8+exit(1)", "write 'exit.1.' first"),
+        ("width(0.5)+width(0.5)", "names 'width' twice for the same layers"),
+        ("prune(3:4)", "2:4 alone"),
+        ("prune(0.5:axb)", "HEIGHTxWIDTH"),
+        ("cluster(1)", "from 2 to 256"),
+        ("separable(0.5)", "takes no strength"),
+        ("lowrank(1)", "outside"),
+        ("steps(0.5)", "one sequence"),
+        ("resolution(0.3)", "changes what 'head1_flat' gives"),
+        ("resolution(0.5)@stage1", "cannot be limited"),
+        ("ghost(0.5)@stem", "no convolution without bias"),
     ],
 )
 def test_what_makes_no_sense_is_refused_with_a_reason(network: Any, text: str, sentence: str) -> None:

@@ -9,7 +9,7 @@ import tf_keras
 
 from adascale_tf import backbones, training
 from adascale_tf.data import Dataset
-from adascale_tf.elastic import ElasticNetwork
+from adascale_tf.network import ElasticNetwork
 from adascale_tf.recipe import parse, parse_list
 from adascale_tf.training import Schedule
 
@@ -63,7 +63,7 @@ def test_recalibration_gives_the_statistics_of_the_data(small: Dataset) -> None:
     net = network("full,width(0.5)")
     for variable in net.trunks[1].statistics:
         variable.assign(variable + 100.0)
-    training.recalibrate(net, small, Schedule(), batches=2)
+    training.recalibrate(net.trunks, small, batches=2)
     layer = net.trunks[1].model.get_layer("stem_bn")
     probe = tf_keras.Model(net.trunks[1].settle().input, layer.input)
     seen = probe.predict(small.inputs(small.x_train), verbose=0)
@@ -71,9 +71,9 @@ def test_recalibration_gives_the_statistics_of_the_data(small: Dataset) -> None:
     np.testing.assert_allclose(layer.moving_variance, seen.var((0, 1, 2)), rtol=0.1, atol=0.01)
 
 
-def test_the_same_seed_trains_the_same_batches(small: Dataset) -> None:
+def test_the_same_seed_trains_the_samebatches(small: Dataset) -> None:
     def first(seed: int) -> Any:
-        return next(iter(training._batches(small, Schedule(seed=seed), np.random.default_rng(seed))))[0]
+        return next(iter(training.batches(small, Schedule(), np.random.default_rng(seed))))[0]
 
     np.testing.assert_array_equal(first(1), first(1))
     assert not np.array_equal(first(1), first(2))
@@ -103,9 +103,7 @@ def test_recurrent_weights_are_pruned_too() -> None:
     recipe = parse("prune(0.75)")
     net = ElasticNetwork(backbones.build("gru", (16, 8), 4), [recipe])
     trunk = net.trunk(recipe)
-    assert trunk.masks is not None
-    trunk.settle()
-    trunk.masks.update(1.0)
+    trunk.choose(1.0)
     kernel, recurrent, *_ = trunk.network(recipe).get_layer("stage2_gru").get_weights()
     assert np.mean(kernel == 0) == pytest.approx(0.75, abs=0.01)
     assert np.mean(recurrent == 0) == pytest.approx(0.75, abs=0.01)

@@ -28,7 +28,7 @@ def inputs() -> np.ndarray:
     return np.random.default_rng(0).random((32, 8, 8, 3)).astype(np.float32)
 
 
-TOLERANCE = {"float32": 1e-5, "float16": 2e-3, "dynamic": 2e-2, "int8": 2e-2}
+TOLERANCE = {"float32": 1e-5, "float16": 2e-3, "dynamic": 2e-2, "int8": 2e-2, "qat": 2e-2, "int16x8": 1e-2}
 
 
 def run(one: convert.Converted, x: np.ndarray) -> np.ndarray:
@@ -51,7 +51,7 @@ def test_every_precision_computes_what_keras_computes(networks: Any, inputs: np.
         facts = verify.compare(expected, run(one, inputs))
         assert facts.max_abs_difference <= TOLERANCE[mode] * max(1.0, facts.output_range), (key, facts)
         assert one.input.shape == (1, 8, 8, 3)
-        assert one.input.dtype == one.output.dtype == ("int8" if mode == "int8" else "float32")
+        assert one.input.dtype == one.output.dtype == ("int8" if mode in ("int8", "qat") else "float32")
 
 
 def test_shared_weights_are_stored_once(networks: Any, inputs: np.ndarray) -> None:

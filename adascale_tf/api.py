@@ -1,0 +1,65 @@
+"""From anybody's Keras model to an elastic network: carried over, given exits, its channels sorted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tf_keras
+
+from adascale_tf import defaults, heads, port
+from adascale_tf.data import Dataset
+from adascale_tf.functional import build_model, read_graph, slots
+from adascale_tf.network import ElasticNetwork
+from adascale_tf.operators import Plan
+from adascale_tf.recipe import Recipe, parse
+
+#: Examples that the early exits' heads are fitted to before training.
+_FIT = 2000
+
+
+def elastic(model: Any, recipes: Sequence[str | Recipe] | None = None) -> ElasticNetwork:
+    """The elastic network of a model: a Keras 3 or ``tf_keras`` model, or the path of a saved one.
+
+    ``recipes``: its branches, as text or :class:`~adascale_tf.recipe.Recipe`; by default about a dozen that its graph
+    allows. Early exits are added where one node carries everything. The network's last exit gives the model's own
+    logits; its weights are the model's. :class:`~adascale_tf.errors.BadInput` names a layer that stands in the way.
+    """
+    ported = port.load(Path(model)) if isinstance(model, (str, Path)) else port.port(model)
+    backbone = with_exits(ported)
+    chosen = [parse(r) if isinstance(r, str) else r for r in recipes] if recipes else default_recipes(backbone)
+    return ElasticNetwork(backbone, chosen, sort=True)
+
+
+def default_recipes(backbone: tf_keras.Model) -> list[Recipe]:
+    """The branches of a backbone when the user names none."""
+    ranks = {key: len(slot.variable.shape) for key, slot in slots(backbone).items()}
+    return defaults.recipes(backbone.name, Plan(read_graph(backbone), ranks))
+
+
+def with_exits(model: tf_keras.Model) -> tf_keras.Model:
+    """The model with early exits of fresh heads beside its own output, its layers named by stage, its weights kept."""
+    graph = read_graph(model)
+    extended = heads.add_exits(graph)
+    backbone = build_model(extended, model.name)
+    source, target = slots(model), slots(backbone)
+    renamed = {old.name: new.name for old, new in zip(graph.nodes, extended.nodes, strict=False)}
+    for (layer, weight), slot in source.items():
+        target[renamed[layer], weight].variable.assign(slot.variable)
+    return backbone
+
+
+def fit_heads(network: ElasticNetwork, data: Dataset) -> None:
+    """Fit the early exits' dense layers to the backbone's features by least squares, on up to 2,000 examples."""
+    graph = network.whole.graph
+    names = [out for out in graph.outputs[:-1] if graph[out].kind == "Dense"]
+    if not names:
+        return
+    backbone = network.backbone
+    index = np.linspace(0, len(data.x_train) - 1, min(_FIT, len(data.x_train))).astype(int)
+    probe = tf_keras.Model(backbone.input, [backbone.get_layer(name).input for name in names])
+    found = probe.predict(data.inputs(data.x_train[index]), batch_size=64, verbose=0)
+    for name, features in zip(names, found if len(names) > 1 else [found], strict=True):
+        backbone.get_layer(name).set_weights(heads.least_squares(features, data.y_train[index], network.classes))

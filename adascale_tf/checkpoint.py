@@ -1,0 +1,166 @@
+"""Checkpoints: an elastic network with its training, so that a killed run goes on at its last whole epoch.
+
+A folder with ``checkpoint.json`` (what is trained, how far), ``backbone.keras`` (the layers) and ``epoch-N.npz`` (the
+weights, statistics and optimizer after epoch N; only the newest is kept). A finished one is also where
+``adascale search`` and ``adascale evolve`` derive new branches from.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tf_keras
+
+from adascale_tf import codec
+from adascale_tf.data import Dataset
+from adascale_tf.errors import BadInput
+from adascale_tf.functional import slots
+from adascale_tf.network import ElasticNetwork
+from adascale_tf.recipe import parse
+
+FORMAT = "adascale-checkpoint/1"
+_STATE = "checkpoint.json"
+
+
+@dataclass(frozen=True)
+class State:
+    """What ``checkpoint.json`` holds: the settings of a training, and how many of its epochs are done."""
+
+    format: str
+    backbone: str
+    recipes: tuple[str, ...]
+    data: str
+    digest: str
+    preprocessing: dict[str, Any]
+    labels: tuple[str, ...]
+    schedule: dict[str, Any]
+    epochs_done: int
+
+    @property
+    def finished(self) -> bool:
+        """Whether all epochs are done and the statistics measured."""
+        return self.epochs_done > int(self.schedule["epochs"])
+
+    @property
+    def settings(self) -> tuple[Any, ...]:
+        """What must be equal for a training to go on."""
+        return (self.backbone, self.recipes, self.digest, codec.to_json(self.schedule))
+
+
+class Checkpoint:
+    """A training's place on disk. Each :meth:`save` replaces the one before, whole or not at all."""
+
+    def __init__(self, folder: Path, network: ElasticNetwork, data: Dataset, schedule: Any) -> None:
+        self.folder = folder
+        self._network = network
+        self._state = State(
+            FORMAT,
+            network.backbone.name,
+            tuple(str(recipe) for recipe in network.recipes),
+            data.name,
+            _digest(network, data),
+            dict(data.preprocessing),
+            data.labels,
+            asdict(schedule),
+            0,
+        )
+
+    def begin(self, optimizer: list[tf.Variable]) -> int:
+        """Take up the training in this folder, if there is one of the same settings; gives the epochs done.
+
+        :class:`BadInput` if the folder holds something else: it is never overwritten.
+        """
+        if (self.folder / _STATE).is_file():
+            state = read_state(self.folder)
+            if state.settings != self._state.settings:
+                raise BadInput(
+                    f"{self.folder} holds the training of another network or of other settings; delete it, or choose "
+                    "another place with --checkpoint."
+                )
+            if state.epochs_done:
+                restore(self.folder, self._network, optimizer)
+            return state.epochs_done
+        if self.folder.exists() and any(self.folder.iterdir()):
+            raise BadInput(f"{self.folder} holds other files; choose another place with --checkpoint.")
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._network.backbone.save(self.folder / "backbone.keras")
+        codec.write_text(self.folder / _STATE, codec.dump(self._state))
+        return 0
+
+    def save(self, epochs_done: int, optimizer: list[tf.Variable]) -> None:
+        """Write the state after an epoch; ``epochs + 1`` stands for the measured statistics at the end."""
+        arrays = {name: variable.numpy() for name, variable in _variables(self._network, optimizer).items()}
+        target = self.folder / f"epoch-{epochs_done}.npz"
+        temporary = target.with_suffix(".partial.npz")
+        np.savez(temporary, **arrays)
+        temporary.replace(target)
+        state = State(**{**vars(self._state), "epochs_done": epochs_done})
+        codec.write_text(self.folder / _STATE, codec.dump(state))
+        for old in self.folder.glob("epoch-*.npz"):
+            if old != target:
+                old.unlink()
+
+
+def read_state(folder: Path) -> State:
+    """What a checkpoint folder says of itself; :class:`BadInput` if it is none."""
+    if not (folder / _STATE).is_file():
+        raise BadInput(f"{folder} is not a checkpoint: it has no {_STATE}; give the folder that 'adascale build' kept.")
+    found = codec.read_json(folder / _STATE)
+    if not isinstance(found, dict) or found.get("format") != FORMAT:
+        raise BadInput(f"{folder / _STATE} is not of format {FORMAT}; build it again.")
+    return codec.from_json(State, found, str(folder / _STATE))
+
+
+def restore(folder: Path, network: ElasticNetwork, optimizer: list[tf.Variable]) -> None:
+    """Read the newest saved state into a network (and an optimizer's variables, where given)."""
+    path = folder / f"epoch-{read_state(folder).epochs_done}.npz"
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            for name, variable in _variables(network, optimizer).items():
+                variable.assign(arrays[name])
+    except (OSError, KeyError, ValueError) as error:
+        raise BadInput(f"{path} cannot be read ({error}); delete {folder} and train again.") from None
+
+
+def load(folder: Path) -> tuple[State, ElasticNetwork]:
+    """The elastic network of a finished training, its statistics and choices as they were at the end."""
+    state = read_state(folder)
+    if not state.finished:
+        raise BadInput(
+            f"{folder} holds {state.epochs_done} of {state.schedule['epochs']} epochs; run the same 'adascale build' "
+            "again to finish it."
+        )
+    backbone = tf_keras.models.load_model(folder / "backbone.keras", compile=False)
+    network = ElasticNetwork(backbone, [parse(text) for text in state.recipes])
+    restore(folder, network, [])
+    for trunk in network.trunks:
+        trunk.choose(1.0)
+    return state, network
+
+
+def discard(folder: Path) -> None:
+    """Remove a checkpoint that has served."""
+    shutil.rmtree(folder)
+
+
+def _variables(network: ElasticNetwork, optimizer: list[tf.Variable]) -> Mapping[str, tf.Variable]:
+    found = {f"{layer}/{weight}": slot.variable for (layer, weight), slot in slots(network.backbone).items()}
+    for trunk in network.trunks[1:]:
+        found.update({f"{trunk.recipe}/{i}": variable for i, variable in enumerate(trunk.statistics)})
+    return {**found, **{f"optimizer/{i}": variable for i, variable in enumerate(optimizer)}}
+
+
+def _digest(network: ElasticNetwork, data: Dataset) -> str:
+    """A short name of the layers and the examples."""
+    found = hashlib.sha256(network.backbone.to_json().encode())
+    for array in (data.x_train, data.y_train):
+        found.update(str(array.shape).encode())
+        found.update(np.ascontiguousarray(array[:: max(1, len(array) // 256)]).tobytes())
+    return found.hexdigest()[:16]

@@ -1,0 +1,138 @@
+"""The elastic network: one set of weights, many branches.
+
+Branches with the same structure and weights (widths, depth, factors, sparsity) form a :class:`Trunk`, which computes
+all its exits at once. The full trunk owns the weights; every other trunk derives its own from them, so that a gradient
+step through any trunk trains them all. Each trunk keeps BatchNorm statistics of its own (Yu et al., Slimmable Neural
+Networks, ICLR 2019). A recipe that was never trained is evolved: its trunk is derived like any other
+(Wang et al., AdaScale, 2024; Liu et al., AdaSpring, 2021).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cached_property
+
+import numpy as np
+import tensorflow as tf
+import tf_keras
+
+from adascale_tf import importance, operators, shapes
+from adascale_tf.derivation import Derivation, cut
+from adascale_tf.functional import Slot, build_model, read_graph, slots, substituted
+from adascale_tf.operators import Plan
+from adascale_tf.recipe import Recipe
+from adascale_tf.weights import Key
+
+STATISTICS = ("moving_mean", "moving_variance")
+#: Recurrent layers over at most so many steps are written as plain operators.
+UNROLL = 128
+
+
+class Trunk:
+    """A structure with all its exits over the shared weights.
+
+    ``recipe``: its structure and weights steps. ``plan``: its graph, and where its weights come from.
+    """
+
+    def __init__(self, recipe: Recipe, plan: Plan, backbone: tf_keras.Model) -> None:
+        self.recipe = recipe
+        self.plan = plan
+        self.macs = shapes.macs(plan.graph)
+        full = not recipe.steps
+        self.model = backbone if full else build_model(plan.graph, str(recipe.id).replace(".", "_"))
+        own = {} if full else {k: s for k, s in slots(self.model).items() if k[1] not in STATISTICS}
+        self._own: dict[Key, Slot] = own
+        shared = {key: slot.variable for key, slot in slots(backbone).items()}
+        self._derivation = Derivation([plan.weight(*key) for key in own], shared)
+
+    def call(self, x: tf.Tensor, training: bool) -> list[tf.Tensor]:
+        """The logits of all exits, computed with the shared weights; differentiable with respect to them."""
+        with substituted([(slot, self._derivation.value(self.plan.weight(*key))) for key, slot in self._own.items()]):
+            outputs = self.model(x, training=training)
+        return list(outputs) if isinstance(outputs, (list, tuple)) else [outputs]
+
+    def choose(self, share: float) -> None:
+        """Choose masks, clusters and bases anew from the shared weights; ``share`` in [0, 1] of the final sparsity."""
+        self._derivation.choose(share)
+
+    def settle(self) -> tf_keras.Model:
+        """Write the derived weights into the trunk's own variables and give its model: what the converter reads."""
+        for key, slot in self._own.items():
+            slot.variable.assign(self._derivation.value(self.plan.weight(*key)))
+        return self.model
+
+    def branch_plan(self, recipe: Recipe) -> Plan:
+        """The plan of one of its branches: what the recipe adds to the structure, which is its exit and precision."""
+        return operators.apply(self.plan, Recipe(tuple(s for s in recipe.steps if s not in self.recipe.steps)))
+
+    def network(self, recipe: Recipe) -> tf_keras.Model:
+        """One branch of this trunk as a plain model with a single output and weights of its own.
+
+        Recurrent layers are unrolled up to 128 steps: then every delegate sees plain operators.
+        """
+        plan = self.branch_plan(recipe)
+        steps = [node.shape[0] for node in plan.graph.nodes if node.kind == "InputLayer"]
+        model = build_model(plan.graph, "branch", unroll=all(n is not None and n <= UNROLL for n in steps))
+        settled, target = slots(self.settle()), slots(model)
+        for key, slot in target.items():
+            slot.variable.assign(settled[key].variable)
+        return model
+
+    @cached_property
+    def statistics(self) -> list[tf.Variable]:
+        """The BatchNorm moving averages of this trunk."""
+        return [slot.variable for (_, attribute), slot in slots(self.model).items() if attribute in STATISTICS]
+
+
+class ElasticNetwork:
+    """A backbone made elastic for a list of recipes; ``trunks[0]`` is the full one.
+
+    ``sort``: sort the backbone's channels by importance first, which leaves its outputs as they are. Worth it for
+    trained weights.
+    """
+
+    def __init__(self, backbone: tf_keras.Model, recipes: Iterable[Recipe], sort: bool = False) -> None:
+        self.backbone = backbone
+        self.recipes = tuple(recipes)
+        self.whole = Plan(
+            read_graph(backbone), {key: len(slot.variable.shape) for key, slot in slots(backbone).items()}
+        )
+        for recipe in self.recipes:
+            operators.apply(self.whole, recipe)
+        if sort:
+            _sort(backbone, self.whole)
+        structures = dict.fromkeys([Recipe()] + [operators.trunk(recipe) for recipe in self.recipes])
+        self.trunks = tuple(self.derive(structure) for structure in structures)
+
+    @property
+    def classes(self) -> int:
+        """How many logits each exit gives."""
+        return int(self.backbone.outputs[-1].shape[-1])
+
+    @property
+    def variables(self) -> list[tf.Variable]:
+        """The shared trainable weights."""
+        return list(self.backbone.trainable_variables)
+
+    def derive(self, structure: Recipe) -> Trunk:
+        """A new trunk from the shared weights as they are; its BatchNorm statistics still need measuring."""
+        return Trunk(structure, operators.structure(self.whole, structure), self.backbone)
+
+    def trunk(self, recipe: Recipe) -> Trunk:
+        """The trunk that a branch belongs to."""
+        structure = operators.trunk(recipe)
+        return next(trunk for trunk in self.trunks if trunk.recipe == structure)
+
+    def plan(self, recipe: Recipe) -> Plan:
+        """The plan of a branch: which exit, which precision."""
+        return self.trunk(recipe).branch_plan(recipe)
+
+
+def _sort(backbone: tf_keras.Model, whole: Plan) -> None:
+    found = slots(backbone)
+
+    def value(key: Key) -> np.ndarray | None:
+        return found[key].variable.numpy() if key in found else None
+
+    for key, axes in importance.order(whole.graph, value).items():
+        found[key].variable.assign(cut(found[key].variable, axes))

@@ -1,0 +1,53 @@
+"""Weight clustering by TF-MOT: few distinct values, which compress well (Han et al., Deep Compression, ICLR 2016)."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+
+from adascale_tf.errors import BadInput
+from adascale_tf.operators import Plan, inner_layers, nothing_to_do, operator
+from adascale_tf.operators.prune import PRUNABLE
+from adascale_tf.recipe import Step
+from adascale_tf.weights import Averaged, Choice
+
+
+@operator("cluster", "weights", "cluster(16)")
+def apply(plan: Plan, step: Step) -> Plan:
+    """Give each inner layer's kernel 2 to 256 distinct values: ``cluster(16)``.
+
+    TF-MOT's clustering (k-means++) says which weights go together; each then has its cluster's mean.
+    """
+    text = step.strength or ""
+    if not text.isdigit() or not 2 <= int(text) <= 256:
+        raise BadInput(f"Step '{step}' needs a number of clusters from 2 to 256: cluster(16).")
+    clusters = int(text)
+    weights = {}
+    for node in inner_layers(plan, step, PRUNABLE):
+        for name in PRUNABLE[node.kind]:
+            key = (node.name, name)
+            choice = Choice(plan.weight(*key), partial(assign, clusters=clusters))
+            weights[key] = (plan.ranks[key], Averaged(choice, clusters))
+    if not weights:
+        raise nothing_to_do(step, "layer to cluster")
+    return plan.with_weights(weights)
+
+
+def assign(value: np.ndarray, share: float, clusters: int) -> tuple[np.ndarray]:
+    """The cluster of each element (int32, ``value``'s shape), by TF-MOT's clustering wrapper."""
+    from tensorflow_model_optimization.clustering import keras as tfmot
+    from tf_keras import layers
+
+    matrix = value.reshape(-1, value.shape[-1])
+    twin = layers.Dense(matrix.shape[1], use_bias=False)
+    twin.build((None, matrix.shape[0]))
+    twin.kernel.assign(matrix)
+    wrapper = tfmot.cluster_weights(
+        twin,
+        number_of_clusters=clusters,
+        cluster_centroids_init=tfmot.CentroidInitialization.LINEAR,
+    )
+    wrapper.build((None, matrix.shape[0]))
+    wrapper.update_clustered_weights_associations()
+    return (wrapper.pulling_indices["kernel"].numpy().astype(np.int32).reshape(value.shape),)

@@ -1,0 +1,89 @@
+"""Low rank: a layer becomes two thin ones by truncated SVD (Denton et al., NeurIPS 2014; Jaderberg et al., 2014).
+
+A kernel seen as a matrix W (taps and inputs, outputs) is replaced by (W V) V', with V its first r right singular
+vectors: a layer with r outputs, then a 1x1 layer. For recurrent layers it is the input's kernel.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from adascale_tf.graph import Node
+from adascale_tf.operators import Plan, derived, inner_layers, nothing_to_do, number, operator, pointwise
+from adascale_tf.recipe import Step
+from adascale_tf.weights import Choice, Constant, Key, Product, Weight
+
+_RECURRENT = ("GRU", "LSTM", "SimpleRNN")
+_SPEC = {2: "io,or->ir", 3: "wio,or->wir", 4: "hwio,or->hwir"}
+
+
+@operator("lowrank", "structure", "lowrank(0.5)")
+def apply(plan: Plan, step: Step) -> Plan:
+    """Split inner convolutions, dense and recurrent layers to a share in (0, 1) of their MACs: ``lowrank(0.5)``."""
+    share = number(step, 0.0, 0.99)
+    before = plan
+    for node in inner_layers(plan, step, ("Conv1D", "Conv2D", "Dense", *_RECURRENT)):
+        if node.config.get("groups", 1) == 1:
+            plan = _split(plan, node, share)
+    if plan is before:
+        raise nothing_to_do(step, "layer wide enough to split")
+    return plan
+
+
+def _split(plan: Plan, node: Node, share: float) -> Plan:
+    source = plan.graph[node.inputs[0]].shape
+    inputs = prod(node.config.get("kernel_size", (1,))) * int(source[-1] or 0)
+    outputs = int(node.shape[-1] or 0) * {"GRU": 3, "LSTM": 4}.get(node.kind, 1)
+    rank = int(share * inputs * outputs / (inputs + outputs))
+    if not 1 <= rank < min(inputs, outputs):
+        return plan
+    choice = Choice(plan.weight(node.name, "kernel"), partial(basis, rank=rank))
+    axes = plan.ranks[node.name, "kernel"]
+    core, last = _layers(node, source, rank)
+    weights: dict[Key, tuple[int, Weight]] = {
+        (core.name, "kernel"): (axes, Product(choice, _SPEC[axes], 0)),
+        (node.name, "kernel"): (axes, Constant(choice, 1)),
+    }
+    if node.kind in _RECURRENT:  # the thin layer comes first: its kernel is chosen, the recurrent one is projected
+        choice = Choice(plan.weight(node.name, "kernel"), partial(input_basis, rank=rank))
+        weights = {
+            (core.name, "kernel"): (2, Constant(choice, 0)),
+            (node.name, "kernel"): (2, Product(choice, "io,ir->ro", 0)),
+        }
+    return replace(plan.with_weights(weights), graph=plan.graph.replaced(node.name, (core, last)))
+
+
+def _layers(node: Node, source: tuple[Any, ...], rank: int) -> tuple[Node, Node]:
+    if node.kind == "Dense" or node.kind in _RECURRENT:
+        core = derived(node, "core", "Dense", (*source[:-1], rank), node.inputs[0], units=rank, use_bias=False)
+        return core, replace(node, inputs=(core.name,))
+    config = {**node.config, "filters": rank, "use_bias": False, "activation": "linear", "name": f"{node.name}_core"}
+    core = replace(node, name=config["name"], config=config, shape=(*node.shape[:-1], rank))
+    last = pointwise(
+        node, "", int(node.shape[-1] or 0), core.name, node.shape,
+        use_bias=node.config.get("use_bias", True), activation=node.config.get("activation", "linear"),
+    )  # fmt: skip
+    return core, last
+
+
+def basis(value: np.ndarray, share: float, rank: int) -> tuple[np.ndarray, np.ndarray]:
+    """The first right singular vectors V (outputs, rank), and V' shaped as a kernel over one position."""
+    matrix = value.reshape(-1, value.shape[-1])
+    v = _leading(matrix.T @ matrix, rank)
+    return v, v.T.reshape((1,) * (value.ndim - 2) + (rank, -1))
+
+
+def input_basis(value: np.ndarray, share: float, rank: int) -> tuple[np.ndarray]:
+    """The first left singular vectors (inputs, rank) of a matrix."""
+    return (_leading(value @ value.T, rank),)
+
+
+def _leading(gram: np.ndarray, rank: int) -> np.ndarray:
+    """The eigenvectors of the largest eigenvalues, which are the singular vectors; faster than an SVD of the kernel."""
+    _, vectors = np.linalg.eigh(gram.astype(np.float64))
+    return np.ascontiguousarray(vectors[:, ::-1][:, :rank], np.float32)

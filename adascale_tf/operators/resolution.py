@@ -1,0 +1,47 @@
+"""Input resolution: the same network on a smaller image (Tan & Le, EfficientNet, ICML 2019; Howard et al., 2017)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from adascale_tf import shapes
+from adascale_tf.errors import BadInput
+from adascale_tf.graph import Graph, Node
+from adascale_tf.operators import Plan, number, operator
+from adascale_tf.recipe import Step
+
+
+@operator("resolution", "structure", "resolution(0.5)")
+def apply(plan: Plan, step: Step) -> Plan:
+    """Scale images down to a share in (0, 1) of height and width, inside the branch: ``resolution(0.5)``."""
+    share = number(step, 0.0, 0.99)
+    if step.block is not None:
+        raise BadInput(f"Step '{step}' cannot be limited to a block; write resolution({step.strength}).")
+    images = [node for node in plan.graph.nodes if node.kind == "InputLayer"]
+    if len(images) != 1 or len(images[0].shape) != 3:
+        raise BadInput(f"Step '{step}' needs a network of one image (height, width, channels); for sequences, 'steps'.")
+    image = images[0]
+    height, width = (max(1, round(int(n or 0) * share)) for n in image.shape[:2])
+    name = f"{image.name}_resized"
+    config = {"name": name, "height": height, "width": width, "interpolation": "bilinear"}
+    resized = Node(name, "Resizing", config, (image.name,), (height, width, image.shape[-1]))
+    return replace(plan, graph=_fit(plan.graph, plan.graph.inserted(image.name, resized), step, share))
+
+
+def _fit(before: Graph, after: Graph, step: Step, share: float) -> Graph:
+    """Shapes of the smaller network; pools in front of a Flatten shrink, so that its dense layer sees as much."""
+    pools = {n.inputs[0] for n in after.nodes if n.kind == "Flatten"}
+    nodes = []
+    for node in after.nodes:
+        if node.name in pools and node.kind in ("AveragePooling2D", "MaxPooling2D"):
+            size = tuple(max(1, round(n * share)) for n in node.config["pool_size"])
+            node = replace(node, config={**node.config, "pool_size": size, "strides": size})
+        nodes.append(node)
+    found = shapes.infer(Graph(tuple(nodes), after.outputs))
+    for node in found.nodes:
+        if node.kind == "Flatten" and node.shape != before[node.name].shape:
+            raise BadInput(
+                f"Step '{step}' changes what '{node.name}' gives to its dense layer, from {before[node.name].shape[0]} "
+                f"to {node.shape[0]} values; choose another share."
+            )
+    return found

@@ -1,0 +1,221 @@
+"""Carry a Keras model over to a flat functional ``tf_keras`` model, which TF-MOT and the operators need.
+
+Keras 3 and Keras 2 models alike are walked node by node, each layer is called anew as its ``tf_keras`` counterpart
+(:mod:`adascale_tf.port_layers`) and gets the original's weights; the outputs of both are then compared.
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tf_keras
+
+from adascale_tf import port_layers
+from adascale_tf.errors import AdaScaleError, BadInput
+
+#: Largest difference between the outputs of a model and its port, as a share of the outputs' range.
+TOLERANCE = 1e-4
+
+
+def load(path: Path) -> tf_keras.Model:
+    """Open a saved model and carry it over: Keras 3 or 2 ``.keras``, ``.h5`` of either, a Keras 2 SavedModel folder.
+
+    :class:`BadInput` says what is wrong with the file. Code stored inside a model (lambdas) is never executed.
+    """
+    if not path.exists():
+        raise BadInput(f"There is no model at {path}; give a .keras or .h5 file, or a SavedModel folder.")
+    if path.is_dir() and not (path / "keras_metadata.pb").is_file():
+        raise BadInput(f"{path} is no SavedModel of Keras 2 (no keras_metadata.pb); save the model as .keras.")
+    if path.is_file() and path.suffix not in (".keras", ".h5", ".hdf5"):
+        raise BadInput(f"{path} is not a .keras or .h5 file; save the model as .keras.")
+    opener = _keras3 if _version(path).startswith("3") else tf_keras.models.load_model
+    options = {"safe_mode": True} if path.suffix == ".keras" else {}
+    try:
+        model = opener(path, compile=False, **options)
+    except Exception as error:  # loaders raise whatever the broken part of a file makes them raise
+        reason = " ".join(str(error).split())[:200]
+        raise BadInput(f"{path} cannot be opened as a Keras model ({reason}); save it again.") from None
+    return port(model)
+
+
+def _version(path: Path) -> str:
+    try:
+        if path.suffix == ".keras":
+            with zipfile.ZipFile(path) as file:
+                return str(json.loads(file.read("metadata.json"))["keras_version"])
+        if path.is_file():
+            import h5py
+
+            with h5py.File(path) as file:
+                return str(file.attrs.get("keras_version", "2"))
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        raise BadInput(f"{path} is not a whole Keras file ({error}); save or copy it again.") from None
+    return "2"
+
+
+def _keras3(path: Path, **options: Any) -> Any:
+    import keras
+
+    return keras.models.load_model(path, **options)
+
+
+def port(model: Any) -> tf_keras.Model:
+    """A live Keras 3 or ``tf_keras`` model as a flat functional ``tf_keras`` model that gives logits (N, classes).
+
+    One input, one output, every layer called once, nested models inlined, a softmax at the end removed.
+    :class:`BadInput` names the layer that cannot be carried over; :class:`AdaScaleError` if the outputs differ.
+    """
+    graph = _functional(model)
+    if len(graph.inputs) != 1 or len(graph.outputs) != 1:
+        raise BadInput(
+            f"Model '{model.name}' has {len(graph.inputs)} inputs and {len(graph.outputs)} outputs; it needs one each."
+        )
+    source = graph.inputs[0]
+    image = tf_keras.Input(tuple(source.shape[1:]), name="input")
+    walk = _Walk()
+    output = walk.model(graph, [image])[0]
+    output, softmax = _logits(output)
+    if len(output.shape) != 2 or (output.shape[-1] or 0) < 2:
+        raise BadInput(f"Model '{model.name}' gives {tuple(output.shape[1:])}; a classifier gives one value a class.")
+    ported = tf_keras.Model(image, output, name=port_layers.plain(model.name))
+    for new, old in walk.weights:
+        new.set_weights(old.get_weights())
+    _verify(model, graph, ported, walk, softmax)
+    return ported
+
+
+def _functional(model: Any) -> Any:
+    """The functional graph of a model: itself, or what a Sequential model keeps inside."""
+    for candidate in (model, getattr(model, "_functional", None)):
+        if getattr(candidate, "_nodes_by_depth", None) and getattr(candidate, "inputs", None):
+            return candidate
+    raise BadInput(
+        f"Model '{getattr(model, 'name', model)}' has no graph of layers (subclassed or unbuilt?); build it with "
+        "the functional API or Sequential with an Input."
+    )
+
+
+class _Same:
+    """A tensor for ``tf_keras``' node arguments, which are popped from a list for each use."""
+
+    def __init__(self, tensor: Any) -> None:
+        self._tensor = tensor
+
+    def pop(self) -> Any:
+        return self._tensor
+
+
+@dataclass
+class _Walk:
+    """One pass over a model: what was called, and which layer has which original's weights."""
+
+    weights: list[tuple[Any, Any]] = field(default_factory=list)
+    tensors: list[tuple[str, Any, Any]] = field(default_factory=list)
+    names: set[str] = field(default_factory=lambda: {"input"})
+    seen: set[int] = field(default_factory=set)
+    depth: int = 0
+
+    def model(self, model: Any, inputs: list[Any]) -> list[Any]:
+        """Call everything in a functional model on new inputs; gives its outputs."""
+        known = {id(old): new for old, new in zip(model.inputs, inputs, strict=True)}
+        self.depth += 1
+        for depth in sorted(model._nodes_by_depth, reverse=True):
+            for node in model._nodes_by_depth[depth]:
+                operation: Any = node.operation if hasattr(node, "operation") else node.layer
+                if node.is_input:
+                    continue
+                args, kwargs = _arguments(node, known)
+                found = self._call(operation, args, kwargs)
+                outputs = _flat(node.output_tensors if hasattr(node, "arguments") else node.outputs)
+                for old, new in zip(outputs, found, strict=True):
+                    known[id(old)] = new
+                    if self.depth == 1:
+                        self.tensors.append((operation.name, old, new))
+        self.depth -= 1
+        return [known[id(output)] for output in model.outputs]
+
+    def _call(self, operation: Any, args: list[Any], kwargs: dict[str, Any]) -> list[Any]:
+        if getattr(operation, "_nodes_by_depth", None) or getattr(operation, "_functional", None):
+            return self.model(_functional(operation), _flat(args))
+        name = port_layers.plain(operation.name)
+        if not hasattr(operation, "get_weights") or type(operation).__name__ in ("TFOpLambda", "SlicingOpLambda"):
+            return [port_layers.arithmetic(operation, args, kwargs, self.place)]
+        if len(operation.get_weights()) and id(operation) in self.seen:
+            raise BadInput(f"Layer '{name}' with weights is called more than once; give each call a layer of its own.")
+        self.seen.add(id(operation))
+        tensors = _flat(args)
+        layer, output = port_layers.call(operation, tensors, self.place)
+        if layer is not None and len(layer.weights):
+            self.weights.append((layer, operation))
+        return [output]
+
+    def place(self, name: str) -> str:
+        """A name nobody has yet."""
+        base, number = port_layers.plain(name), 1
+        unique = base
+        while unique in self.names:
+            number += 1
+            unique = f"{base}_{number}"
+        self.names.add(unique)
+        return unique
+
+
+def _arguments(node: Any, known: dict[int, Any]) -> tuple[list[Any], dict[str, Any]]:
+    if hasattr(node, "arguments"):  # Keras 3
+        args, kwargs = node.arguments.fill_in(known)
+    else:
+        args, kwargs = node.map_arguments({str(key): _Same(tensor) for key, tensor in known.items()})
+    kwargs = {key: value for key, value in kwargs.items() if value is not None and key not in ("training", "name")}
+    return list(args), kwargs
+
+
+def _flat(value: Any) -> list[Any]:
+    if isinstance(value, (list, tuple)):
+        return [tensor for item in value for tensor in _flat(item)]
+    return [value]
+
+
+def _logits(output: Any) -> tuple[Any, bool]:
+    """The output before a closing softmax, and whether there was one."""
+    layer = output._keras_history.layer
+    kind = type(layer).__name__
+    activation = getattr(getattr(layer, "activation", None), "__name__", "linear")
+    if kind == "Softmax" or (kind == "Activation" and activation == "softmax"):
+        return layer.input, True
+    if activation == "softmax":
+        layer.activation = tf_keras.activations.linear
+        return output, True
+    if activation == "sigmoid":
+        raise BadInput(f"Layer '{layer.name}' ends the model in a sigmoid; end it in a softmax, one value a class.")
+    return output, False
+
+
+def _verify(model: Any, graph: Any, ported: tf_keras.Model, walk: _Walk, softmax: bool) -> None:
+    rng = np.random.default_rng(0)
+    shape = [n or 16 for n in ported.input_shape[1:]]
+    whole = any(type(layer).__name__ == "Embedding" for layer in ported.layers)
+    x = (rng.integers(0, 2, (2, *shape)) if whole else rng.uniform(0, 1, (2, *shape))).astype(np.float32)
+    want = np.asarray(model(x, training=False))
+    got = np.asarray(ported(x, training=False))
+    if softmax:
+        got = np.exp(got - got.max(-1, keepdims=True))
+        got /= got.sum(-1, keepdims=True)
+    if _agree(want, got):
+        return
+    keras: Callable[..., Any] = type(graph) if hasattr(graph, "_nodes_by_depth") else tf_keras.Model
+    for name, old, new in walk.tensors:
+        a = np.asarray(keras(graph.inputs, old)(x, training=False))
+        b = np.asarray(tf_keras.Model(ported.input, new)(x, training=False))
+        if not _agree(a, b):
+            raise AdaScaleError(f"Layer '{name}' computes something else in tf_keras; replace it by a stock layer.")
+    raise AdaScaleError(f"Model '{model.name}' computes something else in tf_keras; please report it.")
+
+
+def _agree(want: np.ndarray, got: np.ndarray) -> bool:
+    return want.shape == got.shape and float(np.abs(want - got).max()) <= TOLERANCE * max(1.0, float(np.ptp(want)))

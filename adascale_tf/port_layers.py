@@ -1,0 +1,163 @@
+"""The ``tf_keras`` counterpart of each Keras 3 and Keras 2 layer, operation and activation."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import tf_keras
+
+from adascale_tf.errors import BadInput
+
+L = tf_keras.layers
+Place = Callable[[str], str]
+
+SUPPORTED = {
+    "Activation", "Add", "Average", "AveragePooling1D", "AveragePooling2D", "BatchNormalization", "Concatenate",
+    "Conv1D", "Conv2D", "Cropping1D", "Cropping2D", "Dense", "DepthwiseConv1D", "DepthwiseConv2D", "Dropout", "ELU",
+    "Embedding", "Flatten", "GRU", "GaussianDropout", "GaussianNoise", "GlobalAveragePooling1D",
+    "GlobalAveragePooling2D", "GlobalMaxPooling1D", "GlobalMaxPooling2D", "LSTM", "LayerNormalization", "LeakyReLU",
+    "MaxPooling1D", "MaxPooling2D", "Maximum", "Minimum", "Multiply", "PReLU", "Permute", "ReLU", "Rescaling",
+    "Reshape", "Resizing", "SeparableConv1D", "SeparableConv2D", "SimpleRNN", "Softmax", "SpatialDropout1D",
+    "SpatialDropout2D", "Subtract", "UpSampling1D", "UpSampling2D", "ZeroPadding1D", "ZeroPadding2D",
+}  # fmt: skip
+#: Activations that mean the same in both.
+_SAME = {
+    "elu", "exponential", "gelu", "linear", "mish", "relu", "selu", "sigmoid", "silu", "softmax", "softplus",
+    "softsign", "swish", "tanh",
+}  # fmt: skip
+#: Settings without a meaning after training, or that belong to the original.
+_DROPPED = ("regularizer", "constraint", "initializer")
+#: Two-tensor operations, by name without module and underscores.
+_JOINS = {"add": "Add", "addv2": "Add", "multiply": "Multiply", "mul": "Multiply", "subtract": "Subtract"}
+_JOINS |= {"maximum": "Maximum", "minimum": "Minimum"}
+
+
+def plain(name: str) -> str:
+    """A layer's name without what TensorFlow or recipes would stumble over."""
+    return re.sub(r"[^A-Za-z0-9_.-]", "_", name)
+
+
+def call(layer: Any, tensors: list[Any], place: Place) -> tuple[Any, Any]:
+    """Call a layer's counterpart; gives it (None if it has no weights to copy) and the output."""
+    kind, name = type(layer).__name__, plain(layer.name)
+    if kind == "Normalization":
+        return None, _normalize(layer, tensors[0], place)
+    if kind not in SUPPORTED:
+        raise BadInput(
+            f"Layer '{name}' is a {kind}, which cannot be carried over; replace it by stock layers (convolution, "
+            "dense, recurrent, normalization, pooling, joins) or end the model before it."
+        )
+    config = layer.get_config()
+    if config.get("data_format") == "channels_first":
+        raise BadInput(f"Layer '{name}' has its channels first; build the model with channels_last.")
+    settings = _settings(getattr(L, kind), config, kind)
+    after = _split_activation(settings, layer, type(layer).__module__.startswith("keras."))
+    counterpart = getattr(L, kind)(name=place(name), **settings)
+    output = counterpart(tensors if len(tensors) > 1 or kind in _JOINS.values() else tensors[0])
+    return counterpart, activate(after, output, name, place) if after else output
+
+
+def _settings(kind: Any, config: dict[str, Any], name: str) -> dict[str, Any]:
+    known: set[str] = set()
+    for base in kind.__mro__:
+        if base.__module__.startswith("tf_keras"):
+            known |= set(inspect.signature(base.__init__).parameters)
+    found = {
+        key: value
+        for key, value in config.items()
+        if key in known and key not in ("name", "dtype", "trainable", "batch_input_shape", "kwargs", "self")
+        and not key.endswith(_DROPPED)
+    }  # fmt: skip
+    if name == "LeakyReLU":
+        found["alpha"] = config.get("negative_slope", config.get("alpha"))
+    if name == "Concatenate" and isinstance(found.get("axis"), (list, tuple)):
+        found["axis"] = found["axis"][0]
+    if name == "Embedding":
+        found.pop("input_length", None)
+    return found
+
+
+def _split_activation(settings: dict[str, Any], layer: Any, keras3: bool) -> str | None:
+    """Take out an activation that ``tf_keras`` lacks or defines differently; gives its name."""
+    found = settings.get("activation")
+    if found is None:
+        return None
+    name = found if isinstance(found, str) else str(getattr(layer.activation, "__name__", found))
+    if name in _SAME or (name == "hard_sigmoid" and not keras3):
+        settings["activation"] = name
+        return None
+    if settings.get("recurrent_activation") is not None:
+        raise BadInput(f"Layer '{layer.name}' has the activation {name}, which tf_keras lacks in recurrent layers.")
+    settings["activation"] = "linear"
+    return name
+
+
+def activate(name: str, x: Any, where: str, place: Place) -> Any:
+    """An activation as stock layers."""
+    if name in _SAME:
+        return L.Activation(name, name=place(f"{where}_{name}"))(x)
+    if name == "relu6":
+        return L.ReLU(6.0, name=place(f"{where}_relu6"))(x)
+    if name == "leaky_relu":
+        return L.LeakyReLU(0.2, name=place(f"{where}_leaky_relu"))(x)
+    if name in ("hard_sigmoid", "hard_silu", "hard_swish"):  # relu6(x + 3) / 6, Howard et al., MobileNetV3, 2019
+        gate = L.Rescaling(1.0, 3.0, name=place(f"{where}_shift"))(x)
+        gate = L.ReLU(6.0, name=place(f"{where}_relu6"))(gate)
+        gate = L.Rescaling(1 / 6, name=place(f"{where}_scale"))(gate)
+        return gate if name == "hard_sigmoid" else L.Multiply(name=place(f"{where}_gate"))([x, gate])
+    raise BadInput(f"Layer '{where}' has the activation {name}, which cannot be carried over; use relu, silu or gelu.")
+
+
+def arithmetic(operation: Any, args: list[Any], kwargs: dict[str, Any], place: Place) -> Any:
+    """An operation that is no layer (``x + 3``, ``tf.nn.relu6(x)``) as stock layers."""
+    symbol = str(getattr(operation, "symbol", None) or type(operation).__name__)
+    name = plain(operation.name)
+    bare = symbol.split(".")[-1].strip("_").lower()
+    values = [*args, *kwargs.values()]
+    tensors = [value for value in values if hasattr(value, "_keras_history")]
+    numbers = [float(value) for value in values if _is_number(value)]
+    if len(tensors) == 2 and len(values) == 2 and bare in _JOINS:
+        return getattr(L, _JOINS[bare])(name=place(name))(tensors)
+    if len(tensors) == 1 and len(values) == 2 and len(numbers) == 1:
+        scale, offset = _linear(bare, numbers[0], first=_is_number(values[0]))
+        if scale is not None:
+            return L.Rescaling(scale, offset, name=place(name))(tensors[0])
+    bare = {"hardswish": "hard_swish", "hardsilu": "hard_silu", "hardsigmoid": "hard_sigmoid"}.get(bare, bare)
+    if len(tensors) == 1 and (bare in _SAME or bare in ("relu6", "hard_swish", "hard_silu", "hard_sigmoid")):
+        return activate(bare, tensors[0], name, place)
+    raise BadInput(f"Operation '{name}' ({symbol}) cannot be carried over; write it with stock layers.")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float, np.number)) or (isinstance(value, np.ndarray) and value.size == 1)
+
+
+def _linear(operation: str, number: float, first: bool) -> tuple[float | None, float]:
+    """``scale * x + offset`` for an operation with one number, before (``first``) or after the tensor."""
+    if operation in ("add", "addv2"):
+        return 1.0, number
+    if operation in ("multiply", "mul"):
+        return number, 0.0
+    if operation in ("subtract", "sub"):
+        return (-1.0, number) if first else (1.0, -number)
+    if operation in ("divide", "truediv", "true_divide", "truedivide") and not first:
+        return 1 / number, 0.0
+    return None, 0.0
+
+
+def _normalize(layer: Any, x: Any, place: Place) -> Any:
+    """Normalization with its means and variances as a Rescaling, a value per channel where they differ."""
+    mean = np.asarray(layer.mean, np.float64).reshape(-1)
+    spread = np.maximum(np.sqrt(np.asarray(layer.variance, np.float64).reshape(-1)), 1e-7)
+    if layer.get_config().get("invert"):
+        raise BadInput(f"Layer '{layer.name}' inverts a normalization, which cannot be carried over; leave it out.")
+    if mean.size not in (1, x.shape[-1]):
+        raise BadInput(f"Layer '{layer.name}' normalizes along other axes than the last; use axis=-1.")
+    scale, offset = 1 / spread, -mean / spread
+    if mean.size == 1:
+        return L.Rescaling(float(scale[0]), float(offset[0]), name=place(plain(layer.name)))(x)
+    return L.Rescaling(scale.tolist(), offset.tolist(), name=place(plain(layer.name)))(x)
