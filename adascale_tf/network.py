@@ -88,10 +88,12 @@ class ElasticNetwork:
     """A backbone made elastic for a list of recipes; ``trunks[0]`` is the full one.
 
     ``sort``: sort the backbone's channels by importance first, which leaves its outputs as they are. Worth it for
-    trained weights.
+    trained weights. ``known``: trunks over the same backbone that exist already.
     """
 
-    def __init__(self, backbone: tf_keras.Model, recipes: Iterable[Recipe], sort: bool = False) -> None:
+    def __init__(
+        self, backbone: tf_keras.Model, recipes: Iterable[Recipe], sort: bool = False, known: Iterable[Trunk] = ()
+    ) -> None:
         self.backbone = backbone
         self.recipes = tuple(recipes)
         self.whole = Plan(
@@ -102,7 +104,8 @@ class ElasticNetwork:
         if sort:
             _sort(backbone, self.whole)
         structures = dict.fromkeys([Recipe()] + [operators.trunk(recipe) for recipe in self.recipes])
-        self.trunks = tuple(self.derive(structure) for structure in structures)
+        found = {trunk.recipe: trunk for trunk in known}
+        self.trunks = tuple(found.get(structure) or self.derive(structure) for structure in structures)
 
     @property
     def classes(self) -> int:
@@ -117,6 +120,10 @@ class ElasticNetwork:
     def derive(self, structure: Recipe) -> Trunk:
         """A new trunk from the shared weights as they are; its BatchNorm statistics still need measuring."""
         return Trunk(structure, operators.structure(self.whole, structure), self.backbone)
+
+    def evolved(self, recipes: Iterable[Recipe]) -> ElasticNetwork:
+        """The same weights with other branches; new trunks still need their statistics measured."""
+        return ElasticNetwork(self.backbone, recipes, known=self.trunks)
 
     def trunk(self, recipe: Recipe) -> Trunk:
         """The trunk that a branch belongs to."""

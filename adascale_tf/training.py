@@ -1,6 +1,7 @@
 """One training run for all branches.
 
-Each step trains the full trunk on the labels, then the smallest trunk and one other (the sandwich rule) on the full
+First the full trunk trains alone: branches learn faster from weights that know something (Cai et al., Once-for-All,
+ICLR 2020). Then each step trains it on the labels, and the smallest trunk and one other (the sandwich rule) on the full
 trunk's answers (in-place distillation; Yu & Huang, Universally Slimmable Networks, ICCV 2019). Afterwards every trunk's
 BatchNorm statistics are measured anew under the final weights.
 """
@@ -29,6 +30,7 @@ class Schedule:
 
     ``exit_weight``: weight of each early exit's loss against the last one's. ``shift``: largest random shift in
     pixels (images) or frames (sequences). ``flip``: mirror images at random. ``smoothing``: label smoothing.
+    ``warm``: share of the epochs in which the full trunk trains alone.
     """
 
     epochs: int = 20
@@ -39,6 +41,7 @@ class Schedule:
     shift: int = 2
     flip: bool = False
     smoothing: float = 0.05
+    warm: float = 0.5
     seed: int = 0
 
     def steps(self, samples: int) -> int:
@@ -73,9 +76,10 @@ def train(
     for epoch in range(done, schedule.epochs):
         rng = np.random.default_rng((schedule.seed, epoch))  # of the epoch, so that a resumed run sees the same
         _choose(network, min(1.0, 1.5 * epoch / schedule.epochs))
+        alone = epoch < round(schedule.warm * schedule.epochs)
         for step, (x, y) in enumerate(batches(data, schedule, rng), start=epoch * steps // schedule.epochs + 1):
             chosen = ([smallest] if smallest else []) + ([others[rng.integers(len(others))]] if others else [])
-            loss = stepper.step(x, y, chosen)
+            loss = stepper.step(x, y, [] if alone else chosen)
             tick("train", step, steps, f"epoch {epoch + 1}/{schedule.epochs}, loss {loss:.3f}")
         if checkpoint:
             checkpoint.save(epoch + 1, stepper.state)
