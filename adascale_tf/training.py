@@ -8,6 +8,7 @@ BatchNorm statistics are measured anew under the final weights.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -49,6 +50,19 @@ class Schedule:
         return self.epochs * max(1, samples // self.batch)
 
 
+@dataclass(frozen=True)
+class Effort:
+    """What a training took. ``macs``: three times the forward ones (forward and backward); ``seconds``: wall time.
+
+    ``joint_*``: of the epochs in which the branches train with the full trunk.
+    """
+
+    macs: float
+    seconds: float
+    joint_macs: float
+    joint_seconds: float
+
+
 #: AdamW's peak for networks that come trained.
 FINE_TUNING_RATE = 1e-3
 
@@ -64,11 +78,13 @@ def train(
     schedule: Schedule,
     tick: Tick = silent,
     checkpoint: Checkpoint | None = None,
-) -> None:
+) -> Effort:
     """Train all branches of ``network`` in place on the training split; ``tick("train", ...)`` at every step.
 
-    With a ``checkpoint`` the state is saved after every epoch, and a training found there is taken up.
+    With a ``checkpoint`` the state is saved after every epoch, and a training found there is taken up. Gives what the
+    epochs of this call took.
     """
+    macs, seconds = {True: 0.0, False: 0.0}, {True: 0.0, False: 0.0}
     steps = schedule.steps(len(data.x_train))
     stepper = _Stepper(network, schedule, steps)
     done = checkpoint.begin(stepper.state) if checkpoint else 0
@@ -77,10 +93,14 @@ def train(
         rng = np.random.default_rng((schedule.seed, epoch))  # of the epoch, so that a resumed run sees the same
         _choose(network, min(1.0, 1.5 * epoch / schedule.epochs))
         alone = epoch < round(schedule.warm * schedule.epochs)
+        begun = time.perf_counter()
         for step, (x, y) in enumerate(batches(data, schedule, rng), start=epoch * steps // schedule.epochs + 1):
             chosen = ([smallest] if smallest else []) + ([others[rng.integers(len(others))]] if others else [])
-            loss = stepper.step(x, y, [] if alone else chosen)
+            chosen = [] if alone else chosen
+            loss = stepper.step(x, y, chosen)
+            macs[alone] += 3.0 * len(x) * (network.trunks[0].macs + sum(trunk.macs for trunk in chosen))
             tick("train", step, steps, f"epoch {epoch + 1}/{schedule.epochs}, loss {loss:.3f}")
+        seconds[alone] += time.perf_counter() - begun
         if checkpoint:
             checkpoint.save(epoch + 1, stepper.state)
     _choose(network, 1.0)
@@ -88,6 +108,7 @@ def train(
         recalibrate(network.trunks, data, schedule.seed, tick)
         if checkpoint:
             checkpoint.save(schedule.epochs + 1, stepper.state)
+    return Effort(sum(macs.values()), sum(seconds.values()), macs[False], seconds[False])
 
 
 def _sandwich(network: ElasticNetwork) -> tuple[Trunk | None, list[Trunk]]:

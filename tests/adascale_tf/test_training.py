@@ -47,9 +47,9 @@ def test_training_lowers_the_loss_of_every_trunk(small: Dataset) -> None:
     net = network("full,width(0.25),depth(0.5),prune(0.6)")
     seen: list[tuple[str, int, int]] = []
     training.train(
-        net, small, Schedule(epochs=6, batch=32), lambda what, done, total, note: seen.append((what, done, total))
+        net, small, Schedule(epochs=10, batch=32), lambda what, done, total, note: seen.append((what, done, total))
     )
-    assert [s for s in seen if s[0] == "train"][-1][1] == 6 * (len(small.x_train) // 32)
+    assert [s for s in seen if s[0] == "train"][-1][1] == 10 * (len(small.x_train) // 32)
     for trunk in net.trunks:
         for logits in trunk.call(small.inputs(small.x_test), training=False):
             assert np.mean(logits.numpy().argmax(-1) == small.y_test) > 0.3, str(trunk.recipe)

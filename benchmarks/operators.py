@@ -1,0 +1,114 @@
+"""What each operator costs and saves: MACs, size, latency with XNNPACK, accuracy fresh from the trained parent.
+
+Trains the built-in backbone on digits once, derives a branch with every operator without training it, and prints the
+table of docs/operators.md. Writes ``benchmarks/results/operators.json``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import tensorflow as tf
+import tf_keras
+from timing import latencies
+
+from adascale_tf import backbones, codec, data
+from adascale_tf.cli import console, pipeline
+from adascale_tf.cli.evolving import derive
+from adascale_tf.errors import AdaScaleError
+from adascale_tf.network import ElasticNetwork
+from adascale_tf.recipe import parse
+from adascale_tf.training import Schedule, train
+from converters import flatbuffer
+
+RESULTS = Path(__file__).parent / "results" / "operators.json"
+#: One branch an operator, and the two backbones they belong to.
+RECIPES = {
+    "resnet": (
+        "full", "width(0.75)", "depth(0.5)", "exit(2)", "lowrank(0.5)", "separable@stage3", "fire(0.5)", "ghost(0.5)",
+        "resolution(0.5)", "prune(0.5)", "prune(0.5:4x1)", "prune(2:4)", "cluster(16)", "float16", "dynamic", "int8",
+        "qat", "int16x8",
+    ),
+    "gru": ("full", "width(0.75)", "exit(1)", "lowrank(0.5)", "steps(0.75)", "int8"),
+}  # fmt: skip
+
+
+def measure(name: str, spec: str, epochs: int, rounds: int) -> list[dict[str, Any]]:
+    """One row an operator on one backbone."""
+    with console.progress(False) as tick:
+        dataset = data.load(spec, tick=tick)
+        if name == "gru" and len(dataset.input_shape) == 3:  # rows of an image as a sequence
+            images = (dataset.x_train[..., 0], dataset.x_test[..., 0])
+            dataset = data.Dataset(dataset.name, dataset.labels, dataset.preprocessing, images[0], dataset.y_train,
+                                   images[1], dataset.y_test)  # fmt: skip
+        tf_keras.utils.set_random_seed(0)
+        backbone = backbones.build(name, dataset.input_shape, len(dataset.labels))
+        network = ElasticNetwork(backbone, [parse("full")])
+        schedule = Schedule(epochs=epochs)
+        train(network, dataset, schedule, tick)
+        sorted_ = ElasticNetwork(backbone, [parse("full")], sort=True)
+        recipes = [parse(text) for text in RECIPES[name]]
+        with tempfile.TemporaryDirectory() as folder:
+            evolved = derive(sorted_, recipes, dataset, tick)
+            opened = pipeline.write_bundle(evolved, dataset, schedule, Path(folder) / "bundle", tick)
+            latency = latencies(opened, rounds)
+            branches = opened.manifest.branches
+            zipped = {b.recipe: _zipped(opened.path(b.file).read_bytes(), b.signature) for b in branches}
+                b.recipe: len(zlib.compress(opened.path(b.file).read_bytes(), 9)) for b in opened.manifest.branches
+            }
+    return [
+        {
+            "backbone": name,
+            "recipe": b.recipe,
+            "macs": b.cost.macs,
+            "size_bytes": b.size_bytes,
+            "zipped_bytes": zipped[b.recipe],
+            "latency_ms": latency[b.recipe],
+            "speedup": latency["full"] / latency[b.recipe],
+            "accuracy": b.accuracy.value,
+        }
+        for b in branches
+    ]
+
+
+def _zipped(file: bytes, signature: str) -> int:
+    """The branch's own part of a file, compressed as an app package would."""
+    return len(zlib.compress(flatbuffer.extract(file, signature), 9))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--data", default="digits", help="what 'adascale build --data' takes (default: %(default)s)")
+    parser.add_argument("--epochs", type=int, default=14)
+    parser.add_argument("--rounds", type=int, default=300, help="timed runs of each branch (default: %(default)s)")
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    arguments = parser.parse_args()
+    tf.get_logger().setLevel("ERROR")
+    try:
+        rows = [row for name in RECIPES for row in measure(name, arguments.data, arguments.epochs, arguments.rounds)]
+        codec.write_text(arguments.out, codec.dump({"versions": pipeline.versions(), "rows": rows}))
+    except AdaScaleError as error:
+        print(f"operators: {error}", file=sys.stderr)
+        return error.exit_code
+    print("| backbone | recipe | MMACs | file kB | zipped kB | latency ms | faster | accuracy, untrained |")
+    print("|---" * 8 + "|")
+    for row in rows:
+        cells = (
+            row["backbone"], f"`{row['recipe']}`", f"{row['macs'] / 1e6:.2f}", f"{row['size_bytes'] / 1e3:.0f}",
+            f"{row['zipped_bytes'] / 1e3:.0f}", f"{row['latency_ms']:.3f}", f"{row['speedup']:.2f}x",
+            f"{row['accuracy']:.1%}",
+        )  # fmt: skip
+        print("| " + " | ".join(cells) + " |")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
