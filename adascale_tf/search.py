@@ -72,8 +72,9 @@ def mutate(recipe: Recipe, rng: np.random.Generator) -> Recipe:
     """The recipe with one operator's step replaced by another of the space, or left out, or put in."""
     names = list(SPACE)
     name = names[rng.integers(len(names))]
-    steps = {_slot(step): step for step in recipe.steps}
     text = SPACE[name][rng.integers(len(SPACE[name]))]
+    # A step for the whole network takes the place of those for single blocks.
+    steps = {_slot(step): step for step in recipe.steps if step.operator != name}
     steps.pop(name, None)
     if text:
         steps[name] = parse(text).steps[0]

@@ -62,8 +62,6 @@ def measure(name: str, spec: str, epochs: int, rounds: int) -> list[dict[str, An
             latency = latencies(opened, rounds)
             branches = opened.manifest.branches
             zipped = {b.recipe: _zipped(opened.path(b.file).read_bytes(), b.signature) for b in branches}
-                b.recipe: len(zlib.compress(opened.path(b.file).read_bytes(), 9)) for b in opened.manifest.branches
-            }
     return [
         {
             "backbone": name,

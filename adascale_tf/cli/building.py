@@ -46,7 +46,7 @@ class Job:
 
 
 @click.command(
-    epilog="Examples: adascale build --data photos.zip --recipes 'full,int8,width(0.5)+int8' --epochs 10 --out bundle; "
+    epilog="Example: adascale build --data photos.zip --recipes 'full,int8,width(0.5)+int8' --epochs 10 --out bundle; "
     "adascale build --model my_model.keras --data photos.zip --out bundle"
 )
 @data_option

@@ -82,7 +82,7 @@ def _open(checkpoint: Path, spec: str, tick: Tick) -> tuple[ElasticNetwork, Data
 
 
 @click.command(
-    epilog="Examples: adascale search bundle --predictors predictors.json --branches 4; "
+    epilog="Example: adascale search bundle --predictors predictors.json --branches 4; "
     "adascale search bundle.checkpoint --data digits --predictors predictors.json --branches 8 --out best"
 )
 @click.argument("source", metavar="BUNDLE|CHECKPOINT", type=click.Path(path_type=Path))
