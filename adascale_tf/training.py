@@ -92,7 +92,7 @@ def train(
     for epoch in range(done, schedule.epochs):
         rng = np.random.default_rng((schedule.seed, epoch))  # of the epoch, so that a resumed run sees the same
         _choose(network, min(1.0, 1.5 * epoch / schedule.epochs))
-        alone = epoch < round(schedule.warm * schedule.epochs)
+        alone = epoch < int(schedule.warm * schedule.epochs)
         begun = time.perf_counter()
         for step, (x, y) in enumerate(batches(data, schedule, rng), start=epoch * steps // schedule.epochs + 1):
             chosen = ([smallest] if smallest else []) + ([others[rng.integers(len(others))]] if others else [])

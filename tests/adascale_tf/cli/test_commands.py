@@ -91,7 +91,7 @@ def test_bad_input_of_other_commands(capsys: pytest.CaptureFixture[str], built: 
     assert "no delegate 'gpu'" in refused(capsys, "profile", b, "--delegates", "gpu", "--out", tmp_path / "m.jsonl")
     assert "cannot be read" in refused(capsys, "fit", tmp_path / "none", "--out", tmp_path / "p")
     assert "cannot be read" in refused(capsys, "replay", b, "--trace", tmp_path / "none", "--budget", "latency_ms=5")
-    assert list(tmp_path.iterdir()) == []
+    assert [p.name for p in tmp_path.iterdir()] == ["b.checkpoint"]  # no half-written bundle, and where to go on
 
 
 def test_a_damaged_bundle_is_refused(capsys: pytest.CaptureFixture[str], copied: Path) -> None:
@@ -115,7 +115,7 @@ def test_ctrl_c_in_training_leaves_nothing(tmp_path: Path) -> None:
     child.send_signal(signal.SIGINT)
     rest = child.stderr.read()
     assert child.wait(60) == 130 and "interrupted" in rest and "Traceback" not in rest
-    assert list(tmp_path.iterdir()) == []
+    assert [p.name for p in tmp_path.iterdir()] == ["b.checkpoint"]  # no half-written bundle, and where to go on
 
 
 @pytest.mark.slow
@@ -134,3 +134,68 @@ def test_the_demo_walks_the_whole_road(tmp_path: Path) -> None:
     assert again.get(favourite, 0.0) > loaded["branches"].get(favourite, 0.0)
     for name in ("bundle/manifest.json", "report.html", "events.jsonl", "measurements.jsonl", "predictors.json"):
         assert (tmp_path / "demo" / name).stat().st_size > 1000
+
+
+def test_a_users_model_becomes_a_bundle_that_evolves(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """The road of an app team: its Keras 3 model in, branches out, new branches without training, the best of them."""
+    import keras
+
+    layers = keras.layers
+    image = keras.Input((32, 32, 3))
+    x = layers.BatchNormalization()(layers.Conv2D(8, 3, 2, padding="same", use_bias=False)(image))
+    for _ in range(3):
+        y = layers.Conv2D(8, 3, padding="same", use_bias=False)(layers.ReLU()(x))
+        x = layers.Add()([x, layers.BatchNormalization()(y)])
+    model = keras.Model(image, layers.Dense(10, activation="softmax")(layers.GlobalAveragePooling2D()(x)))
+    model.save(tmp_path / "mine.keras")
+    out, kept = tmp_path / "bundle", tmp_path / "bundle.checkpoint"
+    arguments = ("build", "--model", tmp_path / "mine.keras", "--data", "digits", "--epochs", 1, "--out", out, "--json")
+    code, text, _ = run(capsys, *arguments)
+    manifest = json.loads(text)
+    assert code == 0 and len(manifest["branches"]) >= 8
+    assert manifest["preprocessing"]["channels"] == 3
+    first = next(b for b in manifest["branches"] if b["recipe"] == "full")
+    assert first["verification"]["max_abs_difference"] <= 1e-3 * first["verification"]["output_range"]
+    written = (kept / "checkpoint.json").stat().st_mtime_ns
+    code, again, _ = run(capsys, *arguments, "-q")  # the training is finished: taken from the checkpoint
+    assert code == 0 and (kept / "checkpoint.json").stat().st_mtime_ns == written
+    assert [b["accuracy"] for b in json.loads(again)["branches"]] == [b["accuracy"] for b in manifest["branches"]]
+
+    more = tmp_path / "more"
+    code, text, _ = run(
+        capsys, "evolve", kept, "--data", "digits", "--recipes", "width(0.75),ghost(0.5)+int8", "--out", more, "--json"
+    )
+    assert code == 0 and [b["recipe"] for b in json.loads(text)["branches"]] == ["width(0.75)", "ghost(0.5)+int8"]
+    m, p = tmp_path / "m.jsonl", tmp_path / "p.json"
+    assert run(capsys, "profile", out, "--runs", 5, "--out", m, "-q")[0] == 0
+    assert run(capsys, "fit", m, "--out", p, "-q")[0] == 0
+    code, text, _ = run(capsys, "search", out, "--predictors", p, "--branches", 3, "--json")
+    assert code == 0 and 1 <= len(json.loads(text)["chosen"]) <= 3
+    code, text, _ = run(
+        capsys, "search", kept, "--data", "digits", "--predictors", p, "--branches", 2, "--trials", 2, "--json",
+        "--out", tmp_path / "best",
+    )  # fmt: skip
+    assert code == 0 and json.loads(text)["seen"] >= 10
+    assert len(json.loads((tmp_path / "best" / "manifest.json").read_text())["branches"]) == len(
+        json.loads(text)["chosen"]
+    )
+
+    assert "takes inputs" in refused(
+        capsys, "build", "--model", _sequence_model(tmp_path), "--data", "digits", "--out", tmp_path / "x"
+    )
+    assert "give one of them" in refused(
+        capsys, "build", "--model", out, "--backbone", "gru", "--data", "digits", "--out", tmp_path / "x"
+    )
+    assert "is not a checkpoint" in refused(
+        capsys, "evolve", out, "--data", "digits", "--recipes", "full", "--out", tmp_path / "x"
+    )
+    assert "name its data" in refused(capsys, "search", kept, "--predictors", p)
+    assert "predicts no latency" in refused(capsys, "search", out, "--predictors", p, "--threads", 7)
+    assert not (tmp_path / "x").exists()
+
+
+def _sequence_model(folder: Path) -> Path:
+    import keras
+
+    keras.Sequential([keras.Input((9, 4)), keras.layers.GRU(4), keras.layers.Dense(10)]).save(folder / "seq.keras")
+    return folder / "seq.keras"
