@@ -8,7 +8,6 @@ weights, statistics and optimizer after epoch N; only the newest is kept). A fin
 from __future__ import annotations
 
 import hashlib
-import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -143,11 +142,6 @@ def load(folder: Path) -> tuple[State, ElasticNetwork]:
     for trunk in network.trunks:
         trunk.choose(1.0)
     return state, network
-
-
-def discard(folder: Path) -> None:
-    """Remove a checkpoint that has served."""
-    shutil.rmtree(folder)
 
 
 def _variables(network: ElasticNetwork, optimizer: list[tf.Variable]) -> Mapping[str, tf.Variable]:

@@ -23,6 +23,8 @@ from adascale_tf.operators import Plan
 from adascale_tf.recipe import Recipe
 from adascale_tf.weights import Key
 
+#: The kept positions of each axis of a weight, None for the whole axis.
+Axes = tuple[np.ndarray | None, ...]
 STATISTICS = ("moving_mean", "moving_variance")
 #: Recurrent layers over at most so many steps are written as plain operators.
 UNROLL = 128
@@ -102,7 +104,7 @@ class ElasticNetwork:
         for recipe in self.recipes:
             operators.apply(self.whole, recipe)
         if sort:
-            _sort(backbone, self.whole)
+            self.sort()
         structures = dict.fromkeys([Recipe()] + [operators.trunk(recipe) for recipe in self.recipes])
         found = {trunk.recipe: trunk for trunk in known}
         self.trunks = tuple(found.get(structure) or self.derive(structure) for structure in structures)
@@ -121,6 +123,18 @@ class ElasticNetwork:
         """A new trunk from the shared weights as they are; its BatchNorm statistics still need measuring."""
         return Trunk(structure, operators.structure(self.whole, structure), self.backbone)
 
+    def sort(self) -> list[tuple[tf.Variable, Axes]]:
+        """Sort the backbone's channels by importance, its outputs unchanged; gives what was permuted, and how."""
+        found = slots(self.backbone)
+
+        def value(key: Key) -> np.ndarray | None:
+            return found[key].variable.numpy() if key in found else None
+
+        moved = [(found[key].variable, axes) for key, axes in importance.order(self.whole.graph, value).items()]
+        for variable, axes in moved:
+            variable.assign(cut(variable, axes))
+        return moved
+
     def evolved(self, recipes: Iterable[Recipe]) -> ElasticNetwork:
         """The same weights with other branches; new trunks still need their statistics measured."""
         return ElasticNetwork(self.backbone, recipes, known=self.trunks)
@@ -133,13 +147,3 @@ class ElasticNetwork:
     def plan(self, recipe: Recipe) -> Plan:
         """The plan of a branch: which exit, which precision."""
         return self.trunk(recipe).branch_plan(recipe)
-
-
-def _sort(backbone: tf_keras.Model, whole: Plan) -> None:
-    found = slots(backbone)
-
-    def value(key: Key) -> np.ndarray | None:
-        return found[key].variable.numpy() if key in found else None
-
-    for key, axes in importance.order(whole.graph, value).items():
-        found[key].variable.assign(cut(found[key].variable, axes))

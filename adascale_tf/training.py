@@ -1,9 +1,9 @@
 """One training run for all branches.
 
-First the full trunk trains alone: branches learn faster from weights that know something (Cai et al., Once-for-All,
-ICLR 2020). Then each step trains it on the labels, and the smallest trunk and one other (the sandwich rule) on the full
-trunk's answers (in-place distillation; Yu & Huang, Universally Slimmable Networks, ICCV 2019). Afterwards every trunk's
-BatchNorm statistics are measured anew under the final weights.
+First the full trunk trains alone, and its channels are sorted: branches learn faster from weights that know something
+(Cai et al., Once-for-All, ICLR 2020). Then each step trains it on the labels, and the smallest trunk and one other (the
+sandwich rule) on the full trunk's answers (in-place distillation; Yu & Huang, Universally Slimmable Networks, ICCV
+2019). Afterwards every trunk's BatchNorm statistics are measured anew under the final weights.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ import tensorflow as tf
 import tf_keras
 
 from adascale_tf.data import Dataset
-from adascale_tf.network import ElasticNetwork, Trunk
+from adascale_tf.derivation import cut
+from adascale_tf.network import Axes, ElasticNetwork, Trunk
 from adascale_tf.progress import Tick, silent
 
 if TYPE_CHECKING:
@@ -89,10 +90,13 @@ def train(
     stepper = _Stepper(network, schedule, steps)
     done = checkpoint.begin(stepper.state) if checkpoint else 0
     smallest, others = _sandwich(network)
+    warm = int(schedule.warm * schedule.epochs)
     for epoch in range(done, schedule.epochs):
         rng = np.random.default_rng((schedule.seed, epoch))  # of the epoch, so that a resumed run sees the same
+        alone = epoch < warm
+        if epoch == warm > 0:
+            stepper.permute(network.sort())  # the branches keep what the full trunk found important
         _choose(network, min(1.0, 1.5 * epoch / schedule.epochs))
-        alone = epoch < int(schedule.warm * schedule.epochs)
         begun = time.perf_counter()
         for step, (x, y) in enumerate(batches(data, schedule, rng), start=epoch * steps // schedule.epochs + 1):
             chosen = ([smallest] if smallest else []) + ([others[rng.integers(len(others))]] if others else [])
@@ -144,6 +148,15 @@ class _Stepper:
     def state(self) -> list[tf.Variable]:
         """The optimizer's variables, for checkpoints."""
         return list(self._optimizer.variables)
+
+    def permute(self, moved: list[tuple[tf.Variable, Axes]]) -> None:
+        """Permute the optimizer's moments like the variables they belong to."""
+        index = {id(variable): i for i, variable in enumerate(self._network.variables)}
+        for variable, axes in moved:
+            if id(variable) in index:  # BatchNorm statistics have no moments
+                for moments in (self._optimizer._momentums, self._optimizer._velocities):
+                    moment = moments[index[id(variable)]]
+                    moment.assign(cut(moment, axes))
 
     def step(self, x: np.ndarray, y: np.ndarray, chosen: list[Trunk]) -> float:
         """One update through the full trunk and the chosen ones; gives the full trunk's loss."""

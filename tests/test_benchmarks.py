@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from adascale_tf.bundle import Bundle
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
@@ -20,6 +22,23 @@ def test_switching_is_compared_with_opening_anew(built: Bundle, tmp_path: Path) 
     run("switching.py", built.root, "--rounds", 5, "--out", tmp_path / "s.json")
     rows = json.loads((tmp_path / "s.json").read_text())["rows"]
     assert len(rows) == 3 and all(len(row["samples_ms"]) == 5 and row["p50_ms"] > 0 for row in rows)
+
+
+@pytest.mark.slow
+def test_operators_are_measured_on_both_backbones(tmp_path: Path) -> None:
+    run("operators.py", "--epochs", 1, "--rounds", 3, "--out", tmp_path / "o.json")
+    rows = json.loads((tmp_path / "o.json").read_text())["rows"]
+    assert {row["backbone"] for row in rows} == {"resnet", "gru"}
+    assert all(row["latency_ms"] > 0 and row["zipped_bytes"] > 0 for row in rows)
+
+
+@pytest.mark.slow
+def test_the_headline_compares_every_hand_made_network(tmp_path: Path) -> None:
+    run("headline.py", "--short", "--epochs", 2, "--data", "digits", "--out", tmp_path / "h.json")
+    facts = json.loads((tmp_path / "h.json").read_text())
+    assert len(facts["rows"]) == 8
+    pairs = facts["runs"][0]["pairs"]
+    assert len(pairs) == 5 and all(p["branch_macs"] <= p["macs"] for p in pairs)
 
 
 def test_startup_is_compared_with_python_itself(tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ class Job:
     help="Your own model, with its weights: Keras 3 .keras, Keras 2 .keras, .h5 or SavedModel.",
 )
 @click.option("--backbone", default=None, help="resnet (images) or gru (sequences). Default: what suits the data.")
-@click.option("--recipes", default=None, help="Branches, comma-separated. Default: about ten, from full to tiny.")
+@click.option("--recipes", default=None, help="Branches, comma-separated ('adascale operators'). Default: about ten.")
 @click.option("--epochs", type=click.IntRange(1), default=None, help="Passes over the data. Default: by its size.")
 @click.option("--flip", is_flag=True, help="Mirror training images at random (not for digits or text).")
 @click.option("--seed", type=int, default=0, show_default=True)
@@ -226,4 +226,18 @@ def evaluate(path: Path, spec: str, branch_id: str | None, quiet: bool, as_json:
         console.table(f"Accuracy on {spec}", ("recipe", "measured now", "manifest", "samples"), rows)
 
 
-COMMANDS = (build, inspect, evaluate)
+@click.command(epilog="Example: adascale operators --json")
+@console.json_option
+def operators(as_json: bool) -> None:
+    """List the steps that recipes are made of."""
+    from adascale_tf.operators import KINDS, OPERATORS
+
+    found = sorted(OPERATORS.values(), key=lambda o: KINDS.index(o.kind))
+    if as_json:
+        console.emit([{"name": o.name, "kind": o.kind, "example": o.example, "summary": o.summary} for o in found])
+    else:
+        rows = [(o.example, o.kind, o.summary.replace("``", "")) for o in found]
+        console.table("Recipes are steps joined by '+', in the order of these kinds", ("step", "kind", "does"), rows)
+
+
+COMMANDS = (build, inspect, evaluate, operators)

@@ -107,3 +107,21 @@ def test_recurrent_weights_are_pruned_too() -> None:
     kernel, recurrent, *_ = trunk.network(recipe).get_layer("stage2_gru").get_weights()
     assert np.mean(kernel == 0) == pytest.approx(0.75, abs=0.01)
     assert np.mean(recurrent == 0) == pytest.approx(0.75, abs=0.01)
+
+
+def test_sorting_in_between_moves_the_optimizers_memory_too(small: Dataset) -> None:
+    net = network("full,width(0.5)")
+    stepper = training._Stepper(net, Schedule(), 10)
+    x, y = small.inputs(small.x_train[:16]), small.y_train[:16]
+    stepper.step(x, y, [])
+    before = {v.name: v.numpy() for v in stepper.state}
+    kernel = net.backbone.get_layer("stage3_block1_1_conv").kernel
+    ids = [id(v) for v in net.variables]
+    moment = stepper._optimizer._momentums[ids.index(id(kernel))]
+    pairs = {tuple(p) for p in zip(kernel.numpy().ravel(), before[moment.name].ravel(), strict=True)}
+    outputs = net.trunks[0].call(x, training=False)[-1].numpy()
+    old = kernel.numpy()
+    stepper.permute(net.sort())
+    assert not np.array_equal(old, kernel.numpy())
+    np.testing.assert_allclose(net.trunks[0].call(x, training=False)[-1], outputs, atol=1e-5)
+    assert {tuple(p) for p in zip(kernel.numpy().ravel(), moment.numpy().ravel(), strict=True)} == pairs
