@@ -22,16 +22,21 @@ STEPS = 300
 LEARNING_RATE = 2e-4
 
 
+def wrap(network: tf_keras.Model) -> tf_keras.Model:
+    """The network with fake-quantized weights and activations; :class:`BadInput` if TF-MOT refuses a layer."""
+    try:
+        return tfmot.quantize_model(network)
+    except (RuntimeError, ValueError, NotImplementedError) as error:
+        reason = str(error).strip().split("\n")[0]
+        raise BadInput(f"TF-MOT cannot train this network quantized: {reason}; use int8 instead of qat.") from None
+
+
 def train_quantized(network: tf_keras.Model, data: Dataset, schedule: Schedule) -> tf_keras.Model:
     """The network with fake-quantized weights and activations, trained on the labels for up to 300 steps.
 
     ``network``: one output of logits (N, classes). :class:`BadInput` names the layers that TF-MOT refuses.
     """
-    try:
-        model = tfmot.quantize_model(network)
-    except (RuntimeError, ValueError, NotImplementedError) as error:
-        reason = str(error).strip().split("\n")[0]
-        raise BadInput(f"TF-MOT cannot train '{network.name}' quantized: {reason}; use int8 instead of qat.") from None
+    model = wrap(network)
     optimizer = tf_keras.optimizers.Adam(tf_keras.optimizers.schedules.CosineDecay(LEARNING_RATE, STEPS))
     for layer in model.layers:  # 300 steps of moving averages would leave BatchNorm half way to new statistics
         inner = getattr(layer, "layer", layer)

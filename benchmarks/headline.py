@@ -24,12 +24,13 @@ from typing import Any
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
+import switching
 import tensorflow as tf
 import tf_keras
 from baselines import BASELINES, Trained, Training, accuracy
 from timing import latencies, seconds
 
-from adascale_tf import backbones, bundle, codec, data, shapes
+from adascale_tf import backbones, codec, data, shapes
 from adascale_tf.cli import console, pipeline
 from adascale_tf.cli.evolving import derive
 from adascale_tf.data import Dataset
@@ -37,9 +38,7 @@ from adascale_tf.errors import AdaScaleError
 from adascale_tf.network import ElasticNetwork, Trunk
 from adascale_tf.progress import Tick, silent
 from adascale_tf.recipe import Recipe, parse
-from adascale_tf.runtime.budget import Budget
 from adascale_tf.runtime.delegates import open_runner
-from adascale_tf.runtime.session import Session
 from adascale_tf.training import Effort, Schedule, train
 
 RESULTS = Path(__file__).parent / "results" / "headline.json"
@@ -229,7 +228,11 @@ def deploy(
             for b in opened.manifest.branches
         }
         runnable = seconds(lambda: _make_runnable(network, dataset, schedule, Path(folder) / "new"))
-        return {"branches": found, "runnable_s": runnable, "switch_ms": switches(opened)}
+        return {
+            "branches": found,
+            "runnable_s": runnable,
+            "switch_ms": median(switching.measure(opened, 200)[switching.SWITCH]),
+        }
 
 
 def _make_runnable(network: ElasticNetwork, dataset: Dataset, schedule: Schedule, folder: Path) -> None:
@@ -238,19 +241,6 @@ def _make_runnable(network: ElasticNetwork, dataset: Dataset, schedule: Schedule
     recipe = parse("width(0.625)+depth(0.5)+int8")
     opened = pipeline.write_bundle(derive(network, [recipe], small, silent), small, schedule, folder, silent)
     open_runner(opened, opened.manifest.branches[0])(small.inputs(small.x_test[:1]))
-
-
-def switches(opened: bundle.Bundle, rounds: int = 400) -> float:
-    """Median time in ms of a decision with a switch between warm branches: the budget jumps to and fro."""
-    x = np.zeros(opened.manifest.branches[0].input.shape, np.float32)
-    found = []
-    with Session(opened, Budget(latency_ms=1e6)) as session:
-        for number in range(rounds):
-            session.budget = Budget(latency_ms=1e6 if number % 2 else 1e-6)
-            session.predict(x)
-            if session.last is not None and session.last.switched:
-                found.append(session.last.switch_ms)
-    return median(found) if found else float("nan")
 
 
 def _facts(one: Trained) -> dict[str, Any]:

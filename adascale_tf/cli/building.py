@@ -91,6 +91,8 @@ def build(
     if model is not None and backbone is not None:
         raise BadInput("--model brings its own network and --backbone names another one; give one of them.")
     kept = checkpoint or out.with_name(out.name + ".checkpoint")
+    if not quiet and (kept / "checkpoint.json").is_file():
+        click.echo(f"Going on with the training in {kept}.", err=True)
     job = Job(spec, out, model, backbone, recipes, epochs, flip, seed, input_range, kept)
     with console.progress(quiet) as tick:
         built = build_bundle(job, tick)
@@ -125,6 +127,7 @@ def build_bundle(job: Job, tick: Tick, dataset: Dataset | None = None) -> bundle
         network = api.elastic(job.model, wanted)
         dataset = data.load(job.spec, _preprocessing(network.backbone, job.input_range), tick)
         _check_fit(network, dataset, job.model)
+        pipeline.rehearse(network, dataset, tick)
         api.fit_heads(network, dataset)
         rate = FINE_TUNING_RATE
     else:

@@ -60,6 +60,21 @@ def write_bundle(
     return bundle.load(out)
 
 
+def rehearse(network: ElasticNetwork, data: Dataset, tick: Tick = silent) -> None:
+    """Convert one branch of each precision before training, so that a layer that cannot be converted is known at once.
+
+    :class:`BadInput` or :class:`AdaScaleError` names it.
+    """
+    from adascale_tf.quantization import wrap
+    from converters import convert
+
+    by_precision = {network.plan(recipe).precision: recipe for recipe in network.recipes}
+    for number, (precision, recipe) in enumerate(by_precision.items(), start=1):
+        model = network.trunk(recipe).network(recipe)
+        convert.convert({recipe.id: wrap(model) if precision == "qat" else model}, precision, _calibration(data)[:2])
+        tick("rehearse conversion", number, len(by_precision), str(recipe))
+
+
 def versions() -> dict[str, str]:
     """The versions of the tools that a bundle depends on."""
     found = {}
