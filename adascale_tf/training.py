@@ -1,7 +1,7 @@
 """One training run for all branches.
 
 First the full trunk trains alone, and its channels are sorted: branches learn faster from weights that know something
-(Cai et al., Once-for-All, ICLR 2020). Then each step trains it on the labels, and the smallest trunk and one other (the
+(Cai et al., Once-for-All, ICLR 2020). Then each step trains it on the labels, and the smallest trunk and others (the
 sandwich rule) on the full trunk's answers (in-place distillation; Yu & Huang, Universally Slimmable Networks, ICCV
 2019). Afterwards every trunk's BatchNorm statistics are measured anew under the final weights.
 """
@@ -32,7 +32,8 @@ class Schedule:
 
     ``exit_weight``: weight of each early exit's loss against the last one's. ``shift``: largest random shift in
     pixels (images) or frames (sequences). ``flip``: mirror images at random. ``smoothing``: label smoothing.
-    ``warm``: share of the epochs in which the full trunk trains alone.
+    ``warm``: share of the epochs in which the full trunk trains alone. ``sampled``: how many trunks beside the full and
+    the smallest one train at each later step.
     """
 
     epochs: int = 20
@@ -44,6 +45,7 @@ class Schedule:
     flip: bool = False
     smoothing: float = 0.05
     warm: float = 0.5
+    sampled: int = 1
     seed: int = 0
 
     def steps(self, samples: int) -> int:
@@ -99,8 +101,7 @@ def train(
         _choose(network, min(1.0, 1.5 * epoch / schedule.epochs))
         begun = time.perf_counter()
         for step, (x, y) in enumerate(batches(data, schedule, rng), start=epoch * steps // schedule.epochs + 1):
-            chosen = ([smallest] if smallest else []) + ([others[rng.integers(len(others))]] if others else [])
-            chosen = [] if alone else chosen
+            chosen = [] if alone else smallest + _sample(others, schedule.sampled, rng)
             loss = stepper.step(x, y, chosen)
             macs[alone] += 3.0 * len(x) * (network.trunks[0].macs + sum(trunk.macs for trunk in chosen))
             tick("train", step, steps, f"epoch {epoch + 1}/{schedule.epochs}, loss {loss:.3f}")
@@ -115,10 +116,14 @@ def train(
     return Effort(sum(macs.values()), sum(seconds.values()), macs[False], seconds[False])
 
 
-def _sandwich(network: ElasticNetwork) -> tuple[Trunk | None, list[Trunk]]:
-    """The trunk with the fewest MACs, and those between it and the full one."""
+def _sandwich(network: ElasticNetwork) -> tuple[list[Trunk], list[Trunk]]:
+    """The trunk with the fewest MACs (none if there is only the full one), and those between them."""
     rest = sorted(network.trunks[1:], key=lambda trunk: trunk.macs)
-    return (rest[0], rest[1:]) if rest else (None, [])
+    return rest[:1], rest[1:]
+
+
+def _sample(trunks: list[Trunk], count: int, rng: np.random.Generator) -> list[Trunk]:
+    return [trunks[i] for i in rng.permutation(len(trunks))[:count]]
 
 
 def _choose(network: ElasticNetwork, share: float) -> None:

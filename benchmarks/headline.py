@@ -85,7 +85,7 @@ def run(dataset: Dataset, epochs: int, seed: int, full_run: bool, tick: Tick) ->
     """Everything for one seed: trains the baselines and the elastic network, and measures."""
     classes = len(dataset.labels)
     training = Training(dataset.x_train, dataset.y_train, classes, epochs, BATCH, seed=seed, tick=tick)
-    schedule = Schedule(epochs=epochs, batch=BATCH, flip=True, seed=seed)
+    schedule = Schedule(epochs=epochs, batch=BATCH, flip=True, sampled=2, seed=seed)
     made = {}
     for name, make in BASELINES.items():
         made[name] = make(training)
