@@ -19,8 +19,9 @@ import tf_keras
 from adascale_tf import port_layers
 from adascale_tf.errors import AdaScaleError, BadInput
 
-#: Largest difference between the outputs of a model and its port, as a share of the outputs' range.
-TOLERANCE = 1e-4
+#: Largest difference between the outputs of a model and its port, as a share of the outputs' range; for models that
+#: compute in 16 bits, which the port does not.
+TOLERANCE, TOLERANCE_16_BITS = 1e-4, 2e-2
 
 
 def load(path: Path) -> tf_keras.Model:
@@ -206,16 +207,18 @@ def _verify(model: Any, graph: Any, ported: tf_keras.Model, walk: _Walk, softmax
     if softmax:
         got = np.exp(got - got.max(-1, keepdims=True))
         got /= got.sum(-1, keepdims=True)
-    if _agree(want, got):
+    short = any("16" in str(getattr(layer, "compute_dtype", "")) for layer in model.layers)
+    tolerance = TOLERANCE_16_BITS if short else TOLERANCE
+    if _agree(want, got, tolerance):
         return
     keras: Callable[..., Any] = type(graph) if hasattr(graph, "_nodes_by_depth") else tf_keras.Model
     for name, old, new in walk.tensors:
         a = np.asarray(keras(graph.inputs, old)(x, training=False))
         b = np.asarray(tf_keras.Model(ported.input, new)(x, training=False))
-        if not _agree(a, b):
+        if not _agree(a, b, tolerance):
             raise AdaScaleError(f"Layer '{name}' computes something else in tf_keras; replace it by a stock layer.")
     raise AdaScaleError(f"Model '{model.name}' computes something else in tf_keras; please report it.")
 
 
-def _agree(want: np.ndarray, got: np.ndarray) -> bool:
-    return want.shape == got.shape and float(np.abs(want - got).max()) <= TOLERANCE * max(1.0, float(np.ptp(want)))
+def _agree(want: np.ndarray, got: np.ndarray, tolerance: float) -> bool:
+    return want.shape == got.shape and float(np.abs(want - got).max()) <= tolerance * max(1.0, float(np.ptp(want)))

@@ -57,7 +57,7 @@ class Schedule:
 class Effort:
     """What a training took. ``macs``: three times the forward ones (forward and backward); ``seconds``: wall time.
 
-    ``joint_*``: of the epochs in which the branches train with the full trunk.
+    ``joint_*``: of the steps in which the branches train with the full trunk.
     """
 
     macs: float
@@ -96,9 +96,13 @@ def train(
     for epoch in range(done, schedule.epochs):
         rng = np.random.default_rng((schedule.seed, epoch))  # of the epoch, so that a resumed run sees the same
         alone = epoch < warm
+        begun = time.perf_counter()
         if epoch == warm > 0:
             stepper.permute(network.sort())  # the branches keep what the full trunk found important
+        if epoch == max(warm, done):
+            stepper.prepare(data.inputs(data.x_train[: schedule.batch]), tick)
         _choose(network, min(1.0, 1.5 * epoch / schedule.epochs))
+        seconds[True] += time.perf_counter() - begun
         begun = time.perf_counter()
         for step, (x, y) in enumerate(batches(data, schedule, rng), start=epoch * steps // schedule.epochs + 1):
             chosen = [] if alone else smallest + _sample(others, schedule.sampled, rng)
@@ -162,6 +166,13 @@ class _Stepper:
                 for moments in (self._optimizer._momentums, self._optimizer._velocities):
                     moment = moments[index[id(variable)]]
                     moment.assign(cut(moment, axes))
+
+    def prepare(self, x: np.ndarray, tick: Tick) -> None:
+        """Trace every trunk's gradients, on a batch, without an update."""
+        even = tf.fill((len(x), self._network.classes), 1.0 / self._network.classes)
+        for number, gradients in enumerate(self._rest.values(), start=1):
+            gradients(tf.constant(x), even)
+            tick("trace trunks", number, len(self._rest), "")
 
     def step(self, x: np.ndarray, y: np.ndarray, chosen: list[Trunk]) -> float:
         """One update through the full trunk and the chosen ones; gives the full trunk's loss."""

@@ -135,6 +135,15 @@ def test_keras_3_arithmetic_and_normalization_become_layers() -> None:
 
 
 @LIBRARIES
+def test_mixed_precision_becomes_float32(library: Any) -> None:
+    image = library.layers.Input((8, 8, 3))
+    x = library.layers.Conv2D(6, 3, activation="relu", dtype="mixed_float16")(image)
+    model = library.Model(image, library.layers.Dense(3)(library.layers.GlobalAveragePooling2D()(x)))
+    ported = port.port(model)
+    assert {layer.compute_dtype for layer in ported.layers} == {"float32"}
+
+
+@LIBRARIES
 def test_what_stands_in_the_way_is_named(library: Any, tmp_path: Path) -> None:
     layers = library.layers
     image = layers.Input((4,))
