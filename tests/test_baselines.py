@@ -33,6 +33,7 @@ def residual(training: Any) -> Any:
     return baselines.residual(training)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [n for n in baselines.BASELINES if n != "full, alone"])
 def test_a_baseline_is_smaller_and_learns(training: Any, full: Any, name: str) -> None:
     found = baselines.BASELINES[name](training)
