@@ -10,9 +10,8 @@ from typing import Any
 import click
 
 from adascale_tf import bundle, codec, data
-from adascale_tf.cli import console
+from adascale_tf.cli import console, phases
 from adascale_tf.cli.building import Job, build_bundle
-from adascale_tf.cli.running import show_phases
 from adascale_tf.progress import Tick
 from adascale_tf.records import Measurement
 
@@ -124,5 +123,5 @@ def show(facts: dict[str, Any], out: Path) -> None:
         for row in facts["branches"]
     ]  # fmt: skip
     console.table("Branches, one thread", ("recipe", "accuracy", "p50 ms", "speed-up", "size", "MMACs"), rows)
-    show_phases(facts["loop"]["phases"], f"Adaptive loop, budget {facts['loop']['budget']['latency_ms']} ms")
+    phases.show(facts["loop"]["phases"], f"Adaptive loop, budget {facts['loop']['budget']['latency_ms']} ms")
     click.echo(f"Done in {facts['seconds']:.0f} s. Open {out / 'report.html'}; the bundle is in {out / 'bundle'}.")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from adascale_tf import bundle
-from adascale_tf.cli import console
+from adascale_tf.cli import console, phases
 from adascale_tf.cli.building import data_option
 
 if TYPE_CHECKING:
@@ -82,26 +82,7 @@ def show_summary(events: list[Event], as_json: bool, quiet: bool, title: str) ->
     if as_json:
         console.emit(facts)
     elif not quiet:
-        show_phases({"all": facts, **facts["phases"]}, title)
-
-
-def show_phases(phases: dict[str, Any], title: str) -> None:
-    """What :func:`~adascale_tf.runtime.loop.summary` found in each phase, as a table."""
-    columns = ("phase", "inferences", "budget kept", "accuracy", "mean ms", "switches", "branches")
-    console.table(title, columns, [_phase_row(name, phase) for name, phase in phases.items()])
-
-
-def _phase_row(name: str, phase: dict[str, Any]) -> tuple[str, ...]:
-    used = sorted(phase["branches"].items(), key=lambda item: -item[1])
-    return (
-        name,
-        f"{phase['count']:,}",
-        f"{phase['kept']:.2%}",
-        "-" if phase["accuracy"] is None else f"{phase['accuracy']:.2%}",
-        f"{phase['mean_ms']:.3f}",
-        str(phase["switches"]),
-        ", ".join(f"{branch} {share:.0%}" for branch, share in used[:3]),
-    )
+        phases.show({"all": facts, **facts["phases"]}, title)
 
 
 @click.command(epilog="Example: adascale demo --out build/demo")

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Any
 
 from adascale_tf.errors import BadInput
@@ -86,16 +87,14 @@ def operator(name: str, kind: str, example: str) -> Callable[[Apply], Apply]:
 
 def check(recipe: Recipe) -> None:
     """Refuse unknown operators and combinations without meaning, with the reason."""
-    order = [KINDS.index(lookup(step).kind) for step in recipe.steps]
     for kind in ("weights", "exit", "precision"):
         named = [step for step in recipe.steps if lookup(step).kind == kind]
         if len(named) > 1 and (kind != "weights" or not _apart(named)):
             raise BadInput(f"Recipe '{recipe}' names two {kind} steps ({named[0]} and {named[1]}); keep one.")
-    for before, after in zip(range(len(order)), range(1, len(order)), strict=False):
-        if order[before] > order[after]:
+    for before, after in pairwise(recipe.steps):
+        if KINDS.index(lookup(before).kind) > KINDS.index(lookup(after).kind):
             raise BadInput(
-                f"In recipe '{recipe}', '{recipe.steps[after]}' changes what '{recipe.steps[before]}' has settled; "
-                f"write '{recipe.steps[after]}' first."
+                f"In recipe '{recipe}', '{after}' changes what '{before}' has settled; write '{after}' first."
             )
     seen: dict[str, Step] = {}
     for step in recipe.steps:
