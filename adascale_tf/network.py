@@ -137,7 +137,11 @@ class ElasticNetwork:
 
     def evolved(self, recipes: Iterable[Recipe]) -> ElasticNetwork:
         """The same weights with other branches; new trunks still need their statistics measured."""
-        return ElasticNetwork(self.backbone, recipes, known=self.trunks)
+        found = ElasticNetwork(self.backbone, recipes, known=self.trunks)
+        for trunk in found.trunks:
+            if trunk not in self.trunks:
+                trunk.choose(1.0)  # all of the sparsity at once: there is no training in which it could ramp up
+        return found
 
     def trunk(self, recipe: Recipe) -> Trunk:
         """The trunk that a branch belongs to."""

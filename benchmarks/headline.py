@@ -316,9 +316,7 @@ def show(rows: list[Row], runs: list[dict[str, Any]]) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument(
-        "--short", action="store_true", help="one seed, 3 epochs, 25,000 images: under 20 minutes on two cores"
-    )
+    parser.add_argument("--short", action="store_true", help="one seed, 3 epochs, 25,000 images: 20 minutes at most")
     parser.add_argument("--data", default=str(DATA), help="what 'adascale build --data' takes (default: %(default)s)")
     parser.add_argument("--epochs", type=int, default=None, help=f"default: {FULL_EPOCHS}, with --short {SHORT_EPOCHS}")
     parser.add_argument("--seeds", default=None, help="comma-separated; default: 0,1,2, with --short 0")

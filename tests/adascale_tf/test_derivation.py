@@ -134,6 +134,13 @@ def test_a_clustered_branch_has_few_values_and_others_stay_whole() -> None:
     assert len(np.unique(net.backbone.get_layer("stage2_block2_1_conv").kernel.numpy())) > 1000
 
 
+def test_an_evolved_branch_is_as_sparse_as_its_recipe_says() -> None:
+    net = ElasticNetwork(backbones.build("resnet", (16, 16, 1), 10), [parse("full")])
+    recipe = parse("prune(0.5)")
+    kernel = net.evolved([recipe]).trunk(recipe).network(recipe).get_layer("stage2_block2_1_conv").kernel.numpy()
+    assert np.mean(kernel == 0) == pytest.approx(0.5, abs=0.01)
+
+
 def test_recurrent_networks_have_their_operators() -> None:
     tf_keras.utils.set_random_seed(0)
     recipes = parse_list("full,lowrank(0.5),steps(0.5),width(0.5)+steps(0.75),prune(2:4)")
@@ -153,7 +160,6 @@ def test_recurrent_networks_have_their_operators() -> None:
 @pytest.mark.parametrize("text", ["width(0.875)", "lowrank(0.8)", "prune(0.3)", "cluster(32)", "depth(1)"])
 def test_a_weak_step_stays_close_to_a_trained_parent(trained: ElasticNetwork, digits: Dataset, text: str) -> None:
     evolved = trained.evolved([parse("full"), parse(text)])
-    evolved.trunks[1].choose(1.0)
     training.recalibrate(evolved.trunks[1:], digits, batches=3)
     x = digits.inputs(digits.x_test)
     parent, child = (np.asarray(t.call(x, training=False)[-1]).argmax(-1) for t in evolved.trunks)
