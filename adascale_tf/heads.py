@@ -18,6 +18,7 @@ from adascale_tf.graph import Graph, Node
 
 #: Early exits go where about these shares of the MACs are done.
 PLACES = (1 / 3, 2 / 3)
+_LEAST_SPREAD = 0.01
 
 
 def bottlenecks(graph: Graph) -> tuple[str, ...]:
@@ -104,8 +105,8 @@ def least_squares(features: np.ndarray, labels: np.ndarray, classes: int) -> tup
     The answers are scaled so that their softmax has the least cross-entropy on the same examples.
     """
     x = features.astype(np.float64)
-    mean, spread = x.mean(0), x.std(0)
-    spread = np.where(spread > 1e-3 * spread.max() + 1e-12, spread, np.inf)  # what hardly varies says nothing
+    # What hardly varies says little, and would get weights that explode as soon as training moves the features.
+    mean, spread = x.mean(0), np.maximum(x.std(0), _LEAST_SPREAD)
     z = (x - mean) / spread
     target = np.eye(classes)[labels] - 1 / classes
     ridge = 1e-2 * len(z) * np.eye(z.shape[1])

@@ -60,6 +60,12 @@ def test_a_head_says_what_the_features_say() -> None:
     assert np.mean((features @ kernel + bias).argmax(1) == labels) > 0.99
 
 
+def test_features_that_hardly_vary_get_no_large_weights() -> None:
+    rng = np.random.default_rng(0)
+    kernel, _ = heads.least_squares(1e-8 * rng.normal(size=(200, 5)), rng.integers(0, 3, 200), 3)
+    assert np.abs(kernel).max() < 1.0
+
+
 def test_fitted_heads_beat_guessing(plain: Any, digits: Any) -> None:
     from adascale_tf.data import Dataset
 
