@@ -60,6 +60,10 @@ def fit_heads(network: ElasticNetwork, data: Dataset) -> None:
     backbone = network.backbone
     index = np.linspace(0, len(data.x_train) - 1, min(_FIT, len(data.x_train))).astype(int)
     probe = tf_keras.Model(backbone.input, [backbone.get_layer(name).input for name in names])
-    found = probe.predict(data.inputs(data.x_train[index]), batch_size=64, verbose=0)
-    for name, features in zip(names, found if len(names) > 1 else [found], strict=True):
+    statistics = [(variable, variable.numpy()) for variable in network.trunks[0].statistics]
+    batches = [probe(data.inputs(data.x_train[i]), training=True) for i in np.array_split(index, len(index) // 64 + 1)]
+    for variable, value in statistics:  # features as training will see them, without leaving a trace
+        variable.assign(value)
+    for number, name in enumerate(names):
+        features = np.concatenate([np.asarray(found[number] if len(names) > 1 else found) for found in batches])
         backbone.get_layer(name).set_weights(heads.least_squares(features, data.y_train[index], network.classes))
