@@ -116,7 +116,14 @@ class _Batches(tf_keras.utils.Sequence):  # type: ignore[misc]
 
 
 def fit(model: tf_keras.Model, t: Training, name: str, epochs: int, rate: float, callbacks: list[Any]) -> float:
-    """Train a network that gives logits; gives the seconds it took."""
+    """Train a network that gives logits; gives the seconds it took.
+
+    Keras' default momentum of 0.99 averages BatchNorm statistics over hundreds of steps; in a short run those are of
+    weights long gone, and the network would be judged by them.
+    """
+    for layer in model.layers:
+        if isinstance(layer, L.BatchNormalization):
+            layer.momentum = 0.9
     steps = epochs * (len(t.x_train) // min(t.batch, len(t.x_train)))
     schedule = tf_keras.optimizers.schedules.CosineDecay(
         0.0, max(1, steps - steps // 10), warmup_target=rate, warmup_steps=max(1, steps // 10)
