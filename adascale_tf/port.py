@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import tf_keras
+from tf_keras.src.saving import serialization_lib
 
 from adascale_tf import port_layers
 from adascale_tf.errors import AdaScaleError, BadInput
@@ -36,9 +37,10 @@ def load(path: Path) -> tf_keras.Model:
     if path.is_file() and path.suffix not in (".keras", ".h5", ".hdf5"):
         raise BadInput(f"{path} is not a .keras or .h5 file; save the model as .keras.")
     opener = _keras3 if _version(path).startswith("3") else tf_keras.models.load_model
-    options = {"safe_mode": True} if path.suffix == ".keras" else {}
     try:
-        model = opener(path, compile=False, **options)
+        # The argument safe_mode reaches only .keras files; the scope also stops lambdas in .h5 and SavedModel.
+        with serialization_lib.SafeModeScope(True):
+            model = opener(path, compile=False)
     except Exception as error:  # loaders raise whatever the broken part of a file makes them raise
         reason = " ".join(str(error).split())[:200]
         raise BadInput(f"{path} cannot be opened as a Keras model ({reason}); save it again.") from None
@@ -60,10 +62,10 @@ def _version(path: Path) -> str:
     return "2"
 
 
-def _keras3(path: Path, **options: Any) -> Any:
+def _keras3(path: Path, compile: bool) -> Any:
     import keras
 
-    return keras.models.load_model(path, **options)
+    return keras.models.load_model(path, compile=compile, safe_mode=True)
 
 
 def port(model: Any) -> tf_keras.Model:

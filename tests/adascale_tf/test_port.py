@@ -159,6 +159,14 @@ def test_what_stands_in_the_way_is_named(library: Any, tmp_path: Path) -> None:
         port.port(library.Model(image, layers.Dense(1)(image)))
 
 
+def test_code_inside_a_file_is_never_run(tmp_path: Path) -> None:
+    image = tf_keras.Input((4,))
+    x = tf_keras.layers.Lambda(lambda x: x * 2)(image)
+    tf_keras.Model(image, tf_keras.layers.Dense(2)(x)).save(tmp_path / "odd.h5")
+    with pytest.raises(BadInput, match="cannot be opened"):
+        port.load(tmp_path / "odd.h5")
+
+
 def test_files_that_are_no_models_are_refused(tmp_path: Path) -> None:
     (tmp_path / "torn.keras").write_bytes(b"PK")
     (tmp_path / "model.txt").write_text("x")
