@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 import re
 from collections.abc import Callable
 from typing import Any
@@ -34,11 +35,17 @@ _DROPPED = ("regularizer", "constraint", "initializer")
 #: Two-tensor operations, by name without module and underscores.
 _JOINS = {"add": "Add", "addv2": "Add", "multiply": "Multiply", "mul": "Multiply", "subtract": "Subtract"}
 _JOINS |= {"maximum": "Maximum", "minimum": "Minimum"}
+#: Activations made of ReLU6.
+_RELU6 = ("relu6", "hard_swish", "hard_silu", "hard_sigmoid")
+#: Keyword arguments that set an operation up, rather than being an operand.
+_SETTINGS = ("alpha", "approximate", "axis", "negative_slope")
+_RECURRENT = ("GRU", "LSTM", "SimpleRNN")
 
 
 def plain(name: str) -> str:
     """A layer's name without what TensorFlow or recipes would stumble over."""
-    return re.sub(r"[^A-Za-z0-9_.-]", "_", name)
+    found = re.sub(r"[^A-Za-z0-9_.-]", "_", name)
+    return found if re.match(r"[A-Za-z0-9.]", found) else f"layer{found}"
 
 
 def call(layer: Any, tensors: list[Any], place: Place) -> tuple[Any, Any]:
@@ -54,6 +61,10 @@ def call(layer: Any, tensors: list[Any], place: Place) -> tuple[Any, Any]:
     config = layer.get_config()
     if config.get("data_format") == "channels_first":
         raise BadInput(f"Layer '{name}' has its channels first; build the model with channels_last.")
+    if kind in _RECURRENT and (len(tensors) > 1 or config.get("return_state") or config.get("stateful")):
+        raise BadInput(
+            f"Layer '{name}' hands its state in, out or on; build it without initial, returned or kept state."
+        )
     settings = _settings(getattr(L, kind), config, kind)
     after = _split_activation(settings, layer, type(layer).__module__.startswith("keras."))
     counterpart = getattr(L, kind)(name=place(name), **settings)
@@ -83,23 +94,36 @@ def _settings(kind: Any, config: dict[str, Any], name: str) -> dict[str, Any]:
 
 def _split_activation(settings: dict[str, Any], layer: Any, keras3: bool) -> str | None:
     """Take out an activation that ``tf_keras`` lacks or defines differently; gives its name."""
-    found = settings.get("activation")
-    if found is None:
-        return None
-    name = found if isinstance(found, str) else str(getattr(layer.activation, "__name__", found))
-    if name in _SAME or (name == "hard_sigmoid" and not keras3):
-        settings["activation"] = name
-        return None
-    if settings.get("recurrent_activation") is not None:
-        raise BadInput(f"Layer '{layer.name}' has the activation {name}, which tf_keras lacks in recurrent layers.")
-    settings["activation"] = "linear"
-    return name
+    for key in ("recurrent_activation", "activation"):
+        if settings.get(key) is None:
+            continue
+        found = getattr(layer, key, settings[key])
+        name = str(getattr(found, "__name__", type(found).__name__))
+        if name in _SAME or (name == "hard_sigmoid" and not keras3):
+            settings[key] = name
+            continue
+        if type(layer).__name__ in _RECURRENT:
+            raise BadInput(
+                f"Layer '{layer.name}' has the {key.replace('_', ' ')} {name}, which recurrent layers of tf_keras "
+                "lack; use tanh and sigmoid."
+            )
+        settings[key] = "linear"
+        return name
+    return None
 
 
 def activate(name: str, x: Any, where: str, place: Place) -> Any:
     """An activation as stock layers."""
     if name in _SAME:
         return L.Activation(name, name=place(f"{where}_{name}"))(x)
+    if name == "gelu_tanh":  # x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2, Hendrycks and Gimpel, 2016
+        root = math.sqrt(2 / math.pi)
+        gate = L.Multiply(name=place(f"{where}_square"))([x, x])
+        gate = L.Rescaling(0.044715 * root, root, name=place(f"{where}_cubic"))(gate)
+        gate = L.Multiply(name=place(f"{where}_inner"))([x, gate])
+        gate = L.Activation("tanh", name=place(f"{where}_tanh"))(gate)
+        gate = L.Rescaling(0.5, 0.5, name=place(f"{where}_half"))(gate)
+        return L.Multiply(name=place(f"{where}_gate"))([x, gate])
     if name == "relu6":
         return L.ReLU(6.0, name=place(f"{where}_relu6"))(x)
     if name == "leaky_relu":
@@ -117,9 +141,10 @@ def arithmetic(operation: Any, args: list[Any], kwargs: dict[str, Any], place: P
     symbol = str(getattr(operation, "symbol", None) or type(operation).__name__)
     name = plain(operation.name)
     bare = symbol.split(".")[-1].strip("_").lower()
-    values = [*args, *kwargs.values()]
+    settings = _attributes(operation) | {key: value for key, value in kwargs.items() if key in _SETTINGS}
+    values = [*args, *(value for key, value in kwargs.items() if key not in _SETTINGS)]
     tensors = [value for value in values if hasattr(value, "_keras_history")]
-    numbers = [float(value) for value in values if _is_number(value)]
+    numbers = [float(np.asarray(value).reshape(())) for value in values if _is_number(value)]
     if len(tensors) == 2 and len(values) == 2 and bare in _JOINS:
         return getattr(L, _JOINS[bare])(name=place(name))(tensors)
     if len(tensors) == 1 and len(values) == 2 and len(numbers) == 1:
@@ -127,13 +152,47 @@ def arithmetic(operation: Any, args: list[Any], kwargs: dict[str, Any], place: P
         if scale is not None:
             return L.Rescaling(scale, offset, name=place(name))(tensors[0])
     bare = {"hardswish": "hard_swish", "hardsilu": "hard_silu", "hardsigmoid": "hard_sigmoid"}.get(bare, bare)
-    if len(tensors) == 1 and (bare in _SAME or bare in ("relu6", "hard_swish", "hard_silu", "hard_sigmoid")):
-        return activate(bare, tensors[0], name, place)
+    if len(tensors) == 1 and len(values) == 1 + len(numbers):
+        output = _unary(bare, tensors[0], numbers, settings, name, place)
+        if output is not None:
+            return output
     raise BadInput(f"Operation '{name}' ({symbol}) cannot be carried over; write it with stock layers.")
 
 
+def _attributes(operation: Any) -> dict[str, Any]:
+    """What a Keras 3 operation keeps in itself, such as a slope; ``tf_keras`` keeps it in the call."""
+    if hasattr(operation, "symbol"):
+        return {}
+    return {key: value for key, value in vars(operation).items() if key != "name" and not key.startswith("_")}
+
+
+def _unary(bare: str, x: Any, numbers: list[float], settings: dict[str, Any], where: str, place: Place) -> Any | None:
+    """A function of one tensor with its settings as stock layers, None if there are none for it."""
+    if bare in ("negative", "neg") and not numbers and not settings:
+        return L.Rescaling(-1.0, name=place(where))(x)
+    if bare in ("leakyrelu", "leaky_relu"):
+        slope = [*numbers, *settings.values(), 0.2][0]
+        return L.LeakyReLU(slope, name=place(where))(x)
+    if bare == "relu" and settings:
+        return L.ReLU(settings["max_value"], settings["negative_slope"], settings["threshold"], name=place(where))(x)
+    if bare == "elu" and settings:
+        return L.ELU(settings["alpha"], name=place(where))(x)
+    if bare == "gelu" and not numbers:
+        return activate("gelu_tanh" if settings.get("approximate") else "gelu", x, where, place)
+    if bare == "softmax" and settings.get("axis", -1) in (-1, len(x.shape) - 1) and not numbers:
+        return activate(bare, x, where, place)
+    if bare in ("clip", "clip_by_value"):
+        low, high = [*numbers, *settings.values(), None, None][:2]
+        return L.ReLU(float(high), name=place(where))(x) if low == 0 and _is_number(high) else None
+    if numbers or settings or (bare not in _SAME and bare not in _RELU6):
+        return None
+    return activate(bare, x, where, place)
+
+
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float, np.number)) or (isinstance(value, np.ndarray) and value.size == 1)
+    if isinstance(value, (bool, str)) or hasattr(value, "_keras_history"):
+        return False
+    return isinstance(value, (int, float)) or (hasattr(value, "dtype") and np.size(value) == 1)
 
 
 def _linear(operation: str, number: float, first: bool) -> tuple[float | None, float]:

@@ -77,6 +77,9 @@ def count_macs(model: tf_keras.Model, weight: Callable[[Any], float] = lambda la
 
 
 def _layer_macs(layer: Any) -> float:
+    if isinstance(layer, L.SeparableConv2D):
+        thin = layer.input_shape[-1] * layer.depth_multiplier
+        return float(prod(layer.output_shape[1:3]) * thin * (prod(layer.kernel_size) + layer.filters))
     if isinstance(layer, L.DepthwiseConv2D):
         return float(prod(layer.output_shape[1:]) * prod(layer.kernel_size))
     if isinstance(layer, L.Conv2D):
@@ -84,6 +87,12 @@ def _layer_macs(layer: Any) -> float:
     if isinstance(layer, L.Dense):
         return float(layer.input_shape[-1] * layer.units)
     return 0.0
+
+
+def _seen(t: Training, epochs: int) -> int:
+    """Images that so many epochs show: the incomplete last batch of each is left out."""
+    size = min(t.batch, len(t.x_train))
+    return epochs * (len(t.x_train) // size) * size
 
 
 class _Batches(tf_keras.utils.Sequence):  # type: ignore[misc]
@@ -115,8 +124,10 @@ class _Batches(tf_keras.utils.Sequence):  # type: ignore[misc]
         )
 
 
-def fit(model: tf_keras.Model, t: Training, name: str, epochs: int, rate: float, callbacks: list[Any]) -> float:
-    """Train a network that gives logits; gives the seconds it took.
+def fit(
+    model: tf_keras.Model, t: Training, name: str, epochs: int, rate: float, callbacks: list[Any], part: int = 0
+) -> float:
+    """Train a network that gives logits; gives the seconds it took. Each ``part`` of a training is shuffled anew.
 
     Keras' default momentum of 0.99 averages BatchNorm statistics over hundreds of steps; in a short run those are of
     weights long gone, and the network would be judged by them.
@@ -135,7 +146,7 @@ def fit(model: tf_keras.Model, t: Training, name: str, epochs: int, rate: float,
     done = iter(range(1, steps + 1))
     tell = tf_keras.callbacks.LambdaCallback(on_batch_end=lambda batch, logs: t.tick(name, next(done), steps, ""))
     begun = time.perf_counter()
-    model.fit(_Batches(t, t.seed), epochs=epochs, verbose=0, callbacks=[tell, *callbacks])
+    model.fit(_Batches(t, t.seed + 1000 * part), epochs=epochs, verbose=0, callbacks=[tell, *callbacks])
     return time.perf_counter() - begun
 
 
@@ -144,7 +155,7 @@ def _alone(name: str, build: Callable[[Training], tf_keras.Model], t: Training) 
     model = build(t)
     seconds = fit(model, t, name, t.epochs, t.rate, [])
     macs = count_macs(model)
-    return Trained(name, model, macs, macs, 3.0 * macs * len(t.x_train) * t.epochs, seconds)
+    return Trained(name, model, macs, macs, 3.0 * macs * _seen(t, t.epochs), seconds)
 
 
 def plain(x: Any, filters: int, stride: int, name: str) -> Any:
@@ -171,7 +182,7 @@ def residual(t: Training, unit: Unit = plain, width: float = 1.0) -> tf_keras.Mo
     """The backbone's topology with another convolution unit or other widths; logits (N, classes)."""
     channels = [max(4, round(n * width)) for n in (16, 32, 64)]
     image = L.Input(t.x_train.shape[1:], name="image")
-    x = plain(image, channels[0], 1, "stem")
+    x = plain(image, channels[0], max(1, min(t.x_train.shape[1:3]) // 32), "stem")  # larger images: as the backbone
     x = L.ReLU(name="stem_relu")(L.BatchNormalization(name="stem_bn")(x))
     for stage, filters in enumerate(channels, start=1):
         for block in (1, 2):
@@ -225,10 +236,10 @@ def svd(t: Training) -> Trained:
     model = residual(t)
     seconds = fit(model, t, "SVD: first the full one", first, t.rate, [])
     thin = factorised(model, t, SVD_SHARE)
-    seconds += fit(thin, t, "SVD: fine-tuning", t.epochs - first, t.rate / 3, []) if t.epochs > first else 0.0
+    seconds += fit(thin, t, "SVD: fine-tuning", t.epochs - first, t.rate / 3, [], part=1) if t.epochs > first else 0.0
     macs = count_macs(thin)
-    seen = 3.0 * len(t.x_train)
-    return Trained("SVD", thin, macs, macs, seen * (count_macs(model) * first + macs * (t.epochs - first)), seconds)
+    train_macs = 3.0 * (count_macs(model) * _seen(t, first) + macs * _seen(t, t.epochs - first))
+    return Trained("SVD", thin, macs, macs, train_macs, seconds)
 
 
 def factorised(model: tf_keras.Model, t: Training, share: float) -> tf_keras.Model:
@@ -238,8 +249,6 @@ def factorised(model: tf_keras.Model, t: Training, share: float) -> tf_keras.Mod
     """
 
     def unit(x: Any, filters: int, stride: int, name: str) -> Any:
-        if name == "stem":
-            return plain(x, filters, stride, name)
         rows = 9 * x.shape[-1]
         rank = max(1, int(share * rows * filters / (rows + filters))) if share < 1 else filters
         x = L.Conv2D(min(rank, filters), 3, stride, padding="same", use_bias=False, name=f"{name}_core")(x)
@@ -269,7 +278,7 @@ def pruned(t: Training) -> Trained:
     ramp = tfmot.PolynomialDecay(0.0, SPARSITY, round(0.2 * steps), round(0.7 * steps), frequency=max(1, steps // 50))
 
     def wrap(layer: Any) -> Any:
-        inner = isinstance(layer, L.Conv2D) and layer.input_shape[-1] > 3
+        inner = isinstance(layer, L.Conv2D) and not layer.name.startswith("stem")
         return tfmot.prune_low_magnitude(layer, pruning_schedule=ramp) if inner else layer
 
     model = tf_keras.models.clone_model(_backbone(t), clone_function=wrap)
@@ -280,9 +289,8 @@ def pruned(t: Training) -> Trained:
     def alive(layer: Any) -> float:
         return float(np.mean(layer.get_weights()[0] != 0)) if layer.get_weights() else 1.0
 
-    return Trained(
-        "TF-MOT pruning", stripped, macs, count_macs(stripped, alive), 3.0 * macs * len(t.x_train) * t.epochs, seconds
-    )
+    effective = count_macs(stripped, alive)
+    return Trained("TF-MOT pruning", stripped, macs, effective, 3.0 * macs * _seen(t, t.epochs), seconds)
 
 
 def accuracy(model: tf_keras.Model, x_test: np.ndarray, y_test: np.ndarray) -> float:
