@@ -170,6 +170,18 @@ def inner_layers(plan: Plan, step: Step, kinds: Iterable[str]) -> list[Node]:
     ]
 
 
+def rewrite_inner(
+    plan: Plan, step: Step, kinds: Iterable[str], change: Callable[[Plan, Node], Plan], wanted: str
+) -> Plan:
+    """Change inner layers one by one; an error that says what was ``wanted`` if ``change`` left all of them alone."""
+    before = plan
+    for node in inner_layers(plan, step, kinds):
+        plan = change(plan, node)
+    if plan is before:
+        raise nothing_to_do(step, wanted)
+    return plan
+
+
 def _origin(graph: Graph, node: Node) -> tuple[str, ...]:
     """The nodes a layer reads, past those that only prepare the input (rescale, resize, pad, crop)."""
     names = node.inputs

@@ -15,7 +15,7 @@ from math import prod
 import numpy as np
 
 from adascale_tf.graph import Node
-from adascale_tf.operators import Plan, derived, inner_layers, nothing_to_do, number, operator, pointwise
+from adascale_tf.operators import Plan, derived, number, operator, pointwise, rewrite_inner
 from adascale_tf.operators.separable import spatial
 from adascale_tf.recipe import Step
 from adascale_tf.weights import Choice, Constant, Cut, Key, Product, Weight
@@ -25,16 +25,12 @@ from adascale_tf.weights import Choice, Constant, Cut, Key, Product, Weight
 def apply(plan: Plan, step: Step) -> Plan:
     """Turn inner convolutions into fire modules of a share in (0, 1) of their MACs: ``fire(0.25)``."""
     share = number(step, 0.0, 0.99)
-    before = plan
-    for node in inner_layers(plan, step, ("Conv2D",)):
-        if spatial(node):
-            plan = _expand(plan, node, share)
-    if plan is before:
-        raise nothing_to_do(step, "convolution wide enough for a fire module")
-    return plan
+    return rewrite_inner(plan, step, ("Conv2D",), partial(_expand, share=share), "wide convolution for a fire module")
 
 
 def _expand(plan: Plan, node: Node, share: float) -> Plan:
+    if not spatial(node):
+        return plan
     source = plan.graph[node.inputs[0]].shape
     inputs, outputs = int(source[-1] or 0), int(node.shape[-1] or 0)
     wide = outputs // 2

@@ -12,7 +12,7 @@ from functools import partial
 import numpy as np
 
 from adascale_tf.graph import Node
-from adascale_tf.operators import Plan, inner_layers, nothing_to_do, number, operator, pointwise
+from adascale_tf.operators import Plan, number, operator, pointwise, rewrite_inner
 from adascale_tf.operators.width import kept_channels
 from adascale_tf.recipe import Step
 from adascale_tf.weights import Choice, Constant, Cut, Key, Weight
@@ -25,17 +25,14 @@ def apply(plan: Plan, step: Step) -> Plan:
     For convolutions without bias and activation, as before a BatchNormalization: both come after the combination.
     """
     share = number(step, 0.0, 0.99)
-    before = plan
-    for node in inner_layers(plan, step, ("Conv2D",)):
-        linear = not node.config.get("use_bias", True) and node.config.get("activation", "linear") == "linear"
-        if linear and node.config.get("groups", 1) == 1:
-            plan = _haunt(plan, node, share)
-    if plan is before:
-        raise nothing_to_do(step, "convolution without bias and activation that a ghost module makes cheaper")
-    return plan
+    wanted = "convolution without bias and activation that a ghost module makes cheaper"
+    return rewrite_inner(plan, step, ("Conv2D",), partial(_haunt, share=share), wanted)
 
 
 def _haunt(plan: Plan, node: Node, share: float) -> Plan:
+    linear = not node.config.get("use_bias", True) and node.config.get("activation", "linear") == "linear"
+    if not linear or node.config.get("groups", 1) != 1:
+        return plan
     width = int(node.shape[-1] or 0)
     primary = kept_channels(width, share)
     inputs = int(plan.graph[node.inputs[0]].shape[-1] or 0) * int(np.prod(node.config["kernel_size"]))

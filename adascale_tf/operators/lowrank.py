@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from adascale_tf.graph import Node
-from adascale_tf.operators import Plan, derived, inner_layers, nothing_to_do, number, operator, pointwise
+from adascale_tf.operators import Plan, derived, number, operator, pointwise, rewrite_inner
 from adascale_tf.recipe import Step
 from adascale_tf.weights import Choice, Constant, Key, Product, Weight
 
@@ -26,16 +26,13 @@ _SPEC = {2: "io,or->ir", 3: "wio,or->wir", 4: "hwio,or->hwir"}
 def apply(plan: Plan, step: Step) -> Plan:
     """Split inner convolutions, dense and recurrent layers to a share in (0, 1) of their MACs: ``lowrank(0.5)``."""
     share = number(step, 0.0, 0.99)
-    before = plan
-    for node in inner_layers(plan, step, ("Conv1D", "Conv2D", "Dense", *_RECURRENT)):
-        if node.config.get("groups", 1) == 1:
-            plan = _split(plan, node, share)
-    if plan is before:
-        raise nothing_to_do(step, "layer wide enough to split")
-    return plan
+    kinds = ("Conv1D", "Conv2D", "Dense", *_RECURRENT)
+    return rewrite_inner(plan, step, kinds, partial(_split, share=share), "layer wide enough to split")
 
 
 def _split(plan: Plan, node: Node, share: float) -> Plan:
+    if node.config.get("groups", 1) != 1:
+        return plan
     source = plan.graph[node.inputs[0]].shape
     inputs = prod(node.config.get("kernel_size", (1,))) * int(source[-1] or 0)
     outputs = int(node.shape[-1] or 0) * {"GRU": 3, "LSTM": 4}.get(node.kind, 1)
