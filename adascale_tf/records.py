@@ -56,11 +56,17 @@ class Delegation:
 
 @dataclass(frozen=True)
 class Energy:
-    """Energy of one inference in millijoules and how it was obtained: ``measured:rapl``, ``estimated:model``, ..."""
+    """Energy of one inference in millijoules and how it was obtained: ``measured:rapl``, ``estimated:model``, ...
+
+    ``uncertainty_mj``: half the width of an interval that holds the true mean in about two of three cases (one standard
+    error), where the meter can tell. ``details``: what the meter saw, in units that its names say.
+    """
 
     value_mj: Optional[float]
     how: str
     reason: Optional[str] = None
+    uncertainty_mj: Optional[float] = None
+    details: Dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Peak memory and load time of one branch, in a process of its own.
 
-Its command line: ``python -m profiling.memory BUNDLE BRANCH DELEGATE THREADS``.
+Its command line: ``python -m profiling.memory BUNDLE BRANCH DELEGATE THREADS 0|1``.
 """
 
 from __future__ import annotations
@@ -12,12 +12,14 @@ import time
 from pathlib import Path
 from typing import Any
 
-from adascale_tf.bundle import Branch, Bundle, Manifest
+from adascale_tf.bundle import Bundle, Manifest
+from profiling.cells import Cell
 
 
-def in_own_process(bundle: Bundle, branch: Branch, delegate: str, threads: int) -> dict[str, Any]:
+def in_own_process(bundle: Bundle, cell: Cell, allow_fallback: bool = False) -> dict[str, Any]:
     """``memory_mb`` (growth of the peak resident size by loading and three runs) and ``load_ms``, or ``reason``."""
-    command = [sys.executable, "-m", "profiling.memory", str(bundle.root.resolve()), branch.id, delegate, str(threads)]
+    arguments = [str(bundle.root.resolve()), cell.branch.id, cell.delegate, str(cell.threads), str(int(allow_fallback))]
+    command = [sys.executable, "-m", "profiling.memory", *arguments]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     except subprocess.TimeoutExpired:
@@ -43,7 +45,7 @@ def peak_kb() -> int | None:
     return None
 
 
-def main(root: str, branch_id: str, delegate: str, threads: str) -> None:
+def main(root: str, branch_id: str, delegate: str, threads: str, allow_fallback: str) -> None:
     """Measure and print JSON."""
     import numpy as np
     from ai_edge_litert.interpreter import Interpreter  # noqa: F401  (its own memory is not the branch's)
@@ -56,7 +58,7 @@ def main(root: str, branch_id: str, delegate: str, threads: str) -> None:
     branch = manifest.branch(branch_id)
     before = peak_kb()
     started = time.perf_counter()
-    run = open_runner(Bundle(Path(root), manifest), branch, delegate, int(threads))
+    run = open_runner(Bundle(Path(root), manifest), branch, delegate, int(threads), allow_fallback == "1")
     load_ms = 1e3 * (time.perf_counter() - started)
     for _ in range(3):
         run.invoke(np.zeros(branch.input.shape, branch.input.dtype))

@@ -30,7 +30,7 @@ def demonstrate(out: Path, seed: int, tick: Tick) -> dict[str, Any]:
     digits = data.load("digits", tick=tick)
     opened = build_bundle(Job("digits", out / "bundle", seed=seed), tick, digits)
     (out / "measurements.jsonl").unlink(missing_ok=True)
-    measurements = measure.profile(opened, ["cpu"], 1, 60, out / "measurements.jsonl", tick)
+    measurements = measure.profile(opened, ["cpu"], [1], 60, out / "measurements.jsonl", tick)
     predictors = fit.fit(measurements)
     codec.write_text(out / "predictors.json", codec.dump(predictors))
     loop_facts = _loop(opened, digits, measurements, out / "events.jsonl", predictors, tick)

@@ -27,7 +27,7 @@ def profile(path: Path, delegates: str, threads: int, runs: int, out: Path, quie
     opened = bundle.load(path)
     names = [name.strip() for name in delegates.split(",") if name.strip()]
     with console.progress(quiet) as tick:
-        measurements = measure.profile(opened, names, threads, runs, out, tick)
+        measurements = measure.profile(opened, names, [threads], runs, out, tick)
     if as_json:
         console.emit(measurements)
     elif not quiet:

@@ -132,7 +132,7 @@ def _branches(
                     "schedule": asdict(schedule),
                 },
             )
-            actual = verify.outputs(DELEGATES["cpu"](folder / file, branch, 1), x_test)
+            actual = verify.outputs(DELEGATES["cpu"](folder / file, branch, 1, False), x_test)
             branch = replace(
                 branch,
                 accuracy=verify.accuracy(actual, data.y_test, "test"),

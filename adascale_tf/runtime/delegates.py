@@ -1,7 +1,8 @@
 """Delegates: what executes a branch. A registry of openers, each returns a warm :class:`Runner`.
 
-``cpu`` is LiteRT with XNNPACK; ``reference`` is LiteRT's plain reference kernels, the yardstick for outputs. A runner
-takes and gives real (float32) numbers; integer branches are quantized and dequantized inside, at the border.
+``cpu`` is LiteRT with XNNPACK; ``reference`` is LiteRT's plain reference kernels, the yardstick for outputs; ``gpu``
+and ``npu`` are LiteRT's accelerators, through its C library. A runner takes and gives real (float32) numbers; integer
+branches are quantized and dequantized inside, at the border.
 """
 
 from __future__ import annotations
@@ -11,20 +12,21 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, Optional
 
 from adascale_tf.bundle import Branch, Bundle
 from adascale_tf.errors import AdaScaleError, UnknownDelegate
-from adascale_tf.records import Delegation
+from adascale_tf.runtime import litert
 
 if TYPE_CHECKING:
     import numpy as np
+
+#: From an input to an output, both arrays of the branch's shapes in its own dtypes.
+Call = Callable[["np.ndarray"], "np.ndarray"]
 
 
 class Runner:
     """A branch, allocated on a delegate, ready to run. Not thread-safe: one caller at a time."""
 
-    def __init__(self, interpreter: Any, branch: Branch) -> None:
+    def __init__(self, branch: Branch, call: Call) -> None:
         self.branch = branch
-        self._interpreter = interpreter
-        self._call = interpreter.get_signature_runner(branch.signature)
-        self._dtype = branch.input.dtype
+        self._call = call
 
     def __call__(self, x: "np.ndarray") -> "np.ndarray":
         """Run one input of the branch's shape (batch 1, float32); the output has been read when this returns."""
@@ -32,8 +34,13 @@ class Runner:
 
     def invoke(self, stored: "np.ndarray") -> "np.ndarray":
         """Run an input that is already in the branch's own dtype; gives the output in its own dtype."""
-        output: "np.ndarray" = self._call(**{self.branch.input.name: stored})[self.branch.output.name]
-        return output
+        return self._call(stored)
+
+    def warm(self) -> None:
+        """Run once on zeros, so that the first real input finds everything allocated."""
+        import numpy as np
+
+        self.invoke(np.zeros(self.branch.input.shape, self.branch.input.dtype))
 
     def quantize(self, x: "np.ndarray") -> "np.ndarray":
         """Real numbers to the branch's input dtype."""
@@ -56,8 +63,8 @@ class Runner:
         return (stored.astype(np.float32) - spec.zero_point) * np.float32(spec.scale)
 
 
-#: ``open(path, branch, threads) -> Runner``
-Opener = Callable[[Path, Branch, int], Runner]
+#: ``open(path, branch, threads, allow_fallback) -> Runner``
+Opener = Callable[[Path, Branch, int, bool], Any]
 DELEGATES: Dict[str, Opener] = {}
 
 
@@ -79,75 +86,91 @@ def check_delegate(name: str) -> None:
         )
 
 
-def open_runner(bundle: Bundle, branch: Branch, name: str = "cpu", threads: int = 1) -> Runner:
-    """Open a branch on a delegate with a fixed number of threads, allocate it and run it once on zeros."""
-    import numpy as np
+def open_runner(
+    bundle: Bundle, branch: Branch, name: str = "cpu", threads: int = 1, allow_fallback: bool = False
+) -> Any:
+    """Open a branch on a delegate with a fixed number of threads, allocate it and run it once on zeros.
 
+    Gives a :class:`Runner`, or what another opener in the registry gives (a phone without numpy has its own). Raises
+    :class:`AdaScaleError` if the delegate does not take all of the branch, unless ``allow_fallback``.
+    """
     check_delegate(name)
-    runner = DELEGATES[name](bundle.path(branch.file), branch, threads)
-    runner.invoke(np.zeros(branch.input.shape, branch.input.dtype))
+    runner = DELEGATES[name](bundle.path(branch.file), branch, threads, allow_fallback)
+    runner.warm()
     return runner
 
 
-def _open_litert(path: Path, threads: int, resolver: str) -> Any:
+def _open_litert(path: Path, branch: Branch, threads: int, resolver: str) -> Runner:
     try:
         from ai_edge_litert.interpreter import Interpreter, OpResolverType
     except ImportError:
         raise UnknownDelegate("LiteRT is missing; install it with 'pip install ai-edge-litert'.") from None
     try:
-        return Interpreter(
+        interpreter = Interpreter(
             model_path=str(path),
             num_threads=threads,
             experimental_op_resolver_type=OpResolverType[resolver],
         )
+        signature = interpreter.get_signature_runner(branch.signature)
     except (ValueError, RuntimeError) as error:
         raise AdaScaleError("LiteRT cannot load {} ({}).".format(path, str(error).splitlines()[0])) from None
+    source, target = branch.input.name, branch.output.name
+
+    def call(stored: "np.ndarray") -> "np.ndarray":
+        return signature(**{source: stored})[target]  # type: ignore[no-any-return]
+
+    return Runner(branch, call)
 
 
 @delegate("cpu")
-def open_cpu(path: Path, branch: Branch, threads: int) -> Runner:
+def open_cpu(path: Path, branch: Branch, threads: int, allow_fallback: bool = False) -> Runner:
     """LiteRT's CPU kernels with XNNPACK, its default."""
-    return Runner(_open_litert(path, threads, "BUILTIN"), branch)
+    return _open_litert(path, branch, threads, "BUILTIN")
 
 
 @delegate("reference")
-def open_reference(path: Path, branch: Branch, threads: int) -> Runner:
+def open_reference(path: Path, branch: Branch, threads: int, allow_fallback: bool = False) -> Runner:
     """LiteRT's reference kernels: slow, plain, no delegate."""
-    return Runner(_open_litert(path, threads, "BUILTIN_REF"), branch)
+    return _open_litert(path, branch, threads, "BUILTIN_REF")
 
 
-def delegation(model: bytes, name: str) -> Optional[Delegation]:
-    """What a delegate takes of a .tflite whose first subgraph is the branch (see ``converters.flatbuffer.extract``).
+def _open_accelerator(name: str, path: Path, branch: Branch, threads: int, allow_fallback: bool) -> Runner:
+    import numpy as np
 
-    LiteRT adds one DELEGATE node per partition and keeps the replaced nodes in its list; a node was taken if it can be
-    reached backwards from a partition's outputs without passing the partition's inputs.
-    """
-    from ai_edge_litert.interpreter import Interpreter, OpResolverType
-
-    resolver = {"cpu": "BUILTIN", "reference": "BUILTIN_REF"}.get(name)
-    if resolver is None:
-        return None
-    interpreter = Interpreter(
-        model_content=model, num_threads=1, experimental_op_resolver_type=OpResolverType[resolver]
-    )
-    interpreter.allocate_tensors()
-    return count_delegated(interpreter._get_ops_details())
+    compiled = litert.open_branch(library(), str(path), branch.signature, name, threads, allow_fallback)
+    shape, dtype = branch.output.shape, np.dtype(branch.output.dtype)
+    return Runner(branch, lambda stored: np.frombuffer(compiled.run(stored.tobytes()), dtype).reshape(shape))
 
 
-def count_delegated(ops: Any) -> Delegation:
-    """Pure part of :func:`delegation`; ``ops`` have ``op_name`` and the tensor indices ``inputs`` and ``outputs``."""
-    partitions = [op for op in ops if op["op_name"] == "DELEGATE"]
-    plain = [op for op in ops if op["op_name"] != "DELEGATE"]
-    producer = {int(tensor): index for index, op in enumerate(plain) for tensor in op["outputs"]}
-    taken = set()
-    for partition in partitions:
-        border = {int(t) for t in partition["inputs"]}
-        stack = [int(t) for t in partition["outputs"]]
-        while stack:
-            tensor = stack.pop()
-            index = producer.get(tensor)
-            if tensor in border or index is None or index in taken:
-                continue
-            taken.add(index)
-            stack.extend(int(t) for t in plain[index]["inputs"])
-    return Delegation(len(plain), len(taken), len(partitions))
+@delegate("gpu")
+def open_gpu(path: Path, branch: Branch, threads: int, allow_fallback: bool = False) -> Runner:
+    """LiteRT's GPU accelerator (WebGPU on hosts, OpenCL or OpenGL on phones)."""
+    return _open_accelerator("gpu", path, branch, threads, allow_fallback)
+
+
+@delegate("npu")
+def open_npu(path: Path, branch: Branch, threads: int, allow_fallback: bool = False) -> Runner:
+    """LiteRT's NPU accelerators, for files compiled for the device's chip."""
+    return _open_accelerator("npu", path, branch, threads, allow_fallback)
+
+
+_LIBRARY: Dict[str, litert.Library] = {}
+
+
+def library(path: Optional[str] = None) -> litert.Library:
+    """LiteRT's C library, loaded once a process: from ``path``, else from the wheel of ai-edge-litert."""
+    if path is None:
+        path = wheel_library()
+    if path not in _LIBRARY:
+        _LIBRARY[path] = litert.Library(path)
+    return _LIBRARY[path]
+
+
+def wheel_library() -> str:
+    """The path of the wheel's ``libLiteRt.so``."""
+    from importlib.util import find_spec
+
+    spec = find_spec("ai_edge_litert")
+    if spec is None or spec.origin is None:
+        raise UnknownDelegate("LiteRT is missing; install it with 'pip install ai-edge-litert'.")
+    return str(Path(spec.origin).parent / "libLiteRt.so")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -99,11 +100,14 @@ def test_what_is_no_tflite_is_refused(networks: Any, inputs: np.ndarray) -> None
         convert.convert(networks, "int4", inputs)
 
 
-def test_delegates_say_what_they_take(networks: Any, inputs: np.ndarray) -> None:
-    from adascale_tf.runtime.delegates import delegation
+def test_delegates_say_what_they_take(networks: Any, inputs: np.ndarray, tmp_path: Path) -> None:
+    from adascale_tf.runtime import litert
+    from adascale_tf.runtime.delegates import library
 
-    alone = flatbuffer.extract(convert.convert(networks, "float32", inputs)["late"].model, "late")
-    taken, plain = delegation(alone, "cpu"), delegation(alone, "reference")
+    path = tmp_path / "two.tflite"
+    path.write_bytes(convert.convert(networks, "float32", inputs)["late"].model)
+    taken, _ = litert.taken(library(), str(path), "late", "cpu")
+    plain, _ = litert.taken(library(), str(path), "late", "reference")
     assert taken is not None and plain is not None
     assert (taken.verdict, taken.partitions) == ("fully", 1)
     assert (plain.verdict, plain.delegated) == ("not", 0) and plain.nodes == taken.nodes

@@ -16,13 +16,14 @@ from adascale_tf import records
 from adascale_tf.bundle import Bundle
 from adascale_tf.errors import BadInput, UnknownDelegate
 from adascale_tf.runtime.delegates import Runner, open_runner
-from profiling import measure
+from profiling import cells, measure
+from profiling.cells import Cell
 
 CELLS = 8
 
 
 def profile(bundle: Bundle, out: Path, **changes: Any) -> list[records.Measurement]:
-    wanted = {"delegates": ["cpu"], "threads": 1, "runs": 20, **changes}
+    wanted = {"delegates": ["cpu"], "threads": [1], "runs": 20, **changes}
     return measure.profile(bundle, wanted["delegates"], wanted["threads"], wanted["runs"], out)
 
 
@@ -134,7 +135,7 @@ def test_a_kill_after_the_last_write_leaves_nothing_in_the_way(
 def test_unfinished_work_of_others_stays_when_there_is_nothing_to_do(built: Bundle, tmp_path: Path) -> None:
     out, journal = tmp_path / "m.jsonl", tmp_path / "m.jsonl.journal"
     profile(built, out, runs=4)
-    same = {"bundle": built.digest, "threads": 1, "runs": 4, "device": measure.device.facts()["name"]}
+    same = {"bundle": built.digest, "threads": [1], "runs": 4, "device": measure.device.facts()["name"]}
     text = json.dumps({"settings": {**same, "cells": ["full/reference"]}}) + "\n"
     journal.write_text(text)
     profile(built, out, runs=4)
@@ -142,7 +143,7 @@ def test_unfinished_work_of_others_stays_when_there_is_nothing_to_do(built: Bund
 
 
 def test_chosen_branches_only(built: Bundle, tmp_path: Path) -> None:
-    arguments = (built, ["cpu"], 1, 4, tmp_path / "m.jsonl")
+    arguments = (built, ["cpu"], [1], 4, tmp_path / "m.jsonl")
     assert [m.branch for m in measure.profile(*arguments, branches=["full"])] == ["full"]
     with pytest.raises(BadInput, match="The bundle has no branch 'x'"):
         measure.profile(*arguments, branches=["x"])
@@ -155,7 +156,7 @@ def test_outputs_that_are_no_numbers_do_not_spoil_the_file(built: Bundle, copied
     expected = np.fromfile(copied / branch.expected, "<f4")
     expected[0] = np.nan
     expected.tofile(copied / branch.expected)
-    found = measure.profile(Bundle(copied, built.manifest), ["cpu"], 1, 4, tmp_path / "m.jsonl", branches=[branch.id])
+    found = measure.profile(Bundle(copied, built.manifest), ["cpu"], [1], 4, tmp_path / "m.jsonl", branches=[branch.id])
     assert records.read([tmp_path / "m.jsonl"]) == found and found[0].outputs is None
 
 
@@ -174,8 +175,8 @@ def test_warm_up_comes_before_all_other_runs(built: Bundle) -> None:
 
     branch = built.manifest.branches[0]
     real = open_runner(built, branch)
-    spy = Spy(real._interpreter, branch)
-    measure._start(built, measure.Cell(branch, "cpu"), spy, measure.samples(built))
+    spy = Spy(branch, real._call)
+    measure._start(built, Cell(branch, "cpu", 1), spy, measure.samples(built))
     assert calls[:4] == ["timed"] * 3 + ["compared"]
 
 
@@ -188,7 +189,7 @@ def test_energy_names_the_meter_and_is_never_zero(
         return int((time.perf_counter() - begun) * 1e3) / 1e3 * 10
 
     monkeypatch.setattr(measure.meters, "find", lambda: ("bench", ten_watts))
-    arguments = (built, ["cpu"], 1, 4)
+    arguments = (built, ["cpu"], [1], 4)
     moving = measure.profile(*arguments, tmp_path / "moving.jsonl", branches=["full"])[0]
     assert moving.energy.how == "measured:bench" and moving.energy.value_mj is not None and moving.energy.value_mj > 0
     monkeypatch.setattr(measure.meters, "find", lambda: ("bench", lambda: 5.0))
@@ -198,10 +199,10 @@ def test_energy_names_the_meter_and_is_never_zero(
 
 def test_a_delegate_that_takes_nothing_says_so() -> None:
     assert "cpu took none of the 7 operators" in str(
-        measure._delegation_reason("cpu", {"nodes": 7, "delegated": 0, "partitions": 0})
+        cells.delegation_reason("cpu", {"nodes": 7, "delegated": 0, "partitions": 0})
     )
-    assert measure._delegation_reason("cpu", {"nodes": 7, "delegated": 7, "partitions": 1}) is None
-    assert measure._delegation_reason("reference", {"nodes": 7, "delegated": 0, "partitions": 0}) is None
+    assert cells.delegation_reason("cpu", {"nodes": 7, "delegated": 7, "partitions": 1}) is None
+    assert cells.delegation_reason("reference", {"nodes": 7, "delegated": 0, "partitions": 0}) is None
 
 
 def test_nothing_to_run_is_refused(built: Bundle, tmp_path: Path) -> None:
