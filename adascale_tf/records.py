@@ -24,7 +24,7 @@ class Context:
 
     ``cpu_load``: share of all cores that *other* processes used since the last snapshot, in [0, 1]. ``runnable``:
     processes that want a core now, without this one. ``cpu_freq_mhz``: mean over cores. ``battery``: charge in
-    [0, 1]. ``time_s``: seconds on the recorder's monotonic clock.
+    [0, 1]. ``time_s``: seconds on the recorder's monotonic clock. ``reasons``: why signals are None, where it is known.
     """
 
     time_s: float
@@ -36,6 +36,7 @@ class Context:
     battery: Optional[float] = None
     charging: Optional[bool] = None
     temperature_c: Optional[float] = None
+    reasons: Optional[Dict[str, str]] = None
 
 
 @dataclass(frozen=True)

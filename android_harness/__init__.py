@@ -1,1 +1,1 @@
-"""Phones over adb. Reserved: the harness and the on-device agent come next; see docs/architecture.md."""
+"""Phones: adb, device facts, the harness that profiles over adb, and the agent that runs on the phone."""

@@ -13,14 +13,15 @@ from adascale_tf.records import Context
 class Monitor:
     """Samples a :class:`Context` every ``period_s`` in a daemon thread; :meth:`latest` only reads a field.
 
-    Uses psutil where it is installed. What the device does not tell is None; sampling never raises.
+    ``sampler``: what has ``sample(time_s)``; by default one that uses psutil where it is installed. What the device
+    does not tell is None; sampling never raises.
     """
 
-    def __init__(self, period_s: float = 0.1, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, period_s: float = 0.1, clock: Callable[[], float] = time.monotonic, sampler: Any = None) -> None:
         self._period_s = period_s
         self._clock = clock
         self._start = clock()
-        self._sampler = _Sampler()
+        self._sampler = sampler or _Sampler()
         self._latest = self._sampler.sample(0.0)
         self._stop = threading.Event()
         self._thread: Optional[threading.Thread] = None

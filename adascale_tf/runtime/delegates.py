@@ -36,11 +36,15 @@ class Runner:
         """Run an input that is already in the branch's own dtype; gives the output in its own dtype."""
         return self._call(stored)
 
-    def warm(self) -> None:
-        """Run once on zeros, so that the first real input finds everything allocated."""
+    def zeros(self) -> "np.ndarray":
+        """A real-valued input of zeros."""
         import numpy as np
 
-        self.invoke(np.zeros(self.branch.input.shape, self.branch.input.dtype))
+        return np.zeros(self.branch.input.shape, np.float32)
+
+    def warm(self) -> None:
+        """Run once on zeros, so that the first real input finds everything allocated."""
+        self(self.zeros())
 
     def quantize(self, x: "np.ndarray") -> "np.ndarray":
         """Real numbers to the branch's input dtype."""

@@ -152,7 +152,7 @@ class Session:
             # A NaN or infinity anywhere makes the sum one, at a fraction of isfinite().all()'s cost.
             if math.isfinite(float(output.sum())):
                 return output
-        except (RuntimeError, ValueError):
+        except (AdaScaleError, RuntimeError, ValueError):
             pass
         self._take_out(runner.branch.id)
         return None
@@ -170,9 +170,7 @@ def probe(runners: Dict[str, Runner]) -> Dict[str, float]:
 
     A branch that fails has no entry.
     """
-    import numpy as np
-
-    inputs = {key: np.zeros(r.branch.input.shape, np.float32) for key, r in runners.items()}
+    inputs = {key: r.zeros() for key, r in runners.items()}
     samples: Dict[str, List[float]] = {key: [] for key in runners}
     failed = set()
     for number in range(200):
@@ -182,7 +180,7 @@ def probe(runners: Dict[str, Runner]) -> Dict[str, float]:
             before = time.perf_counter()
             try:
                 run(inputs[key])
-            except (RuntimeError, ValueError):
+            except (AdaScaleError, RuntimeError, ValueError):
                 failed.add(key)
                 continue
             samples[key].append(1e3 * (time.perf_counter() - before))

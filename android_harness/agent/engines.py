@@ -1,0 +1,96 @@
+"""What executes branches on a phone: LiteRT's C library, or a Python package of it where one is installed.
+
+:func:`install` puts openers into the registry of :mod:`adascale_tf.runtime.delegates`, so that a session on a phone
+finds its delegates as one on a host does.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Callable, Optional
+
+from adascale_tf.bundle import Branch
+from adascale_tf.errors import AdaScaleError, UnknownDelegate
+from adascale_tf.runtime import delegates, litert
+from adascale_tf.runtime.tensor import Tensor, dequantize
+
+
+class PlainRunner:
+    """A branch on a delegate, for callers without numpy. Not thread-safe: one caller at a time."""
+
+    def __init__(self, branch: Branch, run: Callable[[bytes], bytes]) -> None:
+        self.branch = branch
+        self.run = run
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """The real-valued output for a real-valued input; it has been read when this returns."""
+        return dequantize(self.run(x.quantize(self.branch.input)), self.branch.output)
+
+    def zeros(self) -> Tensor:
+        """A real-valued input of zeros."""
+        shape = self.branch.input.shape
+        count = 1
+        for size in shape:
+            count *= size
+        return Tensor([0.0] * count, shape)
+
+    def warm(self) -> None:
+        """Run once on zeros."""
+        self(self.zeros())
+
+
+def install(library: Optional[str]) -> str:
+    """Register this phone's delegates; gives the name of what executes.
+
+    ``library``: the path of ``libLiteRt.so``, or None for an installed Python package. Raises
+    :class:`UnknownDelegate` if there is neither.
+    """
+    if library is not None:
+        loaded = delegates.library(library)
+
+        def opener(name: str) -> delegates.Opener:
+            def open_branch(path: Path, branch: Branch, threads: int, allow_fallback: bool) -> PlainRunner:
+                made = litert.open_branch(loaded, str(path), branch.signature, name, threads, allow_fallback)
+                return PlainRunner(branch, made.run)
+
+            return open_branch
+
+        for name in litert.HARDWARE:
+            delegates.DELEGATES[name] = opener(name)
+        return "libLiteRt.so"
+    package, interpreter = _interpreter()
+    delegates.DELEGATES.clear()
+    delegates.DELEGATES["cpu"] = _python_opener(interpreter)
+    return package
+
+
+def _interpreter() -> Any:
+    for name in ("ai_edge_litert.interpreter", "tflite_runtime.interpreter"):
+        try:
+            return name, __import__(name, fromlist=["Interpreter"]).Interpreter
+        except ImportError:
+            continue
+    raise UnknownDelegate(
+        "Nothing executes .tflite files here; give --litert PATH of libLiteRt.so, or install tflite-runtime."
+    )
+
+
+def _python_opener(interpreter: Any) -> delegates.Opener:
+    def open_branch(path: Path, branch: Branch, threads: int, allow_fallback: bool) -> PlainRunner:
+        import numpy as np  # a dependency of either package
+
+        try:
+            made = interpreter(model_path=str(path), num_threads=threads)
+            call = made.get_signature_runner(branch.signature)
+        except (ValueError, RuntimeError) as error:
+            raise AdaScaleError("{} cannot be loaded ({}).".format(path, str(error).splitlines()[0])) from None
+        source, target = branch.input, branch.output
+
+        def run(stored: bytes) -> bytes:
+            x = np.frombuffer(stored, source.dtype).reshape(source.shape)
+            output: bytes = call(**{source.name: x})[target.name].tobytes()
+            return output
+
+        return PlainRunner(branch, run)
+
+    return open_branch

@@ -1,0 +1,145 @@
+"""The agent's command line: bench, loop, replay, serve, info; for Python 3.8 or later, in the adb shell or Termux."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+from pathlib import Path
+from typing import Any, Dict, Iterator, List, Optional, Tuple
+
+from adascale_tf import codec
+from adascale_tf.errors import AdaScaleError, BadInput
+from adascale_tf.runtime import budget as budgets
+from adascale_tf.runtime import delegates, events, loop, sensors
+from adascale_tf.runtime import replay as replaying
+from adascale_tf.runtime.context import Monitor
+from adascale_tf.runtime.session import Session
+from adascale_tf.runtime.tensor import Tensor
+from android_harness.agent import bench, engines, serve, work
+
+
+def main(arguments: Optional[List[str]] = None) -> int:
+    """Run a mode; gives the exit code: 0 done, 1 the job failed, 2 bad input."""
+    options = _parser().parse_args(arguments)
+    try:
+        options.run(options)
+    except AdaScaleError as error:
+        print("agent: {}".format(error), file=sys.stderr)
+        return error.exit_code
+    except (BrokenPipeError, KeyboardInterrupt):
+        os._exit(1)  # the harness is gone; nobody is left to tell
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="agent", description="Measures and runs the branches of a bundle on a phone.")
+    parser.add_argument("--litert", metavar="PATH", help="libLiteRt.so; without it an installed Python package is used")
+    parser.add_argument("--root", default="/", help="the folder that stands for / when the device's files are read")
+    modes = parser.add_subparsers(dest="mode", required=True)
+
+    mode = modes.add_parser("info", help="what this device is and can do, as JSON")
+    mode.set_defaults(run=_info)
+
+    mode = modes.add_parser("bench", help="do the tasks of a plan, a JSON line each")
+    mode.add_argument("plan", metavar="PLAN.json")
+    mode.set_defaults(run=_bench)
+
+    for name, text in (("loop", "the adaptive loop on the bundle's samples"), ("serve", "answer on a socket")):
+        mode = modes.add_parser(name, help=text)
+        mode.add_argument("bundle")
+        mode.add_argument("--budget", required=True, help="latency_ms=5[,min_accuracy=0.9,memory_mb=..]")
+        mode.add_argument("--delegate", default="cpu")
+        mode.add_argument("--threads", type=int, default=1)
+        if name == "loop":
+            mode.add_argument("--seconds", type=float, default=10.0)
+            mode.add_argument("--fps", type=float, default=None)
+            mode.add_argument("--out", type=Path, default=None, help="write events here")
+            mode.set_defaults(run=_loop)
+        else:
+            mode.add_argument("--listen", default="0", help="a port of the loopback (0: a free one) or a socket's path")
+            mode.set_defaults(run=_serve)
+
+    mode = modes.add_parser("replay", help="decisions of the policy on a recorded trace, a JSON line each")
+    mode.add_argument("bundle")
+    mode.add_argument("--trace", type=Path, required=True)
+    mode.add_argument("--budget", required=True)
+    mode.add_argument("--policy", default="adaptive")
+    mode.set_defaults(run=_replay)
+    return parser
+
+
+def _info(options: Any) -> None:
+    found: Dict[str, Any] = {
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "cores": os.cpu_count(),
+        "engine": None,
+        "delegates": [],
+        "context": bench.snapshot(options.root),
+    }
+    try:
+        found["engine"] = engines.install(options.litert)
+        found["delegates"] = sorted(delegates.DELEGATES)
+    except AdaScaleError as error:
+        found["reason"] = str(error)
+    try:
+        found["max_freq_mhz"] = sensors.frequencies_mhz(options.root, "cpuinfo_max_freq")
+    except OSError:
+        found["max_freq_mhz"] = None
+    print(json.dumps(codec.to_json(found)))
+
+
+def _bench(options: Any) -> None:
+    plan = codec.from_json(bench.Plan, codec.read_json(Path(options.plan)), options.plan)
+
+    def say(message: Dict[str, Any]) -> None:
+        print(bench.MARK + codec.dump_line(message), end="", flush=True)
+
+    bench.bench(plan, options.litert, options.root, say)
+
+
+def _session(options: Any) -> Session:
+    engines.install(options.litert)
+    bundle = work.open_bundle(options.bundle)
+    monitor = Monitor(sampler=sensors.FileSampler(options.root))
+    return Session(
+        bundle, budgets.parse(options.budget), delegate=options.delegate, threads=options.threads, monitor=monitor
+    )
+
+
+def _loop(options: Any) -> None:
+    with _session(options) as session, loop.writer(options.out) as write:
+        pace = None if options.fps is None else 1.0 / options.fps
+        found = loop.run(session, _cycle(session), options.seconds, write, pace_s=pace)
+    print(json.dumps(codec.to_json(loop.summary(found))))
+
+
+def _cycle(session: Session) -> Iterator[Tuple[Tensor, int]]:
+    """The bundle's samples with their labels, over and over."""
+    inputs, labels = work.samples(session.bundle), session.bundle.manifest.samples.labels
+    while True:
+        for x, label in zip(inputs, labels):
+            yield x, label
+
+
+def _serve(options: Any) -> None:
+    with _session(options) as session:
+        inputs = work.samples(session.bundle)
+        serve.serve(session, inputs, options.listen, lambda where: print(json.dumps({"listening": where}), flush=True))
+
+
+def _replay(options: Any) -> None:
+    header, recorded = events.read(options.trace)
+    bundle = work.open_bundle(options.bundle)
+    if header.bundle != bundle.digest:
+        raise BadInput("{} was recorded with another bundle; give that one.".format(options.trace))
+    replayed = replaying.replay(bundle, header, recorded, budgets.parse(options.budget), options.policy)
+    for event in replayed:
+        print(codec.dump_line(event), end="")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
