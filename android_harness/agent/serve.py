@@ -1,8 +1,8 @@
 """The agent's serve mode: a socket that an app or the harness asks for inferences, one JSON line each.
 
 Ask ``{"input": BASE64}`` (raw little-endian float32 of the input's shape), ``{"sample": N}`` for one of the bundle's
-own inputs, or ``{"stop": true}``. Answers: ``{"output": [..], "top": N, "branch": .., "latency_ms": .., "kept": ..}``, or
-``{"error": SENTENCE}``. What is in "id" comes back.
+own inputs, or ``{"stop": true}``. Answers: ``{"output": [..], "top": N, "branch": .., "latency_ms": .., "kept": ..}``,
+or ``{"error": SENTENCE}``. What is in "id" comes back.
 """
 
 from __future__ import annotations

@@ -1,0 +1,39 @@
+"""The RSA key that proves to a phone who asks: the one of the ``adb`` command, made where there is none."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from adascale_tf.errors import BadInput
+
+
+def default_path() -> Path:
+    """Where ``adb`` keeps its key: ``$ANDROID_USER_HOME/adbkey`` or ``~/.android/adbkey``."""
+    home = os.environ.get("ANDROID_USER_HOME")
+    return Path(home) / "adbkey" if home else Path.home() / ".android" / "adbkey"
+
+
+def load(path: Path | None = None) -> tuple[Any, bool]:
+    """The signer for adb-shell, and whether its key was made just now.
+
+    Raises :class:`BadInput` if the file is no private key or cannot be written.
+    """
+    from adb_shell.auth import keygen
+    from adb_shell.auth.sign_cryptography import CryptographySigner
+
+    path = path or default_path()
+    made = not path.exists()
+    try:
+        if made:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            keygen.keygen(str(path))
+            path.chmod(0o600)
+        elif not Path(f"{path}.pub").exists():
+            keygen.write_public_keyfile(str(path), f"{path}.pub")
+        return CryptographySigner(str(path)), made
+    except OSError as error:
+        raise BadInput(f"{path} cannot be used as adb's key ({error.strerror}); give another --key.") from None
+    except (ValueError, TypeError):
+        raise BadInput(f"{path} is not an RSA private key; delete it, or give another --key.") from None
