@@ -26,12 +26,11 @@ def bundle_files(bundle: Bundle) -> dict[str, Content]:
     return {f"bundle/{name}": bundle.path(name) for name in names}
 
 
-def agent_files(library: Path | None, abi: str) -> dict[str, Content]:
-    """The agent and LiteRT's libraries, by their place below :data:`FOLDER`."""
+def agent_files(library: Path | None, abi: str, accelerators: bool) -> dict[str, Content]:
+    """The agent and LiteRT's libraries, those of accelerators only where asked, by their place below :data:`FOLDER`."""
     files: dict[str, Content] = {AGENT: package.agent()}
-    if library is not None:
-        files |= {f"{LIBRARIES}/{name}": data for name, data in libraries(library, abi).items()}
-    return files
+    found = {} if library is None else libraries(library, abi)
+    return files | {f"{LIBRARIES}/{n}": data for n, data in found.items() if accelerators or "Accelerator" not in n}
 
 
 def libraries(path: Path, abi: str) -> dict[str, Content]:

@@ -37,7 +37,9 @@ def main(arguments: Optional[List[str]] = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="agent", description="Measures and runs the branches of a bundle on a phone.")
     parser.add_argument("--litert", metavar="PATH", help="libLiteRt.so; without it an installed Python package is used")
-    parser.add_argument("--root", default="/", help="the folder that stands for / when the device's files are read")
+    parser.add_argument(
+        "--root", default=os.environ.get("ADASCALE_ROOT", "/"), help="the folder that stands for / in sensors' paths"
+    )
     modes = parser.add_subparsers(dest="mode", required=True)
 
     mode = modes.add_parser("info", help="what this device is and can do, as JSON")

@@ -1,0 +1,246 @@
+"""Profiling on phones: interleaved rounds that survive cuts, reboots, crashes and kills; the phone is left as found."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from adascale_tf import codec
+from adascale_tf.bundle import Bundle
+from adascale_tf.errors import AdaScaleError
+from adascale_tf.progress import Tick, silent
+from adascale_tf.records import Measurement
+from android_harness import facts as phone_facts
+from android_harness import keys, store
+from android_harness.adb import Adb, Address, PhoneGone, connect
+from android_harness.agent.work import Task
+from android_harness.runner import AgentRunner, Message, Options, Runner
+from profiling import cells as table
+from profiling.cells import Cell
+from profiling.journal import Journal, discard_if_done
+
+#: A task that kills the runner or the connection so often belongs to a cell that fails.
+STRIKES = 2
+#: Seconds between attempts to reach a phone that went away.
+RETRY_S = 0.5
+NOT_ASKED = "not asked for; give --energy"
+
+
+@dataclass
+class Outcome:
+    """What came of a profile: ``failed`` says why cells could not be measured. ``seconds`` of the whole, and
+    ``measuring_s`` of them while the runner worked on tasks."""
+
+    device: dict[str, Any]
+    measurements: list[Measurement] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
+    measuring_s: float = 0.0
+
+
+def tasks_of(cells: Sequence[Cell], options: Options, seed: int = 0) -> list[Task]:
+    """All work on some cells in the order in which it is done: what is needed first, rounds in shuffled order, energy
+    in shuffled order, and a last look at the context."""
+
+    def task(kind: str, cell: Cell, key: str | None = None, **more: int) -> Task:
+        return Task(kind, key or cell.key, cell.key, cell.branch.id, cell.delegate, cell.threads, **more)
+
+    found = [task(kind, cell) for cell in cells for kind in ("process", "start")]
+    rounds = min(options.rounds, options.runs)
+    for number in range(rounds):
+        done, share = options.runs * number // rounds, table.share(options.runs, rounds, number)
+        found += [
+            task("block", cell, f"{cell.key}#{number}", runs=share, skip=done)
+            for cell in _shuffled(cells, seed + number)
+        ]
+    if options.energy:
+        found += [task("energy", cell) for cell in _shuffled(cells, seed - 1)]
+    return found + [task("end", cell) for cell in cells]
+
+
+def _shuffled(cells: Sequence[Cell], seed: int) -> list[Cell]:
+    order = list(cells)
+    random.Random(seed).shuffle(order)
+    return order
+
+
+class Harness:
+    """One phone and what to measure on it. ``signer``: see :mod:`android_harness.keys`."""
+
+    def __init__(
+        self, bundle: Bundle, address: Address, options: Options, out: Path, signer: Any = None, tick: Tick = silent
+    ) -> None:
+        self.bundle, self.address, self.options, self.out, self.tick = bundle, address, options, out, tick
+        self.signer = signer or keys.load()[0]
+        self._adb: Adb | None = None
+        self._waited = ""
+
+    def profile(
+        self, delegates: Sequence[str], threads: Sequence[int], branches: Sequence[str] | None = None,
+        keep: bool = False, clean: bool = False,
+    ) -> Outcome:  # fmt: skip
+        """Measure what is not yet in ``out``, append it there; continues what a kill cut short.
+
+        Raises :class:`BadInput` for what cannot be asked, :class:`AdaScaleError` if the phone stays away.
+        """
+        begun = time.monotonic()
+        cells = table.choose(self.bundle, delegates, threads, self.options.runs, branches)
+        runner = _runner(self.options, self.bundle)
+        try:
+            adb = self._connected()
+            device = phone_facts.read(adb)
+            if clean:
+                store.remove(adb)
+            outcome = self._measure(cells, runner, device, delegates)
+            if not keep:
+                store.remove(self._connected())
+        finally:
+            if self._adb is not None:
+                self._adb.close()
+        outcome.seconds = time.monotonic() - begun
+        return outcome
+
+    def _measure(self, cells: list[Cell], runner: Runner, device: dict[str, Any], delegates: Sequence[str]) -> Outcome:
+        settings, name = self.options.settings(), device["name"]
+        outcome = Outcome(device)
+        finished = table.finished(self.bundle, cells, settings, name, self.out)
+        todo = [cell for cell in cells if cell.key not in finished]
+        unfinished = Path(f"{self.out}.{_file_name(device)}.journal")
+        same = {"bundle": self.bundle.digest, "device": name, **settings}
+        discard_if_done(unfinished, same, finished)
+        if todo:
+            with Journal(unfinished, {**same, "cells": [c.key for c in todo]}) as journal:
+                self._bring(runner, device, delegates)
+                self._drive(runner, tasks_of(todo, self.options), journal, device, delegates, outcome)
+                identity = phone_facts.identity(device)
+                for cell in todo:
+                    if cell.key not in outcome.failed:
+                        if not self.options.energy:
+                            journal.add("energy", cell.key, {"value_mj": None, "reason": NOT_ASKED})
+                        measured = table.measurement(
+                            self.bundle, cell, journal, identity, dict(runner.versions), settings
+                        )
+                        finished[cell.key] = measured
+                table.append(self.out, [finished[cell.key] for cell in todo if cell.key in finished])
+                journal.remove()
+        outcome.measurements = [finished[cell.key] for cell in cells if cell.key in finished]
+        return outcome
+
+    def _bring(self, runner: Runner, device: dict[str, Any], delegates: Sequence[str]) -> None:
+        adb = self._connected()
+        runner.prepare(adb, device, delegates, self.tick)
+        store.bring(adb, store.bundle_files(self.bundle), self.tick)
+
+    def _drive(
+        self, runner: Runner, tasks: list[Task], journal: Journal, device: dict[str, Any], delegates: Sequence[str],
+        outcome: Outcome,
+    ) -> None:  # fmt: skip
+        """Run all tasks that the journal lacks, however often the phone or the runner goes away."""
+        strikes: dict[str, int] = {}
+        total = len(tasks)
+        while True:
+            left = [t for t in tasks if not journal.has(t.kind, t.key) and t.cell not in outcome.failed]
+            if not left:
+                return
+            current: Task | None = None
+            finished = False
+            try:
+                for message in self._messages(runner, left, outcome):
+                    if message["say"] == "done":
+                        finished = True
+                    current = self._take(message, left, journal, outcome, total, current)
+                reason = "the runner on the phone died"
+            except PhoneGone as error:
+                reason = str(error)
+            if finished:
+                continue
+            key = "start" if current is None else f"{current.kind} {current.key}"
+            strikes[key] = strikes.get(key, 0) + 1
+            if strikes[key] >= STRIKES:
+                if current is None:
+                    raise AdaScaleError(f"{self.address} cannot be measured: {reason} Nothing that was done is lost.")
+                outcome.failed[current.cell] = f"{reason} while it did '{current.kind}', {STRIKES} times"
+            self._again(runner, device, delegates)
+
+    def _messages(self, runner: Runner, left: list[Task], outcome: Outcome) -> Iterator[Message]:
+        """The runner's messages; counts the time between them as measuring."""
+        last: float | None = None
+        for message in runner.run(self._connected(), left):
+            now = time.monotonic()
+            if last is not None and message["say"] in ("fact", "failed"):
+                outcome.measuring_s += now - last
+            last = now
+            yield message
+
+    def _take(
+        self, message: Message, left: list[Task], journal: Journal, outcome: Outcome, total: int, current: Task | None
+    ) -> Task | None:
+        """Keep what a message says; gives the task that is being done."""
+        kind, key = message.get("kind"), message.get("key")
+        task = next((t for t in left if t.kind == kind and t.key == key), current)
+        if message["say"] == "wait":
+            self._waited = f"waits: {message.get('why')}"
+        elif message["say"] == "begin":
+            self._waited = ""
+        if message["say"] == "fact" and task is not None and not journal.has(task.kind, task.key):
+            value = message["value"]
+            if task.kind == "start":
+                value = {**value, "started": datetime.now(timezone.utc).isoformat(timespec="seconds")}
+            journal.add(task.kind, task.key, value)
+        elif message["say"] == "failed" and task is not None:
+            outcome.failed[task.cell] = str(message.get("reason"))
+        done = total - sum(not journal.has(t.kind, t.key) for t in left)
+        note = self._waited or ("" if task is None else f"{task.kind} {task.cell}")
+        self.tick(f"profile {self.address}", done, total, note)
+        return None if message["say"] in ("fact", "failed") else task
+
+    def _connected(self) -> Adb:
+        if self._adb is None:
+
+            def waiting() -> None:
+                self.tick(f"allow on {self.address}", 0, 1, "the phone asks: 'Allow USB debugging?'")
+
+            self._adb = connect(self.address, self.signer, dialog_s=min(60.0, self.options.patience_s), waiting=waiting)
+        return self._adb
+
+    def _again(self, runner: Runner, device: dict[str, Any], delegates: Sequence[str]) -> None:
+        """Reach the phone once more, as long as patience lasts, and see that it still is the same with all files."""
+        deadline = time.monotonic() + self.options.patience_s
+        while True:
+            if self._adb is not None:
+                self._adb.close()
+                self._adb = None
+            try:
+                name = phone_facts.read(self._connected())["name"]
+                if name != device["name"]:
+                    raise AdaScaleError(f"{self.address} is another phone now ({name}); give the command for it.")
+                self._bring(runner, device, delegates)
+                return
+            except PhoneGone as error:
+                if time.monotonic() > deadline:
+                    raise AdaScaleError(f"{error} What was measured is kept; the same command continues.") from None
+                time.sleep(RETRY_S)
+
+
+def _runner(options: Options, bundle: Bundle) -> Runner:
+    return AgentRunner(options)
+
+
+def _file_name(device: dict[str, Any]) -> str:
+    return "".join(c if c.isalnum() or c in "-." else "_" for c in str(device["serial"] or device["address"]))
+
+
+def show(outcome: Outcome) -> dict[str, Any]:
+    """The outcome as plain JSON."""
+    return {
+        "device": outcome.device,
+        "measurements": codec.to_json(outcome.measurements),
+        "failed": outcome.failed,
+        "seconds": outcome.seconds,
+        "measuring_s": outcome.measuring_s,
+    }

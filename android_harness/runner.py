@@ -1,0 +1,147 @@
+"""What measures on a phone: the interface, and the agent behind it.
+
+A runner does tasks in order and gives messages as :mod:`android_harness.agent.bench` says them: begin, fact, failed,
+wait, done. It may end without done; the harness then starts it again with what is left.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from adascale_tf import codec
+from adascale_tf.errors import AdaScaleError, BadInput
+from adascale_tf.progress import Tick
+from android_harness import store
+from android_harness.adb import Adb, quote
+from android_harness.agent.bench import MARK, Plan
+from android_harness.agent.work import Task
+
+Message = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to measure. ``cooldown_c``: wait while the phone is warmer; ``affinity``: big, little or a hexadecimal mask;
+    ``idle_s`` and ``batch_s``: seconds of idle and of running behind each energy; ``patience_s``: how long to wait for
+    heat, a charger, a piece of work, or a phone that went away."""
+
+    runs: int = 50
+    rounds: int = 5
+    energy: bool = False
+    affinity: str | None = None
+    allow_fallback: bool = False
+    cooldown_c: float | None = None
+    idle_s: float = 2.0
+    batch_s: float = 4.0
+    patience_s: float = 300.0
+    runner: str = "agent"
+    litert: Path | None = None
+    python: str = "python3"
+    binary: Path | None = None
+
+    def settings(self) -> dict[str, Any]:
+        """What two measurements must share to be the same, for their ``settings``."""
+        found: dict[str, Any] = {"runs": self.runs, "runner": self.runner}
+        if self.affinity is not None:
+            found["affinity"] = self.affinity
+        if self.energy:
+            found["energy"] = True
+        return found
+
+
+class Runner(Protocol):
+    """A way to measure on a phone."""
+
+    #: What kinds of task it does itself before and after the rounds.
+    versions: dict[str, str]
+
+    def prepare(self, adb: Adb, facts: dict[str, Any], delegates: Sequence[str], tick: Tick) -> None:
+        """Bring what is needed; refuse what it cannot do with a sentence."""
+
+    def run(self, adb: Adb, tasks: Sequence[Task]) -> Iterator[Message]:
+        """Do the tasks."""
+
+
+def parse_line(line: str) -> Message | None:
+    """The message in a line of the agent's output, None for whatever else a phone prints."""
+    start = line.find(MARK)
+    if start < 0:
+        return None
+    try:
+        found = json.loads(line[start + len(MARK) :])
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) and isinstance(found.get("say"), str) else None
+
+
+class AgentRunner:
+    """The agent: a zipapp that the phone's Python runs with LiteRT's C library."""
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        self.versions: dict[str, str] = {}
+        self._command = ""
+
+    def prepare(self, adb: Adb, facts: dict[str, Any], delegates: Sequence[str], tick: Tick) -> None:
+        python = self.options.python
+        code, version = adb.shell(
+            f"{quote(python)} -c 'import sys; print(sys.version.split()[0]); 1/(sys.version_info>=(3,8))'"
+        )
+        if code:
+            raise BadInput(
+                f"{adb.address} has no {python} of version 3.8 or later for its adb shell; name one with --python, "
+                "profile in Termux ('adascale agent --termux'), or use '--runner benchmark_model'."
+            )
+        self.versions["python"] = version.strip()
+        library = self.options.litert or host_library(facts.get("abi"))
+        accelerated = any(name in ("gpu", "npu") for name in delegates)
+        files = store.agent_files(library, str(facts.get("abi")), accelerated)
+        store.bring(adb, files, tick)
+        chosen = f" --litert {store.FOLDER}/{store.LIBRARIES}/libLiteRt.so" if library else ""
+        self._command = f"cd {store.FOLDER} && {quote(python)} {store.AGENT}{chosen}"
+        info = json.loads(adb.check(f"{self._command} info 2>/dev/null", timeout_s=120).strip().splitlines()[-1])
+        if info["engine"] is None:
+            hint = "give --litert the .aar of com.google.ai.edge.litert:litert, or its libLiteRt.so"
+            raise BadInput(
+                f"The agent cannot run branches on {adb.address}: {info['reason']} On the command line, {hint}."
+            )
+        self.versions["engine"] = info["engine"]
+        lacking = [name for name in delegates if name not in info["delegates"]]
+        if lacking:
+            raise BadInput(
+                f"The agent on {adb.address} has no delegate {lacking[0]}; it has {', '.join(info['delegates'])} "
+                "(nnapi: use '--runner benchmark_model')."
+            )
+
+    def run(self, adb: Adb, tasks: Sequence[Task]) -> Iterator[Message]:
+        o = self.options
+        plan = Plan(
+            "bundle", tuple(tasks), o.affinity, o.allow_fallback, o.cooldown_c, o.idle_s, o.batch_s,
+            o.patience_s,
+        )  # fmt: skip
+        adb.push(codec.dump(plan).encode(), f"{store.FOLDER}/plan.json")
+        silence_s = o.patience_s + 8 * (o.batch_s + o.idle_s) + 30
+        said = ""
+        begun = False
+        for line in adb.stream(f"{self._command} bench plan.json 2>&1", silence_s):
+            message = parse_line(line)
+            if message is not None:
+                begun = True
+                yield message
+            elif line.startswith("agent: "):
+                said = line[len("agent: ") :]
+        if said and not begun:
+            raise AdaScaleError(f"{adb.address}: {said}")
+
+
+def host_library(abi: str | None) -> Path | None:
+    """The wheel's ``libLiteRt.so``, for an Android or Linux device of this machine's kind; None for others."""
+    import platform
+
+    from adascale_tf.runtime.delegates import wheel_library
+
+    return Path(wheel_library()) if abi == platform.machine() else None
