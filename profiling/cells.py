@@ -11,14 +11,13 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from adascale_tf import codec, records
 from adascale_tf.bundle import Branch, Bundle
 from adascale_tf.errors import BadInput
 from adascale_tf.records import Agreement, Context, Delegation, Energy, Measurement
 from profiling import meters
-from profiling.journal import Journal
 
 
 @dataclass(frozen=True)
@@ -71,8 +70,16 @@ def finished(bundle: Bundle, cells: Sequence[Cell], settings: dict[str, Any], de
     }
 
 
+class Facts(Protocol):
+    """Where facts are: a journal, or what an agent wrote elsewhere."""
+
+    def get(self, kind: str, key: str) -> Any: ...
+
+    def all(self, kind: str, prefix: str) -> list[Any]: ...
+
+
 def measurement(
-    bundle: Bundle, cell: Cell, journal: Journal, device: dict[str, Any], versions: dict[str, str],
+    bundle: Bundle, cell: Cell, journal: Facts, device: dict[str, Any], versions: dict[str, str],
     settings: dict[str, Any],
 ) -> Measurement:  # fmt: skip
     """What the journal knows of a cell that is done."""

@@ -8,7 +8,7 @@ import sys
 import click
 
 from adascale_tf import __version__
-from adascale_tf.cli import building, evolving, measuring, running
+from adascale_tf.cli import building, evolving, measuring, phones, running
 from adascale_tf.errors import AdaScaleError
 
 
@@ -30,7 +30,7 @@ def cli() -> None:
     """
 
 
-for module in (building, evolving, measuring, running):
+for module in (building, evolving, measuring, phones, running):
     for command in module.COMMANDS:
         cli.add_command(command)
 

@@ -7,46 +7,115 @@ from pathlib import Path
 import click
 
 from adascale_tf import bundle, codec, records
-from adascale_tf.cli import console
+from adascale_tf.cli import console, phones
 
 
-@click.command(epilog="Example: adascale profile bundle --delegates cpu,reference --runs 100 --out measurements.jsonl")
+@click.command(
+    epilog="Example: adascale profile bundle --delegates cpu,reference --runs 100 --out m.jsonl; "
+    "adascale profile bundle --device 192.168.1.20:5555 --delegates cpu,gpu --threads 1,4 --energy --out m.jsonl"
+)
 @click.argument("path", metavar="BUNDLE", type=click.Path(path_type=Path))
-@click.option("--delegates", default="cpu", show_default=True, help="Comma-separated: cpu, reference.")
-@click.option("--threads", type=click.IntRange(1, 64), default=1, show_default=True)
+@click.option("--delegates", default="cpu", show_default=True, help="Comma-separated: cpu, reference, gpu, nnapi, npu.")
+@click.option("--threads", default="1", show_default=True, help="Numbers of threads: 1, or 1,4.")
+@click.option("--branches", default=None, help="Ids of branches, comma-separated. Default: all.")
 @click.option("--runs", type=click.IntRange(2), default=50, show_default=True, help="Timed runs per branch.")
+@click.option("--allow-fallback", is_flag=True, help="Measure also what a delegate does not take as a whole.")
 @click.option(
     "--out", type=click.Path(path_type=Path, dir_okay=False), default=Path("measurements.jsonl"), show_default=True,
     help="Measurements are appended here; after a kill, the same command continues.",
 )  # fmt: skip
+@phones.device_option
+@click.option("--all", "every", is_flag=True, help="All phones in reach (see 'adascale devices').")
+@click.option("--energy", is_flag=True, help="Phones: measure energy from the battery.")
+@click.option("--affinity", default=None, metavar="CORES", help="Phones: big, little, or a hexadecimal mask as f0.")
+@click.option("--cooldown", type=float, default=None, metavar="C", help="Phones: wait while the chip is warmer, as 35.")
+@click.option(
+    "--patience",
+    type=click.FloatRange(1),
+    default=300.0,
+    show_default=True,
+    help="Phones: seconds to wait for heat, a charger, or a phone that went away.",
+)
+@click.option(
+    "--batch",
+    type=click.FloatRange(0.5),
+    default=4.0,
+    show_default=True,
+    help="Phones: seconds of running behind each energy.",
+)
+@click.option(
+    "--runner",
+    type=click.Choice(["agent", "benchmark_model"]),
+    default="agent",
+    show_default=True,
+    help="Phones: what measures there.",
+)
+@click.option("--binary", type=click.Path(path_type=Path), default=None, help="Phones: Google's benchmark_model.")
+@click.option("--python", default="python3", show_default=True, help="Phones: the Python that runs the agent.")
+@phones.litert_option
+@phones.key_option
+@click.option("--keep", is_flag=True, help="Phones: leave the files there for the next time.")
+@click.option("--clean", is_flag=True, help="Phones: remove what an earlier time left, first.")
 @console.output_options
-def profile(path: Path, delegates: str, threads: int, runs: int, out: Path, quiet: bool, as_json: bool) -> None:
-    """Measure every branch on this machine, in interleaved rounds, with raw samples."""
-    from profiling import measure
-
+def profile(
+    path: Path, delegates: str, threads: str, branches: str | None, runs: int, allow_fallback: bool, out: Path,
+    devices: tuple[str, ...], every: bool, energy: bool, affinity: str | None, cooldown: float | None, patience: float,
+    batch: float, runner: str, binary: Path | None, python: str, litert: Path | None, key: Path | None, keep: bool,
+    clean: bool, quiet: bool, as_json: bool,
+) -> None:  # fmt: skip
+    """Measure every branch in interleaved rounds, with raw samples: on this machine, or on phones over adb."""
     opened = bundle.load(path)
-    names = [name.strip() for name in delegates.split(",") if name.strip()]
-    with console.progress(quiet) as tick:
-        measurements = measure.profile(opened, names, [threads], runs, out, tick)
+    wanted, numbers = phones.names(delegates), phones.counts(threads)
+    chosen = None if branches is None else phones.names(branches)
+    if not devices and not every:
+        from profiling import measure
+
+        with console.progress(quiet) as tick:
+            measurements = measure.profile(opened, wanted, numbers, runs, out, tick, chosen, allow_fallback)
+        problems: list[str] = []
+    else:
+        from android_harness.harness import Outcome
+        from android_harness.runner import Options
+
+        options = Options(
+            runs=runs, energy=energy, affinity=affinity, allow_fallback=allow_fallback, cooldown_c=cooldown,
+            batch_s=batch, idle_s=batch / 2, patience_s=patience, runner=runner, litert=litert, python=python,
+            binary=binary,
+        )  # fmt: skip
+        with console.progress(quiet) as tick:
+            found = phones.profile(
+                opened, devices, every, wanted, numbers, chosen, options, out, key, keep, clean, tick
+            )
+        outcomes = [outcome for outcome in found if isinstance(outcome, Outcome)]
+        measurements = [m for outcome in outcomes for m in outcome.measurements]
+        problems = [f"{o.device['name']} {cell}: {why}" for o in outcomes for cell, why in o.failed.items()]
+        problems += [str(error) for error in found if not isinstance(error, Outcome)]
     if as_json:
         console.emit(measurements)
     elif not quiet:
         show_measurements(measurements)
+    phones.report(problems)
 
 
 def show_measurements(measurements: list[records.Measurement]) -> None:
     """Latency, memory and energy of measurements as a table, fastest first."""
     rows = []
+    several = len({str(m.device.get("name")) for m in measurements}) > 1
     for m in sorted(measurements, key=lambda m: m.latency_quantile_ms(0.5)):
         sign = "~" if m.energy.how.startswith("estimated") else ""
         energy = "-" if m.energy.value_mj is None else f"{sign}{m.energy.value_mj:.3g}"
+        if m.energy.uncertainty_mj is not None:
+            energy += f" +-{m.energy.uncertainty_mj:.1g}"
         taken = "-" if m.delegation is None else f"{m.delegation.verdict} {m.delegation.delegated}/{m.delegation.nodes}"
         quantiles = [f"{m.latency_quantile_ms(q):.3f}" for q in (0.5, 0.9, 0.99)]
         memory = "-" if m.memory_mb is None else f"{m.memory_mb:.1f}"
         right = "-" if m.outputs is None else f"{m.outputs.agreement:.0%}"
-        rows.append((m.recipe, m.delegate, m.threads, *quantiles, memory, energy, taken, right))
+        where = (str(m.device.get("name")),) if several else ()
+        heat = "-" if m.context_after.temperature_c is None else f"{m.context_after.temperature_c:.0f}"
+        rows.append((*where, m.recipe, m.delegate, m.threads, *quantiles, memory, energy, taken, right, heat))
     columns = (
-        "recipe", "delegate", "threads", "p50 ms", "p90 ms", "p99 ms", "memory MB", "energy mJ", "delegated", "outputs",
+        *(("device",) if several else ()), "recipe", "delegate", "threads", "p50 ms", "p90 ms", "p99 ms", "memory MB",
+        "energy mJ", "delegated", "outputs", "C",
     )  # fmt: skip
     console.table("Measurements (~ is an estimate: no energy meter)", columns, rows)
 
