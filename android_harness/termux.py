@@ -28,8 +28,8 @@ from profiling.cells import Cell
 SHARED = "/sdcard/Download/adascale"
 RESULTS = "results.log"
 LINES = (
-    "pkg install -y python unzip && termux-setup-storage",
-    f"mkdir -p ~/adascale && cd ~/adascale && cp {SHARED}/* . && unzip -qo bundle.zip -d bundle",
+    "pkg install -y python && termux-setup-storage",
+    f"mkdir -p ~/adascale && cd ~/adascale && cp {SHARED}/* . && python -m zipfile -e bundle.zip bundle",
     f"python agent.pyz {{litert}}bench plan.json | tee {SHARED}/{RESULTS}",
 )
 

@@ -38,6 +38,8 @@ ALLOWED = {
         "converters.flatbuffer",
         "profiling",
     ),
+    "android_harness/agent": (*SEAM_MODULES, "adascale_tf.runtime", "android_harness.agent"),
+    "android_harness": (*SEAM_MODULES, "adascale_tf.runtime", "profiling", "android_harness"),
 }
 PURE = ("graph.py", "channels.py", "shapes.py", "weights.py", "importance.py", "heads.py", "search.py", "defaults.py")
 PACKAGES = ("adascale_tf", "converters", "profiling", "android_harness")

@@ -102,6 +102,8 @@ class Library:
             "LiteRtGetTensorBufferPackedSize": [p, p],
             "LiteRtLockTensorBuffer": [p, p, c_int],
             "LiteRtUnlockTensorBuffer": [p],
+            "LiteRtHasTensorBufferEvent": [p, p],
+            "LiteRtClearTensorBufferEvent": [p],
             "LiteRtRunCompiledModel": [p, size, size, p, size, p],
             "LiteRtRunCompiledModelAsync": [p, size, size, p, size, p, p],
             "LiteRtCompiledModelIsFullyAccelerated": [p, p],
@@ -138,8 +140,16 @@ class Compiled:
         self, library: Library, path: str, signature: str, hardware: int, threads: int = 1,
         kernels: str = "xnnpack", profiling: bool = False,
     ) -> None:  # fmt: skip
-        self._library, c = library, library.c
+        self._library = library
         self._handles: List[Tuple[str, c_void_p]] = []
+        try:
+            self._compile(path, signature, hardware, threads, kernels, profiling)
+        except BaseException:
+            self.close()
+            raise
+
+    def _compile(self, path: str, signature: str, hardware: int, threads: int, kernels: str, profiling: bool) -> None:
+        library, c = self._library, self._library.c
         self._model = c_void_p()
         status = c.LiteRtCreateModelFromFile(library.environment, path.encode(), byref(self._model))
         library.check(status, "load {}".format(path))
@@ -163,6 +173,7 @@ class Compiled:
         self._arguments = (
             self.model, self._index, 1, (c_void_p * 1)(self._input), 1, (c_void_p * 1)(self._output)
         )  # fmt: skip
+        self._enqueued = False
         self._memory = c_void_p()
         self._where = byref(self._memory)
         self._lock, self._unlock, self._run = (
@@ -222,7 +233,7 @@ class Compiled:
 
     def enqueue(self) -> bool:
         """Start a run and do not wait; whether it goes on by itself. :meth:`read` waits for the output."""
-        goes_on = c_bool()
+        self._enqueued, goes_on = True, c_bool()
         arguments = self._arguments + (byref(goes_on),)
         self._library.check(self._library.c.LiteRtRunCompiledModelAsync(*arguments), "start a run")
         return bool(goes_on.value)
@@ -233,7 +244,16 @@ class Compiled:
             raise AdaScaleError("LiteRT could not read the output.")
         output = ctypes.string_at(self._memory, self.output_bytes)
         self._unlock(self._output)
+        if self._enqueued:
+            self._detach()
         return output
+
+    def _detach(self) -> None:
+        """Take away the event of the run that ended: LiteRT accepts no other run while it is there."""
+        self._enqueued, there = False, c_bool()
+        self._library.check(self._library.c.LiteRtHasTensorBufferEvent(self._output, byref(there)), "end a run")
+        if there.value:
+            self._library.check(self._library.c.LiteRtClearTensorBufferEvent(self._output), "end a run")
 
     def accelerated(self) -> bool:
         """Whether hardware other than the CPU took every operator."""

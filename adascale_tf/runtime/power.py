@@ -78,7 +78,7 @@ def update_interval_s(samples: Sequence[Sample], gauge: Gauge) -> float:
     watts = [(sample.time_s, gauge.watts(sample)) for sample in samples]
     changes = [b[0] for a, b in zip(watts, watts[1:]) if a[1] != b[1]]
     if len(changes) < 2:
-        return samples[-1].time_s - samples[0].time_s
+        return samples[-1].time_s - samples[0].time_s if samples else math.inf
     return (changes[-1] - changes[0]) / (len(changes) - 1)
 
 
@@ -93,6 +93,8 @@ def mean_watts(samples: Sequence[Sample], gauge: Gauge, begin_s: float, end_s: f
         return math.nan, math.nan
     spans = [(b[0] - a[0], a[1]) for a, b in zip(values, values[1:])]
     total = sum(span for span, _ in spans)
+    if not total > 0:
+        return math.nan, math.nan
     mean = sum(span * watts for span, watts in spans) / total
     variance = sum(span * (watts - mean) ** 2 for span, watts in spans) / total
     readings = 1 + sum(a[1] != b[1] for a, b in zip(values, values[1:]))

@@ -1,12 +1,13 @@
 """What Linux and Android tell in files: load, frequency, memory, heat, power supplies. Standard library only.
 
-All functions take the folder that stands for ``/`` and raise OSError or ValueError where the device lacks or denies
-something; :class:`FileSampler` turns that into None with the reason. Android denies ``/proc/stat`` to apps (Termux)
-since version 8, not to the adb shell.
+All functions take the folder that stands for ``/`` and raise OSError, ValueError or IndexError where the device lacks
+or denies something; :class:`FileSampler` turns that into None with the reason. Android denies ``/proc/stat`` to apps
+(Termux) since version 8, not to the adb shell.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from dataclasses import dataclass
@@ -34,14 +35,14 @@ class Supply:
 
 
 def read(root: str, path: str) -> str:
-    """The stripped text of a file below the root."""
-    with open(os.path.join(root, path.lstrip("/"))) as file:
+    """The stripped text of a file below the root; bytes that are no text are replaced."""
+    with open(os.path.join(root, path.lstrip("/")), encoding="utf-8", errors="replace") as file:
         return file.read().strip()
 
 
 def cpu_seconds(root: str) -> Tuple[float, float]:
     """Seconds that all cores together were busy and in existence since boot (``/proc/stat``)."""
-    ticks = [float(n) for n in read(root, "/proc/stat").splitlines()[0].split()[1:9]]
+    ticks = [_finite(n) for n in read(root, "/proc/stat").splitlines()[0].split()[1:9]]
     return (sum(ticks) - ticks[3] - ticks[4]) / 100.0, sum(ticks) / 100.0
 
 
@@ -51,21 +52,32 @@ def runnable(root: str) -> int:
 
 
 def frequencies_mhz(root: str, name: str = "scaling_cur_freq") -> Dict[int, float]:
-    """The frequency of each core, by its number; ``cpuinfo_max_freq`` gives the highest possible."""
-    found = {}
-    for path in glob(os.path.join(root, "sys/devices/system/cpu/cpu[0-9]*/cpufreq", name)):
-        with open(path) as file:
-            found[int(path.split(os.sep)[-3][3:])] = float(file.read()) / 1e3
+    """The frequency of each core that tells one, by its number; ``cpuinfo_max_freq`` gives the highest possible."""
+    found: Dict[int, float] = {}
+    last: Optional[Exception] = None
+    for folder in sorted(glob(os.path.join(root, "sys/devices/system/cpu/cpu[0-9]*/cpufreq"))):
+        try:  # a core that sleeps tells nothing
+            found[int(folder.split(os.sep)[-2][3:])] = _finite(read(folder, name)) / 1e3
+        except (OSError, ValueError) as error:
+            last = error
     if not found:
-        raise FileNotFoundError("no cpufreq")
+        raise last or FileNotFoundError("no cpufreq")
     return found
+
+
+def _finite(text: str) -> float:
+    """The number that a text holds; ValueError for what is none, NaN and infinities among it."""
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError("no finite number")
+    return value
 
 
 def memory_free_mb(root: str) -> float:
     """Memory that can be had without swapping."""
     for line in read(root, "/proc/meminfo").splitlines():
         if line.startswith("MemAvailable:"):
-            return float(line.split()[1]) * 1024 / 1e6
+            return _finite(line[len("MemAvailable:") :].split("kB")[0]) * 1024 / 1e6
     raise ValueError("no MemAvailable")
 
 
@@ -75,7 +87,7 @@ def temperatures_c(root: str) -> Dict[str, float]:
     denied: Optional[OSError] = None
     for zone in sorted(glob(os.path.join(root, "sys/class/thermal/thermal_zone*"))):
         try:
-            kind, value = read(zone, "type"), float(read(zone, "temp"))
+            kind, value = read(zone, "type"), _finite(read(zone, "temp"))
         except OSError as error:
             denied = error
             continue
@@ -118,7 +130,7 @@ def _text(folder: str, name: str) -> Optional[str]:
 def _numbers(folder: str) -> Callable[[str], Optional[float]]:
     def number(name: str) -> Optional[float]:
         try:
-            return float(read(folder, name))
+            return _finite(read(folder, name))
         except (OSError, ValueError):
             return None
 

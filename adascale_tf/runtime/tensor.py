@@ -17,7 +17,7 @@ class Tensor:
     """Real numbers (float32) of a shape, the batch of 1 included. Immutable: what was quantized is kept."""
 
     def __init__(self, values: Sequence[float], shape: Sequence[int]) -> None:
-        self.values = values if isinstance(values, array) else array("f", values)
+        self.values = values if isinstance(values, array) and values.typecode == "f" else array("f", values)
         self.shape = tuple(shape)
         if len(self.values) != prod(self.shape):
             raise ValueError("{} numbers do not fill the shape {}".format(len(self.values), self.shape))
@@ -41,11 +41,13 @@ class Tensor:
 
 def _quantize(values: Sequence[float], spec: TensorSpec) -> bytes:
     if spec.scale is None or spec.zero_point is None:
-        return array(CODES[spec.dtype], values).tobytes()
+        code = CODES[spec.dtype]
+        return array(code, values if code == "f" else [int(value) for value in values]).tobytes()
     low, high = LIMITS[spec.dtype]
     scale = array("f", [spec.scale])[0]
     steps = array("f", [value / scale for value in values])  # rounded to float32, as numpy divides
-    stored = [min(high, max(low, round(step) + spec.zero_point)) for step in steps]
+    first, last = low - spec.zero_point, high - spec.zero_point  # clipped before it is rounded: steps may be infinite
+    stored = [round(min(last, max(first, step))) + spec.zero_point for step in steps]
     return array(CODES[spec.dtype], stored).tobytes()
 
 

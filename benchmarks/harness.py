@@ -1,0 +1,192 @@
+"""What the harness costs, each against a peer in the same run, on an emulated phone in a process of its own.
+
+* Push and pull of a file against the real ``adb`` client: its own printed figure, which leaves its start out.
+* Time of a profile that is not spent on the phone's tasks.
+* A call of the agent (ctypes on LiteRT's C library) against one of LiteRT's Python wheel.
+
+Prints the table with the goals and writes ``benchmarks/results/harness.json``.
+
+    python benchmarks/harness.py build/demo/bundle
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from adascale_tf import bundle, codec
+from adascale_tf.cli import console
+from adascale_tf.errors import AdaScaleError
+from adascale_tf.records import quantile
+from adascale_tf.runtime import litert
+from adascale_tf.runtime.delegates import library
+from android_harness import keys
+from android_harness.adb import Address, connect
+from android_harness.harness import Harness
+from android_harness.runner import Options
+
+RESULTS = Path(__file__).parent / "results" / "harness.json"
+ROOT = Path(__file__).parent.parent
+SIZE = 20_000_000
+ROUNDS = 11
+ADB_PORT = "5047"  # of an adb server of our own, so that a running one is left alone
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of the table."""
+
+    quantity: str
+    goal: str
+    reached: float
+    met: bool
+
+
+@contextlib.contextmanager
+def phone(folder: Path) -> Iterator[int]:
+    """The port of an emulated phone in another process."""
+    command = [sys.executable, "-m", "tests.fixtures.emulated_phone", "--port", "0", "--tree", str(folder / "phone")]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        yield int(re.search(r":(\d+);", process.stdout.readline()).group(1))  # type: ignore[union-attr]
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def transfers(port: int, folder: Path) -> dict[str, list[float]]:
+    """Seconds of each push and pull, ours and adb's in turn."""
+    source, target = folder / "source.bin", folder / "target.bin"
+    source.write_bytes(np.random.default_rng(0).bytes(SIZE))
+    environment = {**os.environ, "HOME": str(folder)}
+    seconds: dict[str, list[float]] = {"push": [], "adb push": [], "pull": [], "adb pull": []}
+
+    def client(*words: str) -> str:
+        done = subprocess.run(
+            ["adb", "-P", ADB_PORT, *words], env=environment, capture_output=True, text=True, check=True, timeout=60
+        )
+        return done.stdout + done.stderr
+
+    def printed(text: str) -> float:
+        return float(re.search(r"bytes in ([\d.]+)s", text).group(1))  # type: ignore[union-attr]
+
+    client("connect", f"127.0.0.1:{port}")
+    try:
+        with connect(Address("127.0.0.1", port), keys.load(folder / "adbkey")[0]) as adb:
+            for _ in range(ROUNDS):
+                begun = time.perf_counter()
+                adb.push(source, "/data/local/tmp/ours.bin")
+                seconds["push"].append(time.perf_counter() - begun)
+                seconds["adb push"].append(printed(client("push", str(source), "/data/local/tmp/adbs.bin")))
+                begun = time.perf_counter()
+                target.write_bytes(adb.pull("/data/local/tmp/ours.bin"))
+                seconds["pull"].append(time.perf_counter() - begun)
+                seconds["adb pull"].append(printed(client("pull", "/data/local/tmp/adbs.bin", str(folder / "adb.bin"))))
+                assert target.read_bytes() == source.read_bytes()
+    finally:
+        client("kill-server")
+    return seconds
+
+
+def overhead(port: int, opened: bundle.Bundle, folder: Path) -> dict[str, float]:
+    """A profile of all branches on two delegates: seconds in all, on the phone's tasks, and in timed runs."""
+    harness = Harness(
+        opened, Address("127.0.0.1", port), Options(runs=50), folder / "m.jsonl", keys.load(folder / "adbkey")[0]
+    )
+    outcome = harness.profile(["cpu", "reference"], [1])
+    if outcome.failed:
+        raise AdaScaleError(f"{len(outcome.failed)} cells failed: {next(iter(outcome.failed.values()))}")
+    timed = sum(sum(m.latency_ms) for m in outcome.measurements) / 1e3
+    count = len(outcome.measurements)
+    return {"seconds": outcome.seconds, "tasks_s": outcome.measuring_s, "timed_runs_s": timed, "measurements": count}
+
+
+def calls(opened: bundle.Bundle) -> dict[str, list[float]]:
+    """Milliseconds of a call of the cheapest branch: write, run, read; ours and the wheel's in turn."""
+    from ai_edge_litert.compiled_model import CompiledModel
+    from ai_edge_litert.cpu_options import CpuOptions
+    from ai_edge_litert.options import Options as WheelOptions
+
+    branch = min(opened.manifest.branches, key=lambda b: b.cost.macs)
+    path = str(opened.path(branch.file))
+    ours = litert.open_branch(library(), path, branch.signature, "cpu")
+    wheel = CompiledModel.from_file(path, options=WheelOptions(cpu_options=CpuOptions(num_threads=1)))
+    index = wheel.get_signature_index(branch.signature)
+    source, target = wheel.create_input_buffers(index), wheel.create_output_buffers(index)
+    x = np.zeros(branch.input.shape, branch.input.dtype)
+    stored, count = x.tobytes(), int(np.prod(branch.output.shape))
+
+    def theirs() -> Any:
+        source[0].write(x)
+        wheel.run_by_index(index, source, target)
+        return target[0].read(count, np.dtype(branch.output.dtype).type)
+
+    assert ours.run(stored) == np.asarray(theirs()).tobytes()
+    found: dict[str, list[float]] = {"ctypes": [], "wheel": []}
+    for _ in range(3000):
+        for name, call in (("ctypes", lambda: ours.run(stored)), ("wheel", theirs)):
+            begun = time.perf_counter()
+            call()
+            found[name].append(1e3 * (time.perf_counter() - begun))
+    return found
+
+
+def main() -> None:
+    """Measure, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("bundle", type=Path)
+    options = parser.parse_args()
+    if shutil.which("adb") is None:
+        sys.exit("The peer is missing; install the adb client (Debian's package 'adb').")
+    try:
+        opened = bundle.load(options.bundle)
+        with tempfile.TemporaryDirectory() as name, phone(Path(name)) as port:
+            moved = transfers(port, Path(name))
+            spent = overhead(port, opened, Path(name))
+        called = calls(opened)
+    except AdaScaleError as error:
+        sys.exit(f"harness: {error}")
+    push = quantile(moved["adb push"], 0.5) / quantile(moved["push"], 0.5)
+    pull = quantile(moved["adb pull"], 0.5) / quantile(moved["pull"], 0.5)
+    share = 1 - spent["tasks_s"] / spent["seconds"]
+    ratio = quantile(called["ctypes"], 0.5) / quantile(called["wheel"], 0.5)
+    rows = [
+        Row("push speed against adb", ">= 0.8", push, push >= 0.8),
+        Row("pull speed against adb", ">= 0.8", pull, pull >= 0.8),
+        Row("share of a profile outside the phone's tasks", "<= 0.2", share, share <= 0.2),
+        Row("agent's call against the wheel's", "<= 1.1", ratio, ratio <= 1.1),
+    ]
+    facts = {
+        "machine": platform.processor() or platform.machine(), "cores": os.cpu_count(),
+        "versions": {name: version(name) for name in ("ai-edge-litert", "adb-shell", "numpy")},
+        "bytes": SIZE, "rows": [asdict(row) for row in rows], "transfers_s": moved, "profile": spent,
+        "calls_ms": {name: {"p50": quantile(v, 0.5), "p90": quantile(v, 0.9)} for name, v in called.items()},
+    }  # fmt: skip
+    codec.write_text(RESULTS, codec.dump(facts))
+    columns = ("quantity", "goal", "reached", "")
+    console.table(
+        "Harness", columns, [(r.quantity, r.goal, f"{r.reached:.2f}", "met" if r.met else "missed") for r in rows]
+    )
+    push_ms, pull_ms = (1e3 * quantile(moved[name], 0.5) for name in ("push", "pull"))
+    print(f"A push of 20 MB takes {push_ms:.0f} ms, a pull {pull_ms:.0f} ms.")
+    print(f"{spent['measurements']} measurements took {spent['seconds']:.1f} s.")
+
+
+if __name__ == "__main__":
+    main()
