@@ -12,12 +12,19 @@ from adascale_tf.errors import BadInput
 
 @dataclass(frozen=True)
 class Budget:
-    """Upper limits per inference, and a lower limit of accuracy in (0, 1]."""
+    """Upper limits per inference, and a lower limit of accuracy in (0, 1].
+
+    Beyond single inferences: ``power_mw`` above idle, ``lifetime_h`` that the battery should last from the start on,
+    ``temperature_c`` that the chip should stay below.
+    """
 
     latency_ms: Optional[float] = None
     energy_mj: Optional[float] = None
     memory_mb: Optional[float] = None
     min_accuracy: Optional[float] = None
+    power_mw: Optional[float] = None
+    lifetime_h: Optional[float] = None
+    temperature_c: Optional[float] = None
 
     def limits(self) -> Dict[str, float]:
         """The limits that are set, by name."""

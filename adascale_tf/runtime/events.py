@@ -42,7 +42,8 @@ class Event:
     output was read. ``base_ms`` is the branch's idle latency and ``slowdown`` the policy's correction before this
     inference, so that ``base_ms * slowdown`` was the expectation. ``switch_ms`` is the time of decision plus switch.
     ``failed`` names branches that were taken out before this one answered. ``phase`` is a label of the experiment
-    ("idle", "loaded") or None. ``context`` is written when it is new, else None.
+    ("idle", "loaded") or None. ``context`` is written when it is new, else None. ``absent`` names options that could
+    not be chosen because they were still being prepared.
     """
 
     time_s: float
@@ -60,6 +61,7 @@ class Event:
     failed: Tuple[str, ...] = ()
     phase: Optional[str] = None
     context: Optional[Context] = None
+    absent: Tuple[str, ...] = ()
 
     def with_correct(self, correct: bool) -> "Event":
         """The same event, judged."""

@@ -96,7 +96,7 @@ def _header(session: Session) -> Header:
         format=FORMAT,
         bundle=session.bundle.digest,
         budget=session.budget.limits(),
-        delegate=session.delegate,
+        delegate="+".join(session.delegates),
         threads=session.threads,
         started=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         table={o.id: codec.to_json(o) for o in session.table},

@@ -1,66 +1,103 @@
 """Which branch serves the next inference: pure functions of (context, budget, table of branches, state).
 
-The model behind the default policy: under load the *mean* latency of every branch grows by about the same factor, the
-slowdown, because each gets the same share of the cores. So one factor, observed on the branch in use, predicts all
-others, also those that have not run for long. It is the ratio of observed to idle time over an exponentially decaying
-window of wall time; weighting by duration keeps one stalled run of a cheap branch from ruling the estimate.
+The default policy takes the most accurate branch, then the cheapest, whose upper bounds keep every limit of the budget:
+latency and the share of missed deadlines by :mod:`adascale_tf.runtime.pressure`, energy, power, memory, heat. Policies
+are pluggable: a function in :data:`POLICIES`. Those to compare with are in :mod:`adascale_tf.runtime.rivals`.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Callable, Dict, List, Optional, Tuple
 
 from adascale_tf.errors import BadInput
 from adascale_tf.records import Context
+from adascale_tf.runtime import pressure
 from adascale_tf.runtime.budget import Budget
+from adascale_tf.runtime.pressure import Correction, Learning, Window
+
+#: Degrees below the limit from which on branches are held back, the costly ones first.
+THERMAL_MARGIN_C = 3.0
 
 
 @dataclass(frozen=True)
 class Option:
-    """A branch as the policy sees it: what it costs on an idle device, and how often it is right (0..1)."""
+    """A branch on a delegate as the policy sees it: what it costs on an idle device; right in ``accuracy`` of cases."""
 
     id: str
     accuracy: float
     latency_ms: float
     energy_mj: Optional[float] = None
     memory_mb: Optional[float] = None
+    delegate: str = "cpu"
 
 
 @dataclass(frozen=True)
 class Settings:
-    """``window_s``: time constant of the slowdown's window. ``headroom``: a costlier branch is taken only if it fits
-    into this share of the latency budget. ``dwell_s``: how long a branch serves before a costlier one may follow."""
+    """``misses``: share of deadlines that may be missed, over about ``patience_s``; more for a while after less.
+    ``headroom``: a costlier branch is taken only if it fits into
+    this share of the limits. ``dwell_s``: how long a branch serves before a costlier one may follow, which pays for
+    switching. ``battery_wh``: what the full battery holds, for budgets of ``lifetime_h``."""
 
-    window_s: float = 0.3
+    misses: float = 0.04
+    patience_s: float = 30.0
     headroom: float = 0.9
     dwell_s: float = 0.4
+    battery_wh: float = 15.0
+    learning: Learning = field(default_factory=Learning)
 
 
 @dataclass(frozen=True)
 class State:
-    """What the policy remembers. ``observed_ms`` and ``expected_ms`` are the window's decayed sums, at ``time_s``."""
+    """What the policy remembers: the branch in use since when, a window of each delegate, a correction of each branch,
+    the mean time between inferences, and decayed counts of inferences and of those that came late."""
 
     branch: Optional[str] = None
     since_s: float = -math.inf
-    observed_ms: float = 0.0
-    expected_ms: float = 0.0
-    time_s: float = 0.0
+    windows: Tuple[Tuple[str, Window], ...] = ()
+    corrections: Tuple[Correction, ...] = ()
+    period_s: Optional[float] = None
+    last_s: Optional[float] = None
+    served: float = 0.0
+    late: float = 0.0
 
-    @property
-    def slowdown(self) -> float:
-        """Observed over idle latency, 1 before anything was observed; never below 0.5 (idle was measured)."""
-        return max(0.5, self.observed_ms / self.expected_ms) if self.expected_ms > 0 else 1.0
+    def window(self, delegate: str) -> Window:
+        """What was seen on a delegate."""
+        for name, window in self.windows:
+            if name == delegate:
+                return window
+        return pressure.EMPTY
+
+    def correction(self, option_id: str) -> Correction:
+        """How a branch differs from the others."""
+        for correction in self.corrections:
+            if correction.id == option_id:
+                return correction
+        return Correction(option_id, 0.0, 0.0, 0.0)
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What is expected of an option now. ``expected_ms`` and ``bound_ms`` without stalls; ``miss``: probability in
+    [0, 1] that a stall makes it late; ``slowdown``: expected over idle latency; ``power_mw``: None where energy or
+    pace is unknown."""
+
+    expected_ms: float
+    bound_ms: float
+    miss: float
+    slowdown: float
+    power_mw: Optional[float] = None
 
 
 @dataclass(frozen=True)
 class Decision:
-    """The branch for the next inference, why, and the state to carry on with."""
+    """The branch for the next inference, why, the state to carry on with, and the slowdown that is expected."""
 
     branch: str
     reason: str
     state: State
+    slowdown: float = 1.0
 
 
 Table = Tuple[Option, ...]
@@ -78,18 +115,38 @@ def policy(name: str) -> Callable[[Policy], Policy]:
     return register
 
 
-def observe(state: State, option: Option, latency_ms: float, time_s: float, settings: Settings) -> State:
-    """The state after an inference of ``option`` took ``latency_ms`` and ended at ``time_s``.
+def check_policy(name: str) -> None:
+    """Refuse a name that is not registered."""
+    if name not in POLICIES:
+        raise BadInput("There is no policy '{}'; choose among {}.".format(name, ", ".join(sorted(POLICIES))))
 
-    A clock that jumps backwards only means no decay.
-    """
-    decay = math.exp(-max(0.0, time_s - state.time_s) / settings.window_s)
+
+def observe(
+    state: State, option: Option, latency_ms: float, time_s: float, settings: Settings, late: bool = False
+) -> State:
+    """The state after an inference of ``option`` took ``latency_ms`` and ended at ``time_s``, too ``late`` or not."""
+    window, correction = pressure.seen(
+        state.window(option.delegate), state.correction(option.id), latency_ms, option.latency_ms, time_s,
+        settings.learning,
+    )  # fmt: skip
+    windows = tuple(pair for pair in state.windows if pair[0] != option.delegate) + ((option.delegate, window),)
+    corrections = tuple(c for c in state.corrections if c.id != option.id) + (correction,)
+    step = 0.0 if state.last_s is None else max(0.0, time_s - state.last_s)
+    period_s = state.period_s
+    if state.last_s is not None:
+        period_s = step if period_s is None else period_s + 0.1 * (step - period_s)
+    keep = math.exp(-step / settings.patience_s)
     return replace(
-        state,
-        observed_ms=state.observed_ms * decay + latency_ms,
-        expected_ms=state.expected_ms * decay + option.latency_ms,
-        time_s=time_s,
-    )
+        state, windows=windows, corrections=corrections, period_s=period_s, last_s=time_s,
+        served=state.served * keep + 1, late=state.late * keep + late,
+    )  # fmt: skip
+
+
+def tolerance(state: State, settings: Settings) -> float:
+    """The probability of a miss that is taken now: twice the share that is allowed while none were missed, half of it
+    after too many, so that the share is kept in the long run."""
+    recent = state.late / (state.served + 1.0)
+    return settings.misses * min(2.0, max(0.5, 2.0 - recent / settings.misses))
 
 
 def forget(state: State, branch: str) -> State:
@@ -97,16 +154,103 @@ def forget(state: State, branch: str) -> State:
     return replace(state, branch=None) if state.branch == branch else state
 
 
-def keeps(option: Option, budget: Budget, slowdown: float, share: float = 1.0) -> bool:
-    """Whether a branch is expected to keep every limit; ``share`` tightens the latency's. A limit on a quantity that
-    is not known for the branch cannot be checked and does not exclude it."""
-    if budget.latency_ms is not None and option.latency_ms * slowdown > budget.latency_ms * share:
-        return False
-    if budget.min_accuracy is not None and option.accuracy < budget.min_accuracy:
-        return False
-    if budget.energy_mj is not None and option.energy_mj is not None and option.energy_mj > budget.energy_mj:
-        return False
-    return not (budget.memory_mb is not None and option.memory_mb is not None and option.memory_mb > budget.memory_mb)
+@dataclass(frozen=True)
+class View:
+    """What holds for all options of a delegate now: mean and deviation of the slowdown, stalls per millisecond, and how
+    long they last."""
+
+    mean: float
+    deviation: float
+    rate: float
+    stall_ms: float
+
+
+def view(delegate: str, context: Context, state: State, settings: Settings) -> View:
+    """How a delegate is doing, from what was seen on it and from the context."""
+    window = state.window(delegate).decayed(context.time_s, settings.learning.window_s)
+    prior = pressure.prior_rate(context, delegate)
+    rate = pressure.stall_rate(window, prior, settings.learning)
+    return View(window.mean(), window.deviation(), rate, window.stall_ms())
+
+
+def outlook(option: Option, now: View, budget: Budget, state: State, settings: Settings) -> Outlook:
+    """What an option is expected to cost now, whether it ran lately or not."""
+    own = state.correction(option.id).factor()
+    expected_ms = option.latency_ms * now.mean * own
+    power_mw = None
+    if option.energy_mj is not None and state.period_s:
+        power_mw = option.energy_mj / max(state.period_s, expected_ms / 1e3)
+    bound_ms = option.latency_ms * own * (now.mean + settings.learning.caution * now.deviation)
+    slack_ms = 0.0 if budget.latency_ms is None else max(0.0, budget.latency_ms - expected_ms)
+    miss = (1.0 - math.exp(-now.rate * expected_ms)) * math.exp(-slack_ms / now.stall_ms)
+    return Outlook(expected_ms, bound_ms, miss, now.mean * own, power_mw)
+
+
+def outlooks(context: Context, budget: Budget, table: Table, state: State, settings: Settings) -> Dict[str, Outlook]:
+    """The outlook of every option."""
+    now = {name: view(name, context, state, settings) for name in {option.delegate for option in table}}
+    return {option.id: outlook(option, now[option.delegate], budget, state, settings) for option in table}
+
+
+def keeps_time(budget: Budget, found: Outlook, misses: float, share: float = 1.0) -> bool:
+    """Whether latency and the probability of a miss stay within ``share`` of their limits."""
+    if budget.latency_ms is None:
+        return True
+    return found.bound_ms <= budget.latency_ms * share and found.miss <= misses * share
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Every limit but that of time, as it stands now. A limit on a quantity that is not known does not exclude.
+
+    ``power_mw``: what inferences may draw; ``effort``: energy (or time, where energy is unknown) that heat allows.
+    """
+
+    budget: Budget
+    power_mw: Optional[float]
+    effort: float
+
+    @staticmethod
+    def of(budget: Budget, table: Table, context: Context, settings: Settings) -> "Limits":
+        """The limits in a context."""
+        share = thermal_share(budget, context)
+        effort = math.inf if share >= 1.0 else share * max(_effort(option) for option in table)
+        return Limits(budget, allowed_mw(budget, context, settings), effort)
+
+    def keep(self, option: Option, power_mw: Optional[float] = None) -> bool:
+        """Whether an option that would draw ``power_mw`` keeps them all."""
+        budget = self.budget
+        if budget.min_accuracy is not None and option.accuracy < budget.min_accuracy:
+            return False
+        if budget.energy_mj is not None and option.energy_mj is not None and option.energy_mj > budget.energy_mj:
+            return False
+        if budget.memory_mb is not None and option.memory_mb is not None and option.memory_mb > budget.memory_mb:
+            return False
+        if self.power_mw is not None and power_mw is not None and power_mw > self.power_mw:
+            return False
+        return _effort(option) <= self.effort
+
+
+def allowed_mw(budget: Budget, context: Context, settings: Settings) -> Optional[float]:
+    """The power that inferences may draw: the limit itself, and what is left of the battery over the time it should
+    last; None for no limit."""
+    limits = [] if budget.power_mw is None else [budget.power_mw]
+    if budget.lifetime_h is not None and context.battery is not None:
+        hours = max(1 / 60, budget.lifetime_h - context.time_s / 3600)
+        limits.append(1e3 * context.battery * settings.battery_wh / hours)
+    return min(limits) if limits else None
+
+
+def thermal_share(budget: Budget, context: Context) -> float:
+    """The share of the costliest branch's effort that is allowed: 1 well below the limit, 0 at it."""
+    if budget.temperature_c is None or context.temperature_c is None:
+        return 1.0
+    return min(1.0, max(0.0, (budget.temperature_c - context.temperature_c) / THERMAL_MARGIN_C))
+
+
+def _effort(option: Option) -> float:
+    """What heats: energy, or time where energy is unknown."""
+    return option.latency_ms if option.energy_mj is None else option.energy_mj
 
 
 def rank(option: Option) -> Tuple[float, float, str]:
@@ -124,69 +268,70 @@ def find(table: Table, branch: Optional[str]) -> Optional[Option]:
 
 @policy("adaptive")
 def decide(context: Context, budget: Budget, table: Table, state: State, settings: Settings) -> Decision:
-    """The most accurate branch, then the fastest, whose expected cost keeps the budget; with hysteresis upwards.
+    """The most accurate branch, then the fastest, whose bounds keep the budget; with hysteresis upwards.
 
     A branch that no longer fits is left at once. A costlier one follows only after ``dwell_s``, and only if it fits
-    with ``headroom``. If nothing fits, :func:`fallback` serves, and the reason says so.
+    with ``headroom``. If nothing fits, :func:`fallback` serves, on a delegate that does not stall if there is one, and
+    the reason says so.
     """
-    slowdown = state.slowdown
-    fitting = sorted((o for o in table if keeps(o, budget, slowdown)), key=rank)
+    found = outlooks(context, budget, table, state, settings)
+    limits = Limits.of(budget, table, context, settings)
+    allowed = [o for o in table if limits.keep(o, found[o.id].power_mw)]
+    misses = tolerance(state, settings)
+    fitting = sorted((o for o in allowed if keeps_time(budget, found[o.id], misses)), key=rank)
     current = find(table, state.branch)
     if not fitting:
-        return _settle(fallback(budget, table), "nothing fits: the fastest", state, context)
+        steady = tuple(o for o in allowed or table if found[o.id].miss <= misses)
+        safe = fallback(budget, steady or tuple(allowed) or table, {key: o.expected_ms for key, o in found.items()})
+        return settle(safe, "nothing fits: the fastest", state, context, found[safe.id].slowdown)
     best = fitting[0]
     if current is None or current not in fitting:
-        return _settle(best, _explain(best, budget, slowdown), state, context)
+        return settle(best, _explain(best, budget, found[best.id]), state, context, found[best.id].slowdown)
     if best.id == current.id:
-        return Decision(current.id, "best that fits", state)
+        return Decision(current.id, "best that fits", state, found[best.id].slowdown)
     if best.latency_ms > current.latency_ms:
         if context.time_s - state.since_s < settings.dwell_s:
-            return Decision(current.id, "dwells", state)
-        roomy = [o for o in fitting if keeps(o, budget, slowdown, settings.headroom)]
+            return Decision(current.id, "dwells", state, found[current.id].slowdown)
+        roomy = [o for o in fitting if keeps_time(budget, found[o.id], misses, settings.headroom)]
         best = roomy[0] if roomy and rank(roomy[0]) < rank(current) else current
         if best.id == current.id:
-            return Decision(current.id, "a better one would fit too tightly", state)
-    return _settle(best, _explain(best, budget, slowdown), state, context)
+            return Decision(current.id, "a better one would fit too tightly", state, found[current.id].slowdown)
+    return settle(best, _explain(best, budget, found[best.id]), state, context, found[best.id].slowdown)
 
 
-def fallback(budget: Budget, table: Table) -> Option:
-    """The safe branch when time is short: the fastest that keeps every other limit, else that is accurate enough."""
-    timeless = replace(budget, latency_ms=None)
-    accurate = Budget(min_accuracy=budget.min_accuracy)
-    for limits in (timeless, accurate, Budget()):
-        safe = [option for option in table if keeps(option, limits, 1.0)]
-        if safe:
-            return min(safe, key=lambda o: (o.latency_ms, o.id))
-    raise BadInput("The table of branches is empty; build a bundle with at least one.")
+def fallback(budget: Budget, table: Table, expected_ms: Optional[Dict[str, float]] = None) -> Option:
+    """The safe branch when time is short: the fastest of those that are accurate enough, else the fastest.
+
+    ``expected_ms``: what each is expected to take now; None for what they take at rest.
+    """
+    accurate = [o for o in table if budget.min_accuracy is None or o.accuracy >= budget.min_accuracy]
+    if not table:
+        raise BadInput("The table of branches is empty; build a bundle with at least one.")
+    return min(accurate or table, key=lambda o: (o.latency_ms if expected_ms is None else expected_ms[o.id], o.id))
 
 
-def _settle(option: Option, reason: str, state: State, context: Context) -> Decision:
+def settle(option: Option, reason: str, state: State, context: Context, slowdown: float = 1.0) -> Decision:
+    """The decision for an option; the state remembers since when it serves."""
     if option.id == state.branch:
-        return Decision(option.id, reason, state)
-    return Decision(option.id, reason, replace(state, branch=option.id, since_s=context.time_s))
+        return Decision(option.id, reason, state, slowdown)
+    return Decision(option.id, reason, replace(state, branch=option.id, since_s=context.time_s), slowdown)
 
 
-def _explain(option: Option, budget: Budget, slowdown: float) -> str:
+def _explain(option: Option, budget: Budget, found: Outlook) -> str:
     if budget.latency_ms is None:
         return "best that fits"
-    return "fits: {:.2f} of {:g} ms".format(option.latency_ms * slowdown, budget.latency_ms)
+    return "fits: {:.2f} of {:g} ms, {:.1%} stalled".format(found.bound_ms, budget.latency_ms, found.miss)
 
 
-@policy("static-full")
-def static_full(context: Context, budget: Budget, table: Table, state: State, settings: Settings) -> Decision:
-    """Always the costliest branch: what an app does without adaptation."""
-    return _settle(max(table, key=lambda o: (o.latency_ms, o.id)), "static", state, context)
-
-
-@policy("static-smallest")
-def static_smallest(context: Context, budget: Budget, table: Table, state: State, settings: Settings) -> Decision:
-    """Always the fastest branch."""
-    return _settle(min(table, key=lambda o: (o.latency_ms, o.id)), "static", state, context)
+def keeps_idle(option: Option, budget: Budget, table: Table) -> bool:
+    """Whether an option keeps all limits of one inference on an idle device."""
+    late = budget.latency_ms is not None and option.latency_ms > budget.latency_ms
+    return not late and Limits.of(budget, table, Context(0.0), Settings()).keep(option)
 
 
 def check_feasible(budget: Budget, table: Table) -> None:
     """Refuse a budget that no branch keeps even on an idle device; the sentence names what the branches offer."""
-    if any(keeps(option, budget, 1.0) for option in table):
+    if any(keeps_idle(option, budget, table) for option in table):
         return
     offers: List[str] = []
     if budget.latency_ms is not None:

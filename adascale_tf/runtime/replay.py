@@ -1,12 +1,14 @@
 """A policy on recorded contexts and latencies: deterministic, without an inference.
 
-The device's slowdown at each recorded inference is its latency over the idle latency of the branch that ran; in the
-replay it meets whichever branch the policy chooses. With the recorded budget and policy the decisions are the recorded
-ones, bit for bit, because nothing else enters them.
+What the device did at each recorded inference meets whichever branch the policy chooses: the slowdown as it is, a stall
+with a probability in proportion to the branch's running time (:mod:`adascale_tf.runtime.pressure`), drawn from the
+inference's number. With the recorded budget and policy the decisions are the recorded ones, bit for bit, because
+nothing else enters them.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import List, Optional
 
@@ -15,6 +17,7 @@ from adascale_tf.bundle import Bundle
 from adascale_tf.errors import BadInput
 from adascale_tf.records import Context
 from adascale_tf.runtime import policy as policies
+from adascale_tf.runtime import rivals
 from adascale_tf.runtime.budget import Budget
 from adascale_tf.runtime.events import Event, Header
 from adascale_tf.runtime.policy import Option, Settings, State
@@ -31,22 +34,27 @@ def replay(bundle: Bundle, header: Header, events: List[Event], budget: Budget, 
                 header.bundle, bundle.digest
             )
         )
-    if policy not in policies.POLICIES:
-        raise BadInput("There is no policy '{}'; choose among {}.".format(policy, ", ".join(policies.POLICIES)))
+    policies.check_policy(policy)
     table = tuple(codec.from_json(Option, data, "table.{}".format(name)) for name, data in header.table.items())
     settings = codec.from_json(Settings, header.settings, "settings")
     policies.check_feasible(budget, table)
     options = {option.id: option for option in table}
     decide = policies.POLICIES[policy]
     state, context, result = State(), Context(0.0), []  # type: State, Context, List[Event]
-    for event in events:
+    for number, event in enumerate(events):
         for branch in event.failed:
             table = tuple(option for option in table if option.id != branch)
             state = policies.forget(state, branch)
         context = replace(event.context or context, time_s=event.time_s)
-        decision = decide(context, budget, table, state, settings)
+        if policy == "oracle":
+            best = rivals.foresee(budget, table, {o.id: would_take_ms(event, o, number) for o in table})
+            decision = policies.settle(best, "knows the future", state, context)
+        else:
+            there = tuple(option for option in table if option.id not in event.absent)
+            decision = decide(context, budget, there or table, state, settings)
         option = options[decision.branch]
-        latency_ms = _latency_ms(event, option)
+        latency_ms = would_take_ms(event, option, number)
+        kept = budget.latency_ms is None or latency_ms <= budget.latency_ms
         result.append(
             replace(
                 event,
@@ -55,19 +63,30 @@ def replay(bundle: Bundle, header: Header, events: List[Event], budget: Budget, 
                 switched=state.branch not in (None, decision.branch),
                 latency_ms=latency_ms,
                 base_ms=option.latency_ms,
-                slowdown=decision.state.slowdown,
-                kept=budget.latency_ms is None or latency_ms <= budget.latency_ms,
+                slowdown=decision.slowdown,
+                kept=kept,
                 correct=_correct(event, option.id),
             )
         )
-        state = policies.observe(decision.state, option, latency_ms, event.ended_s, settings)
+        state = policies.observe(decision.state, option, latency_ms, event.ended_s, settings, not kept)
     return result
 
 
-def _latency_ms(event: Event, option: Option) -> float:
+#: A recorded run was stalled if it took so many times what was expected.
+STALL = 1.6
+
+
+def would_take_ms(event: Event, option: Option, number: int) -> float:
+    """What an option would have taken at a recorded inference, the ``number``-th of its trace."""
     if option.id == event.branch:  # exactly the recorded number, not one that was divided and multiplied
         return event.latency_ms
-    return event.latency_ms / event.base_ms * option.latency_ms
+    expected_ms = event.base_ms * event.slowdown
+    stall_ms = event.latency_ms - expected_ms if event.latency_ms > STALL * expected_ms else 0.0
+    if not stall_ms:
+        return event.latency_ms / event.base_ms * option.latency_ms
+    draw = math.modf((number + 1) * 0.6180339887498949)[0]  # golden ratio: evenly spread, and the same every time
+    hit = draw < option.latency_ms / event.base_ms
+    return option.latency_ms * event.slowdown + (stall_ms if hit else 0.0)
 
 
 def _correct(event: Event, branch: str) -> Optional[bool]:

@@ -6,18 +6,20 @@ import math
 import threading
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Dict, List, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 from adascale_tf.bundle import Branch, Bundle
 from adascale_tf.errors import AdaScaleError, BadInput
 from adascale_tf.predictors import Predictors
 from adascale_tf.records import Context, quantile
 from adascale_tf.runtime import policy as policies
+from adascale_tf.runtime import rivals
 from adascale_tf.runtime.budget import Budget
 from adascale_tf.runtime.context import Monitor
 from adascale_tf.runtime.delegates import Runner, check_delegate, open_runner
 from adascale_tf.runtime.events import Event
 from adascale_tf.runtime.policy import Option, Settings, State
+from adascale_tf.runtime.warm import Warm
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,12 +31,14 @@ PROBE_S = 0.03
 class Session:
     """Keeps a budget while it predicts; thread-safe, one inference at a time.
 
-    Opening loads every branch and measures its idle latency in interleaved rounds, which a table of options keeps for
-    the policy; ``broken`` says why branches could not be opened. ``predictors`` add energy and memory. ``last`` is the
-    event of the latest inference. A branch that fails or answers NaN is taken out, and the next best answers the same
-    request.
+    Opening loads every branch on every delegate and measures its idle latency, which a table of options keeps for the
+    policy; ``broken`` says why options could not be opened. What exceeds ``warm_mb`` together is given up again and
+    prepared in the background when the policy wants it, while a ready branch serves. ``predictors`` add energy and
+    memory. ``last`` is the event of the latest inference. A branch that fails or answers NaN is taken out, and the next
+    best answers the same request.
 
-    Raises :class:`BadInput` if no branch could keep the budget even on an idle device.
+    Options on the first delegate have the branch's id, on others ``branch@delegate``. Raises :class:`BadInput` if no
+    branch could keep the budget even on an idle device.
     """
 
     def __init__(
@@ -42,35 +46,48 @@ class Session:
         bundle: Bundle,
         budget: Budget,
         predictors: Optional[Predictors] = None,
-        delegate: str = "cpu",
+        delegates: Sequence[str] = ("cpu",),
         threads: int = 1,
         policy: str = "adaptive",
         settings: Settings = Settings(),  # noqa: B008  (frozen)
         monitor: Optional[Monitor] = None,
+        warm_mb: Optional[float] = None,
+        allow_fallback: bool = False,
     ) -> None:
-        if policy not in policies.POLICIES:
-            raise BadInput("There is no policy '{}'; choose among {}.".format(policy, ", ".join(policies.POLICIES)))
-        self.bundle, self.budget, self.delegate, self.threads = bundle, budget, delegate, threads
+        policies.check_policy(policy)
+        if policy in rivals.REPLAY_ONLY:
+            raise BadInput("The policy '{}' needs the future; it serves only in replays.".format(policy))
+        for name in delegates:
+            check_delegate(name)
+        _check_energy(budget, predictors, delegates, threads)
+        self.bundle, self.budget, self.delegates, self.threads = bundle, budget, tuple(delegates), threads
         self.settings = settings
         self.last: Optional[Event] = None
         self._decide = policies.POLICIES[policy]
         self._lock = threading.Lock()
-        if budget.energy_mj is not None and (
-            predictors is None or predictors.find("energy_mj", delegate, threads) is None
-        ):
-            raise BadInput(
-                "A budget of energy_mj needs an energy predictor for {} with {} threads; give a file of "
-                "'adascale fit'.".format(delegate, threads)
-            )
-        self._runners, self.broken = _open_all(bundle, delegate, threads)
-        latencies = probe(self._runners)
-        self.table: policies.Table = tuple(
-            _option(branch, latencies[branch.id], predictors, delegate, threads)
+        self._branches = {
+            branch.id if name == delegates[0] else "{}@{}".format(branch.id, name): (branch, name)
+            for name in delegates
             for branch in bundle.manifest.branches
-            if branch.id in latencies
+        }
+
+        def open_one(key: str) -> Runner:
+            branch, name = self._branches[key]
+            return open_runner(bundle, branch, name, threads, allow_fallback)
+
+        runners, self.broken = _open_all(open_one, tuple(self._branches))
+        latencies = probe(runners)
+        self.table: policies.Table = tuple(
+            _option(key, branch, latencies[key], predictors, name, threads)
+            for key, (branch, name) in self._branches.items()
+            if key in latencies
         )
         policies.check_feasible(budget, self.table)
         self._options = {option.id: option for option in self.table}
+        sizes = {option.id: option.memory_mb for option in self.table}
+        self._warm = Warm(open_one, sizes, warm_mb, policies.fallback(budget, self.table).id)
+        for option in sorted(self.table, key=policies.rank, reverse=True):  # the best are the most recently used
+            self._warm.put(option.id, runners[option.id])
         self._shape = bundle.manifest.branches[0].input.shape
         self.monitor = monitor or Monitor()
         self.restart()
@@ -99,21 +116,21 @@ class Session:
                 now = round(self.monitor.now() - self._begun, 6)
                 snapshot = self.monitor.latest()
                 context = replace(snapshot, time_s=now)
-                decision = self._decide(context, self.budget, self.table, self._state, self.settings)
+                decision, runner, absent = self._choose(context)
                 decided = time.perf_counter()
                 switched = self._state.branch not in (None, decision.branch)
-                runner, option = self._runners[decision.branch], self._options[decision.branch]
-                slowdown = decision.state.slowdown
+                option, slowdown = self._options[decision.branch], decision.slowdown
                 ready = time.perf_counter()
-                output = self._run(runner, x)
+                output = self._run(decision.branch, runner, x)
                 ended = time.perf_counter()
                 if output is None:
                     continue
                 # Rounded before anything is decided on it, so that a trace says exactly what the policy knew.
                 latency_ms = round(1e3 * (ended - ready), 4)
                 after = round(self.monitor.now() - self._begun, 6)
-                self._state = policies.observe(decision.state, option, latency_ms, after, self.settings)
                 limit = self.budget.latency_ms
+                kept = limit is None or latency_ms <= limit
+                self._state = policies.observe(decision.state, option, latency_ms, after, self.settings, not kept)
                 self.last = Event(
                     time_s=now,
                     ended_s=after,
@@ -125,13 +142,29 @@ class Session:
                     latency_ms=latency_ms,
                     base_ms=option.latency_ms,
                     slowdown=slowdown,
-                    kept=limit is None or latency_ms <= limit,
+                    kept=kept,
                     failed=self._failed,
+                    absent=absent,
                     phase=phase,
                     context=None if snapshot is self._context else snapshot,
                 )
                 self._context, self._failed = snapshot, ()
                 return output
+
+    def _choose(self, context: Context) -> Tuple[policies.Decision, Any, Tuple[str, ...]]:
+        """The decision, the runner for it, and the options that could not be chosen because they were not ready."""
+        decision = self._decide(context, self.budget, self.table, self._state, self.settings)
+        runner = self._warm.get(decision.branch)
+        if runner is not None:
+            return decision, runner, ()
+        self._warm.prepare(decision.branch)
+        ready = tuple(option for option in self.table if self._warm.ready(option.id))
+        if not ready:
+            raise AdaScaleError("No branch of the bundle is ready on this device; look at 'adascale doctor'.")
+        decision = self._decide(context, self.budget, ready, self._state, self.settings)
+        absent = tuple(option.id for option in self.table if option not in ready)
+        runner = self._warm.get(decision.branch)
+        return (decision, runner, absent) if runner is not None else self._choose(context)
 
     def _checked(self, x: "np.ndarray") -> "np.ndarray":
         shape = getattr(x, "shape", None)
@@ -145,7 +178,7 @@ class Session:
             )
         return x
 
-    def _run(self, runner: Runner, x: "np.ndarray") -> "Optional[np.ndarray]":
+    def _run(self, key: str, runner: Any, x: "np.ndarray") -> "Optional[np.ndarray]":
         """The output, or None after the branch was taken out because it failed or answered NaN."""
         try:
             output = runner(x)
@@ -154,11 +187,12 @@ class Session:
                 return output
         except (AdaScaleError, RuntimeError, ValueError):
             pass
-        self._take_out(runner.branch.id)
+        self._take_out(key)
         return None
 
     def _take_out(self, branch_id: str) -> None:
         self.table = tuple(option for option in self.table if option.id != branch_id)
+        self._warm.drop(branch_id)
         if not self.table:
             raise AdaScaleError("Every branch of the bundle fails on this device; look at 'adascale doctor'.")
         self._failed += (branch_id,)
@@ -187,25 +221,37 @@ def probe(runners: Dict[str, Runner]) -> Dict[str, float]:
     return {key: quantile(values, 0.5) for key, values in samples.items() if key not in failed}
 
 
-def _open_all(bundle: Bundle, delegate: str, threads: int) -> Tuple[Dict[str, Runner], Dict[str, str]]:
-    """The runners of all branches that can be opened, and why the others cannot; at least one must open."""
-    check_delegate(delegate)
+def _check_energy(budget: Budget, predictors: Optional[Predictors], delegates: Sequence[str], threads: int) -> None:
+    """Refuse limits of energy where nothing predicts it."""
+    limits = [name for name in ("energy_mj", "power_mw", "lifetime_h") if getattr(budget, name) is not None]
+    for name in delegates if limits else ():
+        if predictors is None or predictors.find("energy_mj", name, threads) is None:
+            raise BadInput(
+                "A budget of {} needs an energy predictor for {} with {} threads; give a file of "
+                "'adascale fit'.".format(limits[0], name, threads)
+            )
+
+
+def _open_all(open_one: Callable[[str], Any], keys: Sequence[str]) -> Tuple[Dict[str, Any], Dict[str, str]]:
+    """The runners of all options that can be opened, and why the others cannot; at least one must open."""
     runners, broken = {}, {}
-    for branch in bundle.manifest.branches:
+    for key in keys:
         try:
-            runners[branch.id] = open_runner(bundle, branch, delegate, threads)
+            runners[key] = open_one(key)
         except (AdaScaleError, RuntimeError, ValueError) as error:
-            broken[branch.id] = str(error)
+            broken[key] = str(error)
     if not runners:
-        raise AdaScaleError("No branch can be opened on {}: {}".format(delegate, next(iter(broken.values()))))
+        raise AdaScaleError("No branch can be opened: {}".format(next(iter(broken.values()))))
     return runners, broken
 
 
-def _option(branch: Branch, latency_ms: float, predictors: Optional[Predictors], delegate: str, threads: int) -> Option:
+def _option(
+    key: str, branch: Branch, latency_ms: float, predictors: Optional[Predictors], delegate: str, threads: int
+) -> Option:
     predicted = {} if predictors is None else {
         name: predictors.predict(name, branch, delegate, threads) for name in ("energy_mj", "memory_mb")
     }  # fmt: skip
     memory_mb = predicted.get("memory_mb")
     if memory_mb is None:  # an estimate: weights once packed, activations twice
         memory_mb = (branch.cost.weight_bytes + 2 * branch.cost.peak_bytes) / 1e6
-    return Option(branch.id, branch.accuracy.value, latency_ms, predicted.get("energy_mj"), memory_mb)
+    return Option(key, branch.accuracy.value, latency_ms, predicted.get("energy_mj"), memory_mb, delegate)
