@@ -58,10 +58,12 @@ def run(
     phase: Optional[Phase] = None,
     pace_s: Optional[float] = None,
     tick: Tick = silent,
+    watch: Optional[Callable[[Event], None]] = None,
 ) -> List[Event]:
     """Predict inputs (with labels, or None) for ``seconds``; gives the events, and writes them as they happen.
 
-    ``phase(elapsed_s)`` labels each event; ``pace_s`` is the time between inputs, None for one after another.
+    ``phase(elapsed_s)`` labels each event; ``pace_s`` is the time between inputs, None for one after another;
+    ``watch`` gets every event.
     """
     session.restart()
     if write is not None:
@@ -82,6 +84,8 @@ def run(
         events.append(event)
         if write is not None:
             write(codec.dump_line(event))
+        if watch is not None:
+            watch(event)
         if elapsed - shown > 0.25:
             shown = elapsed
             tick("adaptive loop", int(10 * elapsed), int(10 * seconds), "{} {}".format(name or "", event.branch))

@@ -3,9 +3,9 @@
 Under CPU pressure the latency of a run is L * s + stalls. L is its idle latency. s, the slowdown, comes from lower
 frequencies and shared caches and moves slowly. Stalls, when the system gives the core to others, take milliseconds and
 come at a rate of so many per millisecond of running, so a run of L ms meets one with probability
-1 - exp(-rate * L * s), and is late by it with exp(-slack / mean stall), slack being the time left. On two cores with two
-burners each, branches of 0.07 to 0.56 ms missed 1.3 % to 15 % of their deadlines, at 0.17 to 0.33 stalls a millisecond,
-while their medians grew by 2 to 4 %.
+1 - exp(-rate * L * s), and is late by it with exp(-slack / mean stall), slack being the time left. On two cores with
+two burners each, branches of 0.07 to 0.56 ms missed 1.3 % to 15 % of their deadlines, at 0.17 to 0.33 stalls a
+millisecond, while their medians grew by 2 to 4 %.
 
 So what is seen on one branch predicts all others. Both figures are estimated over a decaying window of wall time; what
 the context tells of the load is the rate's prior, since a cheap branch runs too little to say that stalls are over.

@@ -1,0 +1,231 @@
+"""Keeping a budget under real pressure: our policy against static branches, rules by hand, and an oracle, in one run.
+
+Real processes compete for the same cores: CPU burners in bursts, memory hogs, cache thrashers. The budget is 1.3 times
+the idle latency of the full branch. At every tick each contender answers one input, in random order: sessions with our
+policy and with thresholds, the full and the smallest branch alone, and every branch once, which tells what an oracle
+would have chosen at that tick. Prints the tables with the goals, writes ``benchmarks/results/adapt.json``.
+
+    python benchmarks/adapt.py --short --bundle build/demo/bundle      60 s
+    python benchmarks/adapt.py --bundle BUNDLE                         5 minutes
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np
+
+from adascale_tf import bundle, codec
+from adascale_tf.cli import console
+from adascale_tf.errors import AdaScaleError
+from adascale_tf.records import quantile
+from adascale_tf.runtime import rivals
+from adascale_tf.runtime.budget import Budget
+from adascale_tf.runtime.delegates import open_runner
+from adascale_tf.runtime.policy import Option
+from adascale_tf.runtime.session import Session, probe
+from profiling.meters import estimate_mj
+
+RESULTS = Path(__file__).parent / "results" / "adapt.json"
+SLACK = 1.3
+FPS = 50.0
+#: Phases of one cycle: name, share of the time, CPU burners and memory thrashers for each core.
+PHASES = (
+    ("idle", 0.25, 0, 0), ("burst", 0.15, 2, 0), ("idle 2", 0.10, 0, 0), ("cache", 0.15, 0, 1), ("crowd", 0.15, 4, 0),
+    ("memory", 0.10, 1, 1), ("idle 3", 0.10, 0, 0),
+)  # fmt: skip
+#: The battery-saver scenario: the thriftiest branch that loses less than this much accuracy.
+LOSS = 0.04
+_BURN = "while True:\n    pass\n"
+#: Walks over more memory than any cache holds.
+_THRASH = "import numpy as np\nx = np.zeros(1 << 25)\nwhile True:\n    x += 1.0\n"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of the table."""
+
+    quantity: str
+    goal: str
+    reached: float
+    met: bool
+
+
+@contextmanager
+def pressure() -> Iterator[Any]:
+    """A function that sets how many burners and thrashers run."""
+    running: dict[str, list[subprocess.Popen[bytes]]] = {_BURN: [], _THRASH: []}
+
+    def resize(burners: int, thrashers: int) -> None:
+        for code, count in ((_BURN, burners), (_THRASH, thrashers)):
+            processes = running[code]
+            while len(processes) < count:
+                processes.append(subprocess.Popen([sys.executable, "-c", code]))
+            while len(processes) > count:
+                process = processes.pop()
+                process.kill()
+                process.wait()
+
+    try:
+        yield resize
+    finally:
+        resize(0, 0)
+
+
+def phase_at(share: float) -> tuple[str, int, int]:
+    """The phase after a share of the time, with its burners and thrashers for each core."""
+    for name, length, burners, thrashers in PHASES:
+        if share < length:
+            return name, burners, thrashers
+        share -= length
+    return PHASES[-1][0], *PHASES[-1][2:]
+
+
+def measure(opened: bundle.Bundle, seconds: float, seed: int = 0) -> dict[str, Any]:
+    """One row a tick: phase, and for each contender the branch and the latency in ms."""
+    branches = {b.id: b for b in opened.manifest.branches}
+    runners = {key: open_runner(opened, branch) for key, branch in branches.items()}
+    idle = probe(runners)
+    full = max(idle, key=lambda key: idle[key])
+    budget = Budget(latency_ms=SLACK * idle[full])
+    x = np.zeros(runners[full].branch.input.shape, np.float32)
+    cores, order = os.cpu_count() or 1, random.Random(seed)
+    rows: list[dict[str, Any]] = []
+    decide_ms: list[float] = []
+    switch_ms: list[float] = []
+    overhead: list[float] = []
+    with pressure() as resize, Session(opened, budget) as ours, Session(opened, budget, policy="threshold") as rules:
+
+        def ask(session: Session) -> tuple[str, float]:
+            begun = time.perf_counter()
+            session.predict(x)
+            spent = 1e3 * (time.perf_counter() - begun)
+            event = session.last
+            assert event is not None
+            if session is ours:
+                decide_ms.append(event.decide_ms)
+                switch_ms.append(event.switch_ms)
+                overhead.append(max(0.0, spent - event.latency_ms) / spent)
+            return event.branch, event.latency_ms
+
+        def run(key: str) -> tuple[str, float]:
+            begun = time.perf_counter()
+            runners[key](x)
+            return key, 1e3 * (time.perf_counter() - begun)
+
+        contenders: dict[str, Any] = {"ours": lambda: ask(ours), "threshold": lambda: ask(rules)}
+        contenders |= {key: (lambda key=key: run(key)) for key in runners}
+        begun = time.monotonic()
+        while (elapsed := time.monotonic() - begun) < seconds:
+            name, burners, thrashers = phase_at(elapsed / seconds)
+            resize(burners * cores, thrashers * cores)
+            turn = list(contenders)
+            order.shuffle(turn)
+            rows.append({"phase": name, "runs": {key: contenders[key]() for key in turn}})
+            time.sleep(max(0.0, 1 / FPS - (time.monotonic() - begun - elapsed)))
+    assert budget.latency_ms is not None
+    return {
+        "rows": rows, "idle_ms": idle, "full": full, "budget_ms": budget.latency_ms, "decide_ms": decide_ms,
+        "switch_ms": switch_ms, "overhead": overhead,
+    }  # fmt: skip
+
+
+def judge(opened: bundle.Bundle, found: dict[str, Any]) -> tuple[dict[str, dict[str, tuple[float, float]]], str]:
+    """By contender and phase: the share of deadlines missed and the mean accuracy; and the smallest branch's name."""
+    accuracy = {b.id: b.accuracy.value for b in opened.manifest.branches}
+    idle, limit = found["idle_ms"], found["budget_ms"]
+    smallest = min(idle, key=lambda key: idle[key])
+    table = tuple(Option(key, accuracy[key], idle[key]) for key in idle)
+    budget = Budget(latency_ms=limit)
+    result: dict[str, dict[str, tuple[float, float]]] = {}
+    for name in ("ours", "static full", "static smallest", "threshold", "oracle"):
+        result[name] = {}
+        for phase in ("all", *(p[0] for p in PHASES)):
+            rows = [row["runs"] for row in found["rows"] if phase in ("all", row["phase"])]
+            picked = []
+            for runs in rows:
+                if name == "oracle":
+                    best = rivals.foresee(budget, table, {key: runs[key][1] for key in idle})
+                    picked.append(runs[best.id])
+                else:
+                    key = {"static full": found["full"], "static smallest": smallest}.get(name, name)
+                    picked.append(runs[key])
+            if picked:
+                missed = sum(ms > limit for _, ms in picked) / len(picked)
+                result[name][phase] = missed, sum(accuracy[key] for key, _ in picked) / len(picked)
+    return result, smallest
+
+
+def saver(opened: bundle.Bundle) -> tuple[float, float, str]:
+    """Battery saver: modelled energy of the full branch over that of the thriftiest that loses under 4 points."""
+    branches = opened.manifest.branches
+    full = max(branches, key=lambda b: estimate_mj(b.cost, b.precision))
+    near = [b for b in branches if b.accuracy.value > full.accuracy.value - LOSS]
+    thrifty = min(near, key=lambda b: estimate_mj(b.cost, b.precision))
+    ratio = estimate_mj(full.cost, full.precision) / estimate_mj(thrifty.cost, thrifty.precision)
+    return ratio, full.accuracy.value - thrifty.accuracy.value, thrifty.id
+
+
+def main() -> None:
+    """Measure, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--bundle", type=Path, default=Path("build/demo/bundle"))
+    parser.add_argument("--short", action="store_true", help="60 s instead of 5 minutes")
+    options = parser.parse_args()
+    try:
+        opened = bundle.load(options.bundle)
+        found = measure(opened, 60.0 if options.short else 300.0)
+    except AdaScaleError as error:
+        sys.exit(f"adapt: {error}")
+    judged, smallest = judge(opened, found)
+    above = {name: facts["all"][1] - judged["static smallest"]["all"][1] for name, facts in judged.items()}
+    kept = above["ours"] / above["oracle"] if above["oracle"] > 0 else 1.0
+    ratio, loss, thrifty = saver(opened)
+    steps = [d for d in found["switch_ms"]]
+    rows = [
+        Row("deadlines missed, ours", "<= 5 %", 100 * judged["ours"]["all"][0], judged["ours"]["all"][0] <= 0.05),
+        Row("deadlines missed, static full", ">= 30 %", 100 * judged["static full"]["all"][0],
+            judged["static full"]["all"][0] >= 0.30),
+        Row("of the oracle's accuracy above the smallest", ">= 90 %", 100 * kept, kept >= 0.9),
+        Row("decision + switch, p99 ms", "<= 1", quantile(steps, 0.99), quantile(steps, 0.99) <= 1),
+        Row("decision + switch, median ms", "<= 0.1", quantile(steps, 0.5), quantile(steps, 0.5) <= 0.1),
+        Row("loop overhead, median share of a prediction %", "<= 2 %", 100 * quantile(found["overhead"], 0.5),
+            quantile(found["overhead"], 0.5) <= 0.02),
+        Row(f"battery saver: modelled energy of full over {thrifty} ({100 * loss:.1f} points lost)", ">= 4.69 x", ratio,
+            ratio >= 4.69),
+    ]  # fmt: skip
+    columns = ("contender", *(p[0] for p in PHASES), "all", "accuracy")
+    console.table(
+        f"Deadlines missed in % of {len(found['rows'])} ticks, budget {found['budget_ms']:.3f} ms", columns,
+        [(name, *(f"{100 * facts[p[0]][0]:.1f}" if p[0] in facts else "-" for p in PHASES), f"{100 * facts['all'][0]:.1f}",
+          f"{100 * facts['all'][1]:.2f}") for name, facts in judged.items()],
+    )  # fmt: skip
+    console.table(
+        "Adaptation", ("quantity", "goal", "reached", ""),
+        [(r.quantity, r.goal, f"{r.reached:.3g}", "met" if r.met else "missed") for r in rows],
+    )  # fmt: skip
+    codec.write_text(RESULTS, codec.dump({
+        "machine": platform.processor() or platform.machine(), "cores": os.cpu_count(), "smallest": smallest,
+        "versions": {name: version(name) for name in ("ai-edge-litert", "numpy")}, "fps": FPS,
+        "bundle": opened.digest, "rows": [asdict(row) for row in rows], "judged": judged,
+        "idle_ms": found["idle_ms"], "budget_ms": found["budget_ms"], "ticks": len(found["rows"]),
+        "decide_ms": {"p50": quantile(found["decide_ms"], 0.5), "p99": quantile(found["decide_ms"], 0.99)},
+    }))  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
