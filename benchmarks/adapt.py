@@ -2,8 +2,9 @@
 
 Real processes compete for the same cores: CPU burners in bursts, memory hogs, cache thrashers. The budget is 1.3 times
 the idle latency of the full branch. At every tick each contender answers one input, in random order: sessions with our
-policy and with thresholds, the full and the smallest branch alone, and every branch once, which tells what an oracle
-would have chosen at that tick. Prints the tables with the goals, writes ``benchmarks/results/adapt.json``.
+policy and with thresholds, the full and the smallest branch alone, and every branch once with either number of
+threads, which tells what an oracle would have chosen at that tick.
+Prints the tables with the goals, writes ``benchmarks/results/adapt.json``.
 
     python benchmarks/adapt.py --short --bundle build/demo/bundle      60 s
     python benchmarks/adapt.py --bundle BUNDLE                         5 minutes
@@ -43,6 +44,8 @@ from profiling.meters import estimate_mj
 RESULTS = Path(__file__).parent / "results" / "adapt.json"
 SLACK = 1.3
 FPS = 50.0
+#: Apps use all big cores; a session may choose fewer.
+THREADS = (2, 1)
 #: Phases of one cycle: name, share of the time, CPU burners and memory thrashers for each core.
 PHASES = (
     ("idle", 0.25, 0, 0), ("burst", 0.15, 2, 0), ("idle 2", 0.10, 0, 0), ("cache", 0.15, 0, 1), ("crowd", 0.15, 4, 0),
@@ -86,6 +89,11 @@ def pressure() -> Iterator[Any]:
         resize(0, 0)
 
 
+def _option(branch: str, threads: int) -> str:
+    """The id that a session gives to a branch with a number of threads."""
+    return branch if threads == THREADS[0] else f"{branch}@cpux{threads}"
+
+
 def phase_at(share: float) -> tuple[str, int, int]:
     """The phase after a share of the time, with its burners and thrashers for each core."""
     for name, length, burners, thrashers in PHASES:
@@ -98,9 +106,10 @@ def phase_at(share: float) -> tuple[str, int, int]:
 def measure(opened: bundle.Bundle, seconds: float, seed: int = 0) -> dict[str, Any]:
     """One row a tick: phase, and for each contender the branch and the latency in ms."""
     branches = {b.id: b for b in opened.manifest.branches}
-    runners = {key: open_runner(opened, branch) for key, branch in branches.items()}
+    engines = [(key, count) for count in THREADS for key in branches]
+    runners = {_option(key, count): open_runner(opened, branches[key], "cpu", count) for key, count in engines}
     idle = probe(runners)
-    full = max(idle, key=lambda key: idle[key])
+    full = max((key for key in branches), key=lambda key: idle[key])
     budget = Budget(latency_ms=SLACK * idle[full])
     x = np.zeros(runners[full].branch.input.shape, np.float32)
     cores, order = os.cpu_count() or 1, random.Random(seed)
@@ -108,7 +117,11 @@ def measure(opened: bundle.Bundle, seconds: float, seed: int = 0) -> dict[str, A
     decide_ms: list[float] = []
     switch_ms: list[float] = []
     overhead: list[float] = []
-    with pressure() as resize, Session(opened, budget) as ours, Session(opened, budget, policy="threshold") as rules:
+    with (
+        pressure() as resize,
+        Session(opened, budget, threads=THREADS) as ours,
+        Session(opened, budget, threads=THREADS[0], policy="threshold") as rules,
+    ):
 
         def ask(session: Session) -> tuple[str, float]:
             begun = time.perf_counter()
@@ -146,7 +159,7 @@ def measure(opened: bundle.Bundle, seconds: float, seed: int = 0) -> dict[str, A
 
 def judge(opened: bundle.Bundle, found: dict[str, Any]) -> tuple[dict[str, dict[str, tuple[float, float]]], str]:
     """By contender and phase: the share of deadlines missed and the mean accuracy; and the smallest branch's name."""
-    accuracy = {b.id: b.accuracy.value for b in opened.manifest.branches}
+    accuracy = {_option(b.id, n): b.accuracy.value for b in opened.manifest.branches for n in THREADS}
     idle, limit = found["idle_ms"], found["budget_ms"]
     smallest = min(idle, key=lambda key: idle[key])
     table = tuple(Option(key, accuracy[key], idle[key]) for key in idle)
@@ -210,7 +223,7 @@ def main() -> None:
     ]  # fmt: skip
     columns = ("contender", *(p[0] for p in PHASES), "all", "accuracy")
     console.table(
-        f"Deadlines missed in % of {len(found['rows'])} ticks, budget {found['budget_ms']:.3f} ms", columns,
+        f"Deadlines missed in % of {len(found['rows'])} ticks, {found['budget_ms']:.3f} ms", columns,
         [(name, *(f"{100 * facts[p[0]][0]:.1f}" if p[0] in facts else "-" for p in PHASES), f"{100 * facts['all'][0]:.1f}",
           f"{100 * facts['all'][1]:.2f}") for name, facts in judged.items()],
     )  # fmt: skip

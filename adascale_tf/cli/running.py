@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from adascale_tf import bundle
-from adascale_tf.cli import console, phases
+from adascale_tf.cli import console, phases, phones
 from adascale_tf.cli.building import data_option
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ budget_option = click.option(
 @click.option(
     "--predictors", type=click.Path(path_type=Path), default=None, help="From 'adascale fit': energy, memory."
 )
-@click.option("--threads", type=click.IntRange(1, 64), default=1, show_default=True)
+@click.option("--threads", default="1", show_default=True, help="Numbers of threads, of which the policy chooses: 2,1.")
 @click.option("--delegates", default="cpu", show_default=True, help="Comma-separated; the policy chooses among them.")
 @click.option(
     "--policy", default="adaptive", show_default=True, help="Also: static-full, static-smallest, threshold, ..."
@@ -48,7 +48,7 @@ budget_option = click.option(
 )  # fmt: skip
 @console.output_options
 def run(
-    path: Path, spec: str, budget_text: str, seconds: float, fps: float | None, predictors: Path | None, threads: int,
+    path: Path, spec: str, budget_text: str, seconds: float, fps: float | None, predictors: Path | None, threads: str,
     delegates: str, policy: str, cascade: bool, warm_mb: float | None, out: Path | None, quiet: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Run the adaptive loop on the test split: keep the budget, with the best accuracy that is left."""
@@ -64,8 +64,8 @@ def run(
     budget = budgets.parse(budget_text)
     options: dict[str, Any] = {
         "predictors": None if predictors is None else prediction.load(predictors),
-        "delegates": [name.strip() for name in delegates.split(",") if name.strip()],
-        "threads": threads,
+        "delegates": phones.names(delegates),
+        "threads": phones.counts(threads),
         "policy": policy,
         "warm_mb": warm_mb,
     }

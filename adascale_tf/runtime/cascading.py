@@ -50,7 +50,7 @@ class CascadeSession(Session):
             now = round(self.monitor.now() - self._begun, 6)
             snapshot = self.monitor.latest()
             context = replace(snapshot, time_s=now)
-            view = policy.view(self.pair.first.delegate, context, self._state, self.settings)
+            view = policy.view(self.pair.first.engine, context, self._state, self.settings)
             spent = self._total_ms > PLANNED * limit * self._count  # what the plan does not know shows in the mean
             share = 0.0 if spent else cascade.share_of(self.pair, PLANNED * limit, view.mean)
             ready = time.perf_counter()

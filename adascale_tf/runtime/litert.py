@@ -132,8 +132,9 @@ class Library:
 class Compiled:
     """One signature of a .tflite file, compiled for an accelerator. Not thread-safe: one caller at a time.
 
-    ``hardware`` is a sum of :data:`HARDWARE`; ``kernels`` is "xnnpack" or "reference". ``nodes``: operators of the
-    signature. Raises :class:`AdaScaleError` with LiteRT's status if the file or the accelerator cannot be used.
+    ``hardware`` is a sum of :data:`HARDWARE`; ``kernels`` is "xnnpack" or "reference" (for which the library of 2.3.0
+    runs LiteRT's own optimized kernels without a delegate, not the plain ones). ``nodes``: operators of the signature.
+    Raises :class:`AdaScaleError` with LiteRT's status if the file or the accelerator cannot be used.
     """
 
     def __init__(

@@ -17,13 +17,16 @@ from adascale_tf.runtime import pressure
 from adascale_tf.runtime.budget import Budget
 from adascale_tf.runtime.pressure import Correction, Learning, Window
 
+#: A delegate with a number of threads.
+Engine = Tuple[str, int]
 #: Degrees below the limit from which on branches are held back, the costly ones first.
 THERMAL_MARGIN_C = 3.0
 
 
 @dataclass(frozen=True)
 class Option:
-    """A branch on a delegate as the policy sees it: what it costs on an idle device; right in ``accuracy`` of cases."""
+    """A branch on a delegate with a number of threads, as the policy sees it: what it costs on an idle device; right in
+    ``accuracy`` of cases."""
 
     id: str
     accuracy: float
@@ -31,6 +34,12 @@ class Option:
     energy_mj: Optional[float] = None
     memory_mb: Optional[float] = None
     delegate: str = "cpu"
+    threads: int = 1
+
+    @property
+    def engine(self) -> Engine:
+        """What runs it, which is slowed down as a whole."""
+        return self.delegate, self.threads
 
 
 @dataclass(frozen=True)
@@ -50,22 +59,22 @@ class Settings:
 
 @dataclass(frozen=True)
 class State:
-    """What the policy remembers: the branch in use since when, a window of each delegate, a correction of each branch,
+    """What the policy remembers: the branch in use since when, a window of each engine, a correction of each option,
     the mean time between inferences, and decayed counts of inferences and of those that came late."""
 
     branch: Optional[str] = None
     since_s: float = -math.inf
-    windows: Tuple[Tuple[str, Window], ...] = ()
+    windows: Tuple[Tuple[Engine, Window], ...] = ()
     corrections: Tuple[Correction, ...] = ()
     period_s: Optional[float] = None
     last_s: Optional[float] = None
     served: float = 0.0
     late: float = 0.0
 
-    def window(self, delegate: str) -> Window:
-        """What was seen on a delegate."""
+    def window(self, engine: Engine) -> Window:
+        """What was seen on a delegate with a number of threads."""
         for name, window in self.windows:
-            if name == delegate:
+            if name == engine:
                 return window
         return pressure.EMPTY
 
@@ -126,10 +135,10 @@ def observe(
 ) -> State:
     """The state after an inference of ``option`` took ``latency_ms`` and ended at ``time_s``, too ``late`` or not."""
     window, correction = pressure.seen(
-        state.window(option.delegate), state.correction(option.id), latency_ms, option.latency_ms, time_s,
+        state.window(option.engine), state.correction(option.id), latency_ms, option.latency_ms, time_s,
         settings.learning,
     )  # fmt: skip
-    windows = tuple(pair for pair in state.windows if pair[0] != option.delegate) + ((option.delegate, window),)
+    windows = tuple(pair for pair in state.windows if pair[0] != option.engine) + ((option.engine, window),)
     corrections = tuple(c for c in state.corrections if c.id != option.id) + (correction,)
     step = 0.0 if state.last_s is None else max(0.0, time_s - state.last_s)
     period_s = state.period_s
@@ -156,7 +165,7 @@ def forget(state: State, branch: str) -> State:
 
 @dataclass(frozen=True)
 class View:
-    """What holds for all options of a delegate now: mean and deviation of the slowdown, stalls per millisecond, and how
+    """What holds for all options of an engine now: mean and deviation of the slowdown, stalls per millisecond, and how
     long they last."""
 
     mean: float
@@ -165,10 +174,10 @@ class View:
     stall_ms: float
 
 
-def view(delegate: str, context: Context, state: State, settings: Settings) -> View:
-    """How a delegate is doing, from what was seen on it and from the context."""
-    window = state.window(delegate).decayed(context.time_s, settings.learning.window_s)
-    prior = pressure.prior_rate(context, delegate)
+def view(engine: Engine, context: Context, state: State, settings: Settings) -> View:
+    """How a delegate with a number of threads is doing, from what was seen on it and from the context."""
+    window = state.window(engine).decayed(context.time_s, settings.learning.window_s)
+    prior = pressure.prior_rate(context, *engine)
     rate = pressure.stall_rate(window, prior, settings.learning)
     return View(window.mean(), window.deviation(), rate, window.stall_ms())
 
@@ -188,8 +197,8 @@ def outlook(option: Option, now: View, budget: Budget, state: State, settings: S
 
 def outlooks(context: Context, budget: Budget, table: Table, state: State, settings: Settings) -> Dict[str, Outlook]:
     """The outlook of every option."""
-    now = {name: view(name, context, state, settings) for name in {option.delegate for option in table}}
-    return {option.id: outlook(option, now[option.delegate], budget, state, settings) for option in table}
+    now = {engine: view(engine, context, state, settings) for engine in {option.engine for option in table}}
+    return {option.id: outlook(option, now[option.engine], budget, state, settings) for option in table}
 
 
 def keeps_time(budget: Budget, found: Outlook, misses: float, share: float = 1.0) -> bool:

@@ -85,20 +85,20 @@ class Correction:
 EMPTY = Window()
 
 
-def prior_rate(context: Optional[Context], delegate: str) -> float:
+def prior_rate(context: Optional[Context], delegate: str, threads: int = 1) -> float:
     """Stalls per millisecond that the context lets expect; 0.01 where it does not tell.
 
-    On a CPU none come while a core is free, and about 0.3 once everybody waits (measured with one to four burners a
-    core). Accelerators are not taken away by processes.
+    On a CPU none come while there is a free core for each thread, and about 0.3 once everybody waits (measured with one
+    to four burners a core). Accelerators are not taken away by processes.
     """
     if delegate not in ("cpu", "reference"):
         return 0.001
     if context is None or context.cores is None:
         return 0.01
     if context.runnable is not None:
-        crowd = (context.runnable + 1 - context.cores) / context.cores
+        crowd = (context.runnable + threads - context.cores) / context.cores
     elif context.cpu_load is not None:
-        crowd = (context.cpu_load - (1 - 1 / context.cores)) * context.cores
+        crowd = (context.cpu_load - (1 - threads / context.cores)) * context.cores
     else:
         return 0.01
     return 0.001 + 0.3 * min(1.0, max(0.0, crowd))

@@ -6,7 +6,7 @@ import math
 import threading
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Sequence, Tuple, Union
 
 from adascale_tf.bundle import Branch, Bundle
 from adascale_tf.errors import AdaScaleError, BadInput
@@ -31,14 +31,15 @@ PROBE_S = 0.03
 class Session:
     """Keeps a budget while it predicts; thread-safe, one inference at a time.
 
-    Opening loads every branch on every delegate and measures its idle latency, which a table of options keeps for the
-    policy; ``broken`` says why options could not be opened. What exceeds ``warm_mb`` together is given up again and
-    prepared in the background when the policy wants it, while a ready branch serves. ``predictors`` add energy and
-    memory. ``last`` is the event of the latest inference. A branch that fails or answers NaN is taken out, and the next
-    best answers the same request.
+    Opening loads every branch on every delegate with every number of threads, and measures its idle latency, which a
+    table of options keeps for the policy; ``broken`` says why options could not be opened. What exceeds ``warm_mb``
+    together is given up again and prepared in the background when the policy wants it, while a ready branch serves.
+    ``predictors`` add energy and memory. ``last`` is the event of the latest inference. A branch that fails or answers
+    NaN is taken out, and the next best answers the same request.
 
-    Options on the first delegate have the branch's id, on others ``branch@delegate``. Raises :class:`BadInput` if no
-    branch could keep the budget even on an idle device.
+    Options of the first delegate and number of threads have the branch's id, others ``branch@delegatexTHREADS``: on a
+    crowded CPU one thread is safer than two, which both have to be served. Raises :class:`BadInput` if no branch could
+    keep the budget even on an idle device.
     """
 
     def __init__(
@@ -47,7 +48,7 @@ class Session:
         budget: Budget,
         predictors: Optional[Predictors] = None,
         delegates: Sequence[str] = ("cpu",),
-        threads: int = 1,
+        threads: Union[int, Sequence[int]] = 1,
         policy: str = "adaptive",
         settings: Settings = Settings(),  # noqa: B008  (frozen)
         monitor: Optional[Monitor] = None,
@@ -59,27 +60,29 @@ class Session:
             raise BadInput("The policy '{}' needs the future; it serves only in replays.".format(policy))
         for name in delegates:
             check_delegate(name)
-        _check_energy(budget, predictors, delegates, threads)
-        self.bundle, self.budget, self.delegates, self.threads = bundle, budget, tuple(delegates), threads
+        numbers = (threads,) if isinstance(threads, int) else tuple(threads)
+        engines = tuple((name, count) for name in delegates for count in numbers)
+        _check_energy(budget, predictors, engines)
+        self.bundle, self.budget, self.delegates, self.threads = bundle, budget, tuple(delegates), numbers[0]
         self.settings = settings
         self.last: Optional[Event] = None
         self._decide = policies.POLICIES[policy]
         self._lock = threading.Lock()
         self._branches = {
-            branch.id if name == delegates[0] else "{}@{}".format(branch.id, name): (branch, name)
-            for name in delegates
+            branch.id if engine == engines[0] else "{}@{}x{}".format(branch.id, *engine): (branch, engine)
+            for engine in engines
             for branch in bundle.manifest.branches
         }
 
         def open_one(key: str) -> Runner:
-            branch, name = self._branches[key]
-            return open_runner(bundle, branch, name, threads, allow_fallback)
+            branch, engine = self._branches[key]
+            return open_runner(bundle, branch, engine[0], engine[1], allow_fallback)
 
         runners, self.broken = _open_all(open_one, tuple(self._branches))
         latencies = probe(runners)
         self.table: policies.Table = tuple(
-            _option(key, branch, latencies[key], predictors, name, threads)
-            for key, (branch, name) in self._branches.items()
+            _option(key, branch, latencies[key], predictors, engine)
+            for key, (branch, engine) in self._branches.items()
             if key in latencies
         )
         policies.check_feasible(budget, self.table)
@@ -187,10 +190,12 @@ class Session:
                 return output
         except (AdaScaleError, RuntimeError, ValueError):
             pass
-        self._take_out(key)
+        self._take_out(key, x)
         return None
 
-    def _take_out(self, branch_id: str) -> None:
+    def _take_out(self, branch_id: str, x: "np.ndarray") -> None:
+        if not math.isfinite(float(x.sum())):  # no branch can answer that, so none is to blame
+            raise BadInput("The input holds numbers that are not finite; look at its preprocessing.")
         self.table = tuple(option for option in self.table if option.id != branch_id)
         self._warm.drop(branch_id)
         if not self.table:
@@ -221,10 +226,10 @@ def probe(runners: Dict[str, Runner]) -> Dict[str, float]:
     return {key: quantile(values, 0.5) for key, values in samples.items() if key not in failed}
 
 
-def _check_energy(budget: Budget, predictors: Optional[Predictors], delegates: Sequence[str], threads: int) -> None:
+def _check_energy(budget: Budget, predictors: Optional[Predictors], engines: Sequence[policies.Engine]) -> None:
     """Refuse limits of energy where nothing predicts it."""
     limits = [name for name in ("energy_mj", "power_mw", "lifetime_h") if getattr(budget, name) is not None]
-    for name in delegates if limits else ():
+    for name, threads in engines if limits else ():
         if predictors is None or predictors.find("energy_mj", name, threads) is None:
             raise BadInput(
                 "A budget of {} needs an energy predictor for {} with {} threads; give a file of "
@@ -246,12 +251,12 @@ def _open_all(open_one: Callable[[str], Any], keys: Sequence[str]) -> Tuple[Dict
 
 
 def _option(
-    key: str, branch: Branch, latency_ms: float, predictors: Optional[Predictors], delegate: str, threads: int
+    key: str, branch: Branch, latency_ms: float, predictors: Optional[Predictors], engine: policies.Engine
 ) -> Option:
     predicted = {} if predictors is None else {
-        name: predictors.predict(name, branch, delegate, threads) for name in ("energy_mj", "memory_mb")
+        name: predictors.predict(name, branch, *engine) for name in ("energy_mj", "memory_mb")
     }  # fmt: skip
     memory_mb = predicted.get("memory_mb")
     if memory_mb is None:  # an estimate: weights once packed, activations twice
         memory_mb = (branch.cost.weight_bytes + 2 * branch.cost.peak_bytes) / 1e6
-    return Option(key, branch.accuracy.value, latency_ms, predicted.get("energy_mj"), memory_mb, delegate)
+    return Option(key, branch.accuracy.value, latency_ms, predicted.get("energy_mj"), memory_mb, *engine)

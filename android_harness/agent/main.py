@@ -89,7 +89,7 @@ def _info(options: Any) -> None:
         found["reason"] = str(error)
     try:
         found["max_freq_mhz"] = sensors.frequencies_mhz(options.root, "cpuinfo_max_freq")
-    except OSError:
+    except (OSError, ValueError):
         found["max_freq_mhz"] = None
     print(json.dumps(codec.to_json(found)))
 
@@ -108,7 +108,11 @@ def _session(options: Any) -> Session:
     bundle = work.open_bundle(options.bundle)
     monitor = Monitor(sampler=sensors.FileSampler(options.root))
     return Session(
-        bundle, budgets.parse(options.budget), delegate=options.delegate, threads=options.threads, monitor=monitor
+        bundle,
+        budgets.parse(options.budget),
+        delegates=tuple(options.delegate.split(",")),
+        threads=options.threads,
+        monitor=monitor,
     )
 
 

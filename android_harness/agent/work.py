@@ -9,6 +9,7 @@ import ctypes
 import json
 import math
 import os
+import re
 import select
 import signal
 import sys
@@ -19,7 +20,7 @@ from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple  # noqa:
 
 from adascale_tf import codec
 from adascale_tf.bundle import MANIFEST, Bundle, Manifest
-from adascale_tf.errors import AdaScaleError
+from adascale_tf.errors import AdaScaleError, BadInput
 from adascale_tf.runtime import delegates, litert, sensors, tensor
 from android_harness.agent import engines
 
@@ -186,10 +187,12 @@ def in_child(
                     break
                 received.append(data)
             elif time.monotonic() > deadline:
-                os.kill(child, signal.SIGKILL)
-                raise Failed("it did not end within {:.0f} s".format(patience_s))
+                raise Failed("it did not end within {:g} s".format(patience_s))
             else:
                 meanwhile()
+    except BaseException:  # whoever interrupts does not wait for the work
+        os.kill(child, signal.SIGKILL)
+        raise
     finally:
         os.close(reading)
         status = os.waitpid(child, 0)[1]
@@ -206,18 +209,20 @@ def in_child(
 
 
 def _child(place: Place, task: Task, writing: int) -> None:
-    try:
+    try:  # nothing may return from here into the code of the parent
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # no orphan goes on burning the battery
-        if place.cores:
-            os.sched_setaffinity(0, place.cores)
-        found = WORK[task.kind](place, task)
-    except AdaScaleError as error:
-        found = {"failed": str(error)}
-    except Exception as error:  # whatever an engine raises is a fact about the branch
-        found = {"failed": "{}: {}".format(type(error).__name__, error)}
-    with os.fdopen(writing, "w") as pipe:
-        json.dump(found, pipe)
-    os._exit(0)
+        try:
+            if place.cores:
+                os.sched_setaffinity(0, place.cores)
+            found = WORK[task.kind](place, task)
+        except AdaScaleError as error:
+            found = {"failed": str(error)}
+        except Exception as error:  # whatever an engine raises is a fact about the branch
+            found = {"failed": "{}: {}".format(type(error).__name__, error)}
+        with os.fdopen(writing, "w") as pipe:
+            json.dump(found, pipe)
+    finally:
+        os._exit(0)
 
 
 def cores_of(affinity: Optional[str], root: str, count: Optional[int]) -> Tuple[int, ...]:
@@ -230,10 +235,12 @@ def cores_of(affinity: Optional[str], root: str, count: Optional[int]) -> Tuple[
     if affinity in ("big", "little"):
         try:
             fastest = sensors.frequencies_mhz(root, "cpuinfo_max_freq")
-        except OSError:
+        except (OSError, ValueError):
             raise AdaScaleError("This device does not tell its cores' frequencies; give a mask, as f0.") from None
         wanted = (max if affinity == "big" else min)(fastest.values())
         return tuple(sorted(core for core, mhz in fastest.items() if mhz == wanted))
+    if not re.fullmatch("(0[xX])?[0-9a-fA-F]+", affinity):
+        raise BadInput("'{}' is no set of cores; give big, little, or a hexadecimal mask, as f0.".format(affinity))
     mask = int(affinity, 16)
     found = tuple(core for core in range(mask.bit_length()) if mask >> core & 1)
     absent: Sequence[int] = [core for core in found if count is not None and core >= count]

@@ -1,0 +1,200 @@
+"""Measuring with Google's native ``benchmark_model``: for phones without Python, and for NNAPI.
+
+The tool prints statistics, no samples, so a block is one latency: the mean of its runs, of which there are as many as
+asked for and at least a second's worth, after half a second of warm-up. Of runs before them only the first is told. Its
+inputs are random and its outputs stay inside, so nothing is compared with the bundle.
+"""
+
+from __future__ import annotations
+
+import re
+import signal
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from adascale_tf import codec
+from adascale_tf.bundle import Branch, Bundle
+from adascale_tf.errors import BadInput
+from adascale_tf.progress import Tick
+from adascale_tf.records import Delegation
+from adascale_tf.runtime import sensors
+from android_harness import store
+from android_harness.adb import Adb
+from android_harness.agent import bench, work
+from android_harness.agent.work import Failed, Task
+from android_harness.benchmark_log import SWITCHES, BenchmarkLog, command, parse
+from android_harness.runner import Message, Options
+
+TOOL = "bin/benchmark_model"
+PATH = f"{store.FOLDER}/{TOOL}"
+NO_ENERGY = "benchmark_model measures no energy; use the agent"
+#: What spares a run that is not timed the second that the tool would go on for.
+SHORT = " --min_secs=0 --warmup_min_secs=0"
+CORES = "/sys/devices/system/cpu/cpu[0-9]*/cpufreq"
+#: The files of a phone that tell its context, but for ``/proc/stat``, which is read twice.
+FILES = (
+    f"/proc/loadavg /proc/meminfo {CORES}/scaling_cur_freq /sys/class/thermal/thermal_zone*/type "
+    "/sys/class/thermal/thermal_zone*/temp /sys/class/power_supply/*/type /sys/class/power_supply/*/status "
+    "/sys/class/power_supply/*/capacity /sys/class/power_supply/*/online"
+)
+_LINE = re.compile(r"(/(?:proc|sys/devices/system/cpu|sys/class)/[^:]+):(.*)$")
+_UNKNOWN_SIGNATURE = re.compile(r"Unconsumed cmdline flags:.*--signature_to_run_for")
+
+
+class BenchmarkRunner:
+    """A runner that brings the tool and starts it anew for each task."""
+
+    def __init__(self, options: Options, bundle: Bundle) -> None:
+        self.options, self.bundle = options, bundle
+        self.versions: dict[str, str] = {"engine": "benchmark_model"}
+        self._cores, self._mask = None, None  # type: int | None, str | None
+
+    def prepare(self, adb: Adb, facts: dict[str, Any], delegates: Sequence[str], tick: Tick) -> None:
+        binary, abi = self.options.binary, facts.get("abi") or "its processor"
+        if binary is None or not binary.is_file():
+            found = "" if binary is None else f"; {binary} is no file"
+            raise BadInput(f"--runner benchmark_model needs --binary PATH, the tool built for {abi}{found}.")
+        lacking = [name for name in delegates if name not in SWITCHES]
+        if lacking:
+            raise BadInput(f"benchmark_model is not used for the delegate {lacking[0]}; use {', '.join(SWITCHES)}.")
+        store.bring(adb, {TOOL: binary}, tick)
+        adb.check(f"chmod 755 {PATH}")
+        code, said = adb.shell(f"{PATH} --help")
+        if code in (126, 127):  # the shell's words for what it cannot start
+            raise BadInput(f"{binary} does not start on {adb.address} ({_last(said)}); it must be built for {abi}.")
+        self._cores = facts.get("cores")
+        self._mask = self.options.affinity and self._mask_of(self.options.affinity, adb)
+
+    def run(self, adb: Adb, tasks: Sequence[Task]) -> Iterator[Message]:
+        broken: set[str] = set()
+        for task in (task for task in tasks if task.cell not in broken):
+            yield from self._cool(adb)
+            about = {"kind": task.kind, "key": task.key}
+            yield {"say": "begin", **about}
+            try:
+                value = self._do(adb, task)
+            except Failed as error:
+                broken.add(task.cell)
+                yield {"say": "failed", **about, "cell": task.cell, "reason": str(error)}
+            else:
+                yield {"say": "fact", **about, "value": value}
+        yield {"say": "done"}
+
+    def _do(self, adb: Adb, task: Task) -> dict[str, Any]:
+        if task.kind == "end":
+            return {"context": self._context(adb)}
+        if task.kind == "energy":
+            return {"value_mj": None, "reason": NO_ENERGY}
+        if task.kind == "block":
+            return {"latency_ms": [self._tool(adb, task, task.runs).latency_ms]}
+        if task.kind == "process":
+            return _process(self._tool(adb, task, 1, SHORT))
+        context, log = self._context(adb), self._tool(adb, task, 1, SHORT)
+        taken, reason = self._taken(log, task)
+        return {
+            "context": context, "warmup_ms": [] if log.first_ms is None else [log.first_ms],
+            "agreement": None, "difference": None, "delegation": codec.to_json(taken), "delegation_reason": reason,
+        }  # fmt: skip
+
+    def _tool(self, adb: Adb, task: Task, runs: int, more: str = "") -> BenchmarkLog:
+        """What one run of the tool says; :class:`Failed` if that is no measurement of the branch on its delegate."""
+        branch, name = self.bundle.manifest.branch(task.branch), task.delegate
+        graph = f"{store.FOLDER}/bundle/{branch.file}"
+        asked = command(PATH, graph, name, task.threads, runs, 1, mask=self._mask, signature=branch.signature)
+        code, text = adb.shell(asked + more, self.options.patience_s)
+        log = parse(text + "\n", name)
+        if code:
+            cause = f"could not apply {name} and " if log.failed_delegate else ""
+            raise Failed(f"benchmark_model {cause}{_ended(code)}; its last words were: {_last(text)}")
+        if log.latency_ms is None:
+            raise Failed(f"benchmark_model told no inference time; its last words were: {_last(text)}")
+        if self._sharing(branch) > 1 and _UNKNOWN_SIGNATURE.search(text):
+            raise Failed(f"This benchmark_model is too old to choose among the branches in {branch.file}.")
+        kernels = name in ("cpu", "reference")
+        if (log.failed_delegate if kernels else log.verdict != "fully") and not self.options.allow_fallback:
+            left = {"not": "all operators", "partly": "operators"}.get(log.verdict or "", "perhaps operators")
+            rest = "plain kernels" if kernels else "the CPU"
+            raise Failed(f"{name} left {left} to {rest}; give --allow-fallback to measure it all the same.")
+        return log
+
+    def _taken(self, log: BenchmarkLog, task: Task) -> tuple[Delegation | None, str | None]:
+        """What the delegate took of the branch, or None with the reason."""
+        branch = self.bundle.manifest.branch(task.branch)
+        ops, sharing, found = branch.cost.ops, self._sharing(branch), log.delegation
+        if sharing == 1 and found is not None:
+            return found, None
+        if log.verdict == "fully":  # the tool says so of a graph that is one node of the delegate
+            return Delegation(ops, ops, 1), None
+        if log.failed_delegate or (task.delegate == "reference" and log.delegate is None):
+            return Delegation(ops, 0, 0), None
+        if found is not None:
+            counts = f"{found.delegated} of {found.nodes} operators"
+            return None, f"benchmark_model counts {counts} for the {sharing} branches of the file together"
+        return None, f"benchmark_model does not tell how many operators {task.delegate} took"
+
+    def _sharing(self, branch: Branch) -> int:
+        """How many branches are in the branch's file."""
+        return sum(other.file == branch.file for other in self.bundle.manifest.branches)
+
+    def _cool(self, adb: Adb) -> Iterator[Message]:
+        limit, patience_s, begun = self.options.cooldown_c, self.options.patience_s, time.monotonic()
+        while limit is not None:
+            celsius, waited = self._context(adb)["temperature_c"], time.monotonic() - begun
+            if celsius is None or celsius <= limit or waited > patience_s:
+                return
+            yield {"say": "wait", "why": f"{celsius:.1f} C, cooling to {limit:g} C", "waited_s": round(waited, 1)}
+            time.sleep(min(1.0, max(0.05, patience_s / 20)))
+
+    def _context(self, adb: Adb) -> dict[str, Any]:
+        """The context, as the agent would read it from the same files, here brought over by one command."""
+        stat = "grep -sH '^cpu ' /proc/stat"
+        with tempfile.TemporaryDirectory() as folder:
+            root = Path(folder)
+            loads = _lay(adb, f"{stat}; grep -sH . {FILES}; sleep {bench.SNAPSHOT_S}; {stat}", root)
+            sampler = sensors.FileSampler(folder)
+            for load in (loads[:1], loads[-1:]):
+                (root / "proc/stat").write_text("".join(load))
+                context = sampler.sample(time.monotonic())
+        return codec.to_json(replace(context, cores=self._cores, reasons=sampler.reasons or None))  # type: ignore[no-any-return]
+
+    def _mask_of(self, affinity: str, adb: Adb) -> str:
+        with tempfile.TemporaryDirectory() as folder:
+            _lay(adb, f"grep -sH . {CORES}/cpuinfo_max_freq", Path(folder))
+            return f"{sum(1 << core for core in work.cores_of(affinity, folder, self._cores)):x}"
+
+
+def _process(log: BenchmarkLog) -> dict[str, Any]:
+    memory, reason = log.memory_overall_mb, None
+    if memory is None:
+        reason = "benchmark_model told no memory footprint"
+    elif memory < 0:
+        reason = f"benchmark_model's memory footprint shrank by {-memory:g} MB while it ran"
+    return {"load_ms": log.load_ms, "memory_mb": None if reason else memory, "reason": reason}
+
+
+def _lay(adb: Adb, asked: str, root: Path) -> list[str]:
+    """Write what ``grep -H`` prints of the phone's files to files below ``root``; gives the lines of ``/proc/stat``."""
+    found: dict[str, list[str]] = {"/proc/stat": []}
+    for line in adb.shell(asked)[1].splitlines():
+        if match := _LINE.search(line):
+            found.setdefault(match[1], []).append(match[2] + "\n")
+    for name, lines in found.items():
+        path = root / name.lstrip("/")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("".join(lines))
+    return found["/proc/stat"]
+
+
+def _ended(code: int) -> str:
+    names = {128 + number: number.name for number in signal.Signals}
+    return f"was killed by {names[code]}" if code in names else f"ended with code {code}"
+
+
+def _last(text: str) -> str:
+    """The last line that says something, readable whatever it holds."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return "".join(c if c.isprintable() else "?" for c in lines[-1][:160]).rstrip(".") + "." if lines else "none."
