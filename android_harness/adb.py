@@ -43,7 +43,9 @@ class Address:
     serial: str | None = None
 
     def __str__(self) -> str:
-        return f"{self.host}:{self.port}" if self.host else "usb" + (f":{self.serial}" if self.serial else "")
+        if self.host is None:
+            return "usb" + (f":{self.serial}" if self.serial else "")
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
 def parse_address(text: str) -> Address:
@@ -76,12 +78,12 @@ class Adb:
 
     def shell(self, command: str, timeout_s: float = 30.0) -> tuple[int, str]:
         """Run a command; its exit code and its output (standard error included)."""
-        lines = list(self.stream(f"({command}) 2>&1; code=$?; echo; echo {_DONE}$code", timeout_s, timeout_s))
-        code = next((line for line in reversed(lines) if line.startswith(_DONE)), None)
+        lines = self.stream(f"({command}) 2>&1; code=$?; echo; echo {_DONE}$code", timeout_s, timeout_s)
+        output, _, after = "\n".join(lines).rpartition(_DONE)
+        code = re.match(r"\d+", after)
         if code is None:
             raise PhoneGone(f"{self.address} ended '{command[:60]}' without an exit code.")
-        output = "\n".join(lines[: lines.index(code)])
-        return int(code[len(_DONE) :]), output[:-1] if output.endswith("\n") else output
+        return int(code.group()), output.removesuffix("\n").removesuffix("\n")
 
     def check(self, command: str, timeout_s: float = 30.0) -> str:
         """The output of a command that must succeed."""
@@ -119,9 +121,12 @@ class Adb:
             for start in range(0, len(data), _DATA):
                 piece = data[start : start + _DATA]
                 sync.write(b"DATA" + struct.pack("<I", len(piece)) + piece)
+                if sync.answered:  # it fails, and says so before it has all
+                    break
                 tell(start + len(piece))
-            sync.write(b"DONE" + struct.pack("<I", int(time.time())))
-            sync.flush()
+            else:
+                sync.write(b"DONE" + struct.pack("<I", int(time.time())))
+                sync.flush()
             kind, size = sync.head()
             if kind != b"OKAY":
                 raise AdaScaleError(
@@ -151,7 +156,11 @@ class Adb:
     def _sync(self, name: str) -> Iterator[_Sync]:
         with self._guarded(name):
             sync = _Sync(self._device)
-            yield sync
+            try:
+                yield sync
+            except AdaScaleError:
+                sync.close()
+                raise
             sync.close()
 
     @contextlib.contextmanager
@@ -193,8 +202,23 @@ class _Sync:
             self._device._io_manager.send(
                 AdbMessage(constants.WRTE, self._info.local_id, self._info.remote_id, piece), self._info
             )
-            self._device._read_until([constants.OKAY], self._info)
+            while self._receive([constants.OKAY, constants.WRTE, constants.CLSE]) != constants.OKAY:
+                pass
         self._out, self._size = [], 0
+
+    @property
+    def answered(self) -> bool:
+        """Whether something has come that nobody has read."""
+        return bool(self._in)
+
+    def _receive(self, expected: list[bytes]) -> bytes:
+        """Wait for a message of these commands; what it brings is kept for :meth:`read`."""
+        command, data = self._device._read_until(expected, self._info)
+        if command == constants.CLSE:
+            raise ConnectionResetError("the phone ended the transfer")
+        if command == constants.WRTE:
+            self._in = memoryview(bytes(self._in) + data if self._in else data)
+        return bytes(command)
 
     def head(self) -> tuple[bytes, int]:
         kind, size = struct.unpack("<4sI", self.read(8))
@@ -204,10 +228,7 @@ class _Sync:
         parts = []
         while size:
             if not self._in:
-                command, data = self._device._read_until([constants.WRTE, constants.CLSE], self._info)
-                if command == constants.CLSE:
-                    raise ConnectionResetError("the phone ended the transfer")
-                self._in = memoryview(data)
+                self._receive([constants.WRTE, constants.CLSE])
             part = self._in[:size]
             self._in = self._in[len(part) :]
             size -= len(part)
@@ -240,6 +261,7 @@ def connect(
         )  # fmt: skip
     except (
         OSError,
+        UnicodeError,  # of a host's name that cannot be one
         exceptions.TcpTimeoutException,
         exceptions.UsbReadFailedError,
         exceptions.AdbTimeoutError,

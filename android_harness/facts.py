@@ -18,7 +18,7 @@ _PROPS = {
     "sdk": "ro.build.version.sdk",
     "abi": "ro.product.cpu.abi",
 }
-_MARK = "@adascale-part"
+_MARK = "@adascale-fact"
 #: ``status`` of dumpsys battery (BatteryManager.BATTERY_STATUS_*).
 _STATUS = {1: "unknown", 2: "charging", 3: "discharging", 4: "not charging", 5: "full"}
 #: ``Thermal Status`` of dumpsys thermalservice (android.os.Temperature.THROTTLING_*).
@@ -66,12 +66,17 @@ def parse_thermal(text: str) -> str | None:
 
 def read(adb: Adb) -> dict[str, Any]:
     """What identifies and explains the phone; ``name`` tells phones apart."""
-    asked = "; ".join(f"echo {_MARK}; getprop {name}" for name in _PROPS.values())
-    asked += f"; echo {_MARK}; dumpsys battery; echo {_MARK}; dumpsys thermalservice; echo {_MARK}"
-    asked += "; grep -c ^processor /proc/cpuinfo; echo " + _MARK + "; grep MemTotal /proc/meminfo"
-    parts = [part.strip() for part in adb.shell(asked)[1].split(_MARK)[1:]]
-    found: dict[str, Any] = {key: value or None for key, value in zip(_PROPS, parts, strict=False)}
-    battery, thermal, cores, memory = parts[len(_PROPS) : len(_PROPS) + 4]
+    one_line = {key: f"getprop {name}" for key, name in _PROPS.items()}
+    one_line |= {"cores": "grep -c ^processor /proc/cpuinfo", "memory": "grep MemTotal /proc/meminfo"}
+    # A line each, in one write: what else a phone prints cannot come between.
+    asked = "; ".join(f'echo "{_MARK} {key} $({command})"' for key, command in one_line.items())
+    asked += f"; echo '{_MARK} battery'; dumpsys battery; echo '{_MARK} thermal'; dumpsys thermalservice"
+    output = adb.shell(asked)[1]
+    told = dict(re.findall(rf"{_MARK} (\w+) (.*)", output))
+    found: dict[str, Any] = {key: told.get(key, "").strip() or None for key in _PROPS}
+    cores, memory = told.get("cores", ""), told.get("memory", "")
+    _, _, battery = output.partition(f"{_MARK} battery")
+    battery, _, thermal = battery.partition(f"{_MARK} thermal")
     kilobytes = re.search(r"(\d+) kB", memory)
     level = parse_battery(battery)
     model = " ".join(str(found[key]) for key in ("manufacturer", "model") if found[key]) or "phone"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from adascale_tf import codec
 from adascale_tf.bundle import Bundle
@@ -28,6 +29,7 @@ from profiling.journal import Journal, discard_if_done
 STRIKES = 2
 #: Seconds between attempts to reach a phone that went away.
 RETRY_S = 0.5
+Result = TypeVar("Result")
 NOT_ASKED = "not asked for; give --energy"
 
 
@@ -92,16 +94,19 @@ class Harness:
         cells = table.choose(self.bundle, delegates, threads, self.options.runs, branches)
         runner = _runner(self.options, self.bundle)
         try:
-            adb = self._connected()
-            device = phone_facts.read(adb)
+            self._connected()
+            device = self._steadily(phone_facts.read)
             if clean:
-                store.remove(adb)
+                self._steadily(store.remove)
             outcome = self._measure(cells, runner, device, delegates)
             if not keep:
-                store.remove(self._connected())
+                self._steadily(store.remove)
+        except BaseException:
+            if not keep and self._adb is not None:
+                self._leave()
+            raise
         finally:
-            if self._adb is not None:
-                self._adb.close()
+            self._hang_up()
         outcome.seconds = time.monotonic() - begun
         return outcome
 
@@ -115,7 +120,7 @@ class Harness:
         discard_if_done(unfinished, same, finished)
         if todo:
             with Journal(unfinished, {**same, "cells": [c.key for c in todo]}) as journal:
-                self._bring(runner, device, delegates)
+                self._steadily(lambda adb: self._bring(adb, runner, device, delegates))
                 self._drive(runner, tasks_of(todo, self.options), journal, device, delegates, outcome)
                 identity = phone_facts.identity(device)
                 for cell in todo:
@@ -131,8 +136,7 @@ class Harness:
         outcome.measurements = [finished[cell.key] for cell in cells if cell.key in finished]
         return outcome
 
-    def _bring(self, runner: Runner, device: dict[str, Any], delegates: Sequence[str]) -> None:
-        adb = self._connected()
+    def _bring(self, adb: Adb, runner: Runner, device: dict[str, Any], delegates: Sequence[str]) -> None:
         runner.prepare(adb, device, delegates, self.tick)
         store.bring(adb, store.bundle_files(self.bundle), self.tick)
 
@@ -156,14 +160,14 @@ class Harness:
                     current = self._take(message, left, journal, outcome, total, current)
                 reason = "the runner on the phone died"
             except PhoneGone as error:
-                reason = str(error)
+                reason = str(error).rstrip(".")
             if finished:
                 continue
-            key = "start" if current is None else f"{current.kind} {current.key}"
+            key = f"start {len(left)}" if current is None else f"{current.kind} {current.key}"
             strikes[key] = strikes.get(key, 0) + 1
             if strikes[key] >= STRIKES:
                 if current is None:
-                    raise AdaScaleError(f"{self.address} cannot be measured: {reason} Nothing that was done is lost.")
+                    raise AdaScaleError(f"{self.address} cannot be measured: {reason}. Nothing that was done is lost.")
                 outcome.failed[current.cell] = f"{reason} while it did '{current.kind}', {STRIKES} times"
             self._again(runner, device, delegates)
 
@@ -208,27 +212,52 @@ class Harness:
             self._adb = connect(self.address, self.signer, dialog_s=min(60.0, self.options.patience_s), waiting=waiting)
         return self._adb
 
-    def _again(self, runner: Runner, device: dict[str, Any], delegates: Sequence[str]) -> None:
-        """Reach the phone once more, as long as patience lasts, and see that it still is the same with all files."""
+    def _hang_up(self) -> None:
+        if self._adb is not None:
+            self._adb.close()
+            self._adb = None
+
+    def _steadily(self, act: Callable[[Adb], Result]) -> Result:
+        """Do something on the phone; one that goes away is reached again, as long as patience lasts."""
         deadline = time.monotonic() + self.options.patience_s
         while True:
-            if self._adb is not None:
-                self._adb.close()
-                self._adb = None
             try:
-                name = phone_facts.read(self._connected())["name"]
-                if name != device["name"]:
-                    raise AdaScaleError(f"{self.address} is another phone now ({name}); give the command for it.")
-                self._bring(runner, device, delegates)
-                return
+                return act(self._connected())
             except PhoneGone as error:
+                self._hang_up()
                 if time.monotonic() > deadline:
                     raise AdaScaleError(f"{error} What was measured is kept; the same command continues.") from None
                 time.sleep(RETRY_S)
 
+    def _again(self, runner: Runner, device: dict[str, Any], delegates: Sequence[str]) -> None:
+        """Reach the phone once more, and see that it still is the same with all files."""
+
+        def see(adb: Adb) -> None:
+            name = phone_facts.read(adb)["name"]
+            if name != device["name"]:
+                raise AdaScaleError(f"{self.address} is another phone now ({name}); give the command for it.")
+            self._bring(adb, runner, device, delegates)
+
+        self._hang_up()
+        self._steadily(see)
+
+    def _leave(self) -> None:
+        """Remove everything after a failure, if the phone answers at once."""
+        self._hang_up()  # and with it what still runs there
+        with contextlib.suppress(AdaScaleError):
+            store.remove(self._connected())
+
 
 def _runner(options: Options, bundle: Bundle) -> Runner:
-    return AgentRunner(options)
+    if options.runner == "agent":
+        return AgentRunner(options)
+    if options.runner == "benchmark_model":
+        from android_harness.benchmark_runner import BenchmarkRunner
+
+        return BenchmarkRunner(options, bundle)
+    from adascale_tf.errors import BadInput
+
+    raise BadInput(f"There is no runner '{options.runner}'; use agent or benchmark_model.")
 
 
 def _file_name(device: dict[str, Any]) -> str:

@@ -22,6 +22,7 @@ def load(path: Path | None = None) -> tuple[Any, bool]:
     """
     from adb_shell.auth import keygen
     from adb_shell.auth.sign_cryptography import CryptographySigner
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
     path = path or default_path()
     made = not path.exists()
@@ -32,8 +33,11 @@ def load(path: Path | None = None) -> tuple[Any, bool]:
             path.chmod(0o600)
         elif not Path(f"{path}.pub").exists():
             keygen.write_public_keyfile(str(path), f"{path}.pub")
-        return CryptographySigner(str(path)), made
+        signer = CryptographySigner(str(path))
+        if not isinstance(signer.rsa_key, RSAPrivateKey):
+            raise TypeError
+        return signer, made
     except OSError as error:
         raise BadInput(f"{path} cannot be used as adb's key ({error.strerror}); give another --key.") from None
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, AttributeError):  # the last from a key of another kind
         raise BadInput(f"{path} is not an RSA private key; delete it, or give another --key.") from None

@@ -7,6 +7,7 @@ wait, done. It may end without done; the harness then starts it again with what 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,21 +90,22 @@ class AgentRunner:
     def prepare(self, adb: Adb, facts: dict[str, Any], delegates: Sequence[str], tick: Tick) -> None:
         python = self.options.python
         code, version = adb.shell(
-            f"{quote(python)} -c 'import sys; print(sys.version.split()[0]); 1/(sys.version_info>=(3,8))'"
+            f"{quote(python)} -c 'import sys; print(\"{MARK}\" + sys.version.split()[0]); 1/(sys.version_info>=(3,8))'"
         )
         if code:
             raise BadInput(
                 f"{adb.address} has no {python} of version 3.8 or later for its adb shell; name one with --python, "
                 "profile in Termux ('adascale agent --termux'), or use '--runner benchmark_model'."
             )
-        self.versions["python"] = version.strip()
+        self.versions["python"] = "".join(re.findall(f"{MARK}(.*)", version)).strip()
         library = self.options.litert or host_library(facts.get("abi"))
         accelerated = any(name in ("gpu", "npu") for name in delegates)
         files = store.agent_files(library, str(facts.get("abi")), accelerated)
         store.bring(adb, files, tick)
         chosen = f" --litert {store.FOLDER}/{store.LIBRARIES}/libLiteRt.so" if library else ""
         self._command = f"cd {store.FOLDER} && {quote(python)} {store.AGENT}{chosen}"
-        info = json.loads(adb.check(f"{self._command} info 2>/dev/null", timeout_s=120).strip().splitlines()[-1])
+        told = adb.check(f"{self._command} info 2>/dev/null", timeout_s=120)
+        info, _ = json.JSONDecoder().raw_decode(told, max(0, told.find('{"python"')))  # logs may stand around it
         if info["engine"] is None:
             hint = "give --litert the .aar of com.google.ai.edge.litert:litert, or its libLiteRt.so"
             raise BadInput(

@@ -1,7 +1,7 @@
 """TCP transport for adb-shell that sends everything, and its checksum without a loop in Python.
 
 adb-shell's own transport gives up after a partial send when a time limit is set, which corrupts the stream, and sums
-the bytes of every message one by one (5 ms a megabyte).
+the bytes of every message one by one (5 ms a megabyte). Its time limits go by the wall clock, which may be set.
 """
 
 from __future__ import annotations
@@ -21,8 +21,15 @@ def checksum(data: bytes | bytearray | memoryview) -> int:
     return int(np.frombuffer(data, np.uint8).sum(dtype=np.uint64)) & 0xFFFFFFFF
 
 
+class _Steady:
+    """A clock for adb-shell's time limits that nobody sets."""
+
+    time = staticmethod(time.monotonic)
+
+
 adb_message.checksum = checksum
 adb_device.checksum = checksum
+adb_device.time = _Steady
 
 
 class TcpTransport(BaseTransport):

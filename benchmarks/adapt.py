@@ -208,7 +208,7 @@ def main() -> None:
     above = {name: facts["all"][1] - judged["static smallest"]["all"][1] for name, facts in judged.items()}
     kept = above["ours"] / above["oracle"] if above["oracle"] > 0 else 1.0
     ratio, loss, thrifty = saver(opened)
-    steps = [d for d in found["switch_ms"]]
+    steps = found["switch_ms"]
     rows = [
         Row("deadlines missed, ours", "<= 5 %", 100 * judged["ours"]["all"][0], judged["ours"]["all"][0] <= 0.05),
         Row("deadlines missed, static full", ">= 30 %", 100 * judged["static full"]["all"][0],
@@ -222,11 +222,15 @@ def main() -> None:
             ratio >= 4.69),
     ]  # fmt: skip
     columns = ("contender", *(p[0] for p in PHASES), "all", "accuracy")
-    console.table(
-        f"Deadlines missed in % of {len(found['rows'])} ticks, {found['budget_ms']:.3f} ms", columns,
-        [(name, *(f"{100 * facts[p[0]][0]:.1f}" if p[0] in facts else "-" for p in PHASES), f"{100 * facts['all'][0]:.1f}",
-          f"{100 * facts['all'][1]:.2f}") for name, facts in judged.items()],
-    )  # fmt: skip
+    shown = [
+        (
+            name, *(f"{100 * facts[p[0]][0]:.1f}" if p[0] in facts else "-" for p in PHASES),
+            f"{100 * facts['all'][0]:.1f}", f"{100 * facts['all'][1]:.2f}",
+        )
+        for name, facts in judged.items()
+    ]  # fmt: skip
+    title = f"Deadlines missed in % of {len(found['rows'])} ticks, budget {found['budget_ms']:.3f} ms"
+    console.table(title, columns, shown)
     console.table(
         "Adaptation", ("quantity", "goal", "reached", ""),
         [(r.quantity, r.goal, f"{r.reached:.3g}", "met" if r.met else "missed") for r in rows],

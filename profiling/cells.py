@@ -7,6 +7,7 @@ journal, of the kinds ``process`` (memory, load time), ``start`` (context, corre
 
 from __future__ import annotations
 
+import fcntl
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -38,7 +39,8 @@ def choose(
 ) -> list[Cell]:
     """All combinations; :class:`BadInput` says what is missing or unknown. ``branches``: ids, None for all."""
     if runs < 1 or not threads or min(threads) < 1:
-        raise BadInput(f"{runs} runs on {list(threads)} threads cannot be measured; give at least one of each.")
+        numbers = ", ".join(map(str, threads)) or "no"
+        raise BadInput(f"{runs} runs on {numbers} threads cannot be measured; give at least one of each.")
     if not delegates:
         raise BadInput("No delegate is named; choose at least one, for example 'cpu'.")
     manifest = bundle.manifest
@@ -136,9 +138,15 @@ def _energy(branch: Branch, found: dict[str, Any]) -> Energy:
 
 
 def append(out: Path, measurements: Sequence[Measurement]) -> None:
-    """Add measurements to a file, whole or not at all."""
+    """Add measurements to a file, whole or not at all; others who add at the same time wait."""
     text = "".join(codec.dump_line(m) for m in measurements)
-    before = out.read_text(encoding="utf-8") if out.exists() else ""
-    codec.write_text(out, before[: before.rfind("\n") + 1] + text)
-    with out.open("rb") as file:  # the journal is deleted next, so the measurements must be on the disk
-        os.fsync(file.fileno())
+    out.parent.mkdir(parents=True, exist_ok=True)
+    folder = os.open(out.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        before = out.read_text(encoding="utf-8") if out.exists() else ""
+        codec.write_text(out, before[: before.rfind("\n") + 1] + text)
+        with out.open("rb") as file:  # the journal is deleted next, so the measurements must be on the disk
+            os.fsync(file.fileno())
+    finally:
+        os.close(folder)

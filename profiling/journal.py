@@ -36,6 +36,8 @@ class Journal:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._file.close()
+        if not self._facts:  # nothing was done that could be lost, so nothing stands in the way of other settings
+            self.path.unlink(missing_ok=True)
 
     def _read(self) -> None:
         lines = list(codec.read_lines(self.path))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shlex
 import shutil
 import subprocess
@@ -26,8 +25,13 @@ DOCS = Path(__file__).parent.parent / "docs"
 
 def commands(guide: str, language: str = "") -> list[str]:
     """The lines of a guide's fenced blocks of a language."""
-    blocks = re.findall(rf"^```{language}\n(.*?)^```$", (DOCS / guide).read_text(), re.MULTILINE | re.DOTALL)
-    return [line for block in blocks for line in block.splitlines() if line.strip()]
+    found, inside = [], None
+    for line in (DOCS / guide).read_text().splitlines():
+        if line.startswith("```"):
+            inside = None if inside is not None else line[3:]
+        elif inside == language and line.strip():
+            found.append(line)
+    return found
 
 
 def run(line: str, folder: Path, phones: dict[str, int]) -> None:
@@ -49,7 +53,7 @@ def test_profiling_over_adb(built: Bundle, tmp_path: Path) -> None:
     lines = commands("profiling-over-adb.md")
     assert len(lines) >= 8
     (tmp_path / "bundle").symlink_to(built.root)
-    write_tool(tmp_path / "benchmark_model")
+    write_tool(tmp_path)
     asking = Access(keys=set(), dialog="allow")
     with (
         emulated(tmp_path / "a", "pixel", access=asking) as (_, first),
@@ -58,7 +62,7 @@ def test_profiling_over_adb(built: Bundle, tmp_path: Path) -> None:
         phones = {"192.168.1.20:5555": first.address[1], "192.168.1.21:5555": second.address[1]}
         for line in lines:
             run(line, tmp_path, phones)
-    assert (tmp_path / "phone.html").stat().st_size > 100_000
+    assert (tmp_path / "phone.html").stat().st_size > 50_000
 
 
 def test_termux(built: Bundle, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from dataclasses import dataclass
-from typing import Any, Deque, Optional, Sequence, Tuple
+from typing import Any, Deque, Sequence, Tuple
 
 from adascale_tf.errors import BadInput
 from adascale_tf.runtime.policy import Option, Table, rank
@@ -30,29 +30,32 @@ class Pair:
 
 
 def choose(table: Table, budget_ms: float) -> Pair:
-    """The pair that promises the highest accuracy with a mean latency within the budget.
+    """The pair that promises the highest accuracy with a mean latency within the budget; twice the same branch where
+    one alone promises as much.
 
     A share p of inputs can be asked twice, p = (budget - first) / second; they are taken to be those that the first is
     least sure of, where the second is right as often as it is on all inputs and the first no more often than by its
     misses allow: accuracy = a1 + min(p, 1 - a1) * a2, an estimate that only ranks pairs. Raises :class:`BadInput` if no
     branch fits.
     """
-    best: Optional[Tuple[float, Pair]] = None
-    for first in table:
-        for second in table:
-            if first.latency_ms > budget_ms or second.accuracy <= first.accuracy:
-                continue
-            share = (budget_ms - first.latency_ms) / second.latency_ms
-            promise = first.accuracy + min(share, 1.0 - first.accuracy) * second.accuracy
-            if best is None or promise > best[0]:
-                best = (promise, Pair(first, second))
-    if best is None:
-        only = [option for option in table if option.latency_ms <= budget_ms]
-        if not only:
-            raise BadInput("No branch fits a mean of {:g} ms; loosen the budget.".format(budget_ms))
-        option = min(only, key=rank)
-        return Pair(option, option)
-    return best[1]
+    firsts = [option for option in table if option.latency_ms <= budget_ms]
+    if not firsts:
+        raise BadInput("No branch fits a mean of {:g} ms; loosen the budget.".format(budget_ms))
+    pairs = [Pair(a, b) for a in firsts for b in table if b is a or b.accuracy > a.accuracy]
+
+    def order(pair: Pair) -> Tuple[float, Tuple[float, float, str], Tuple[float, float, str]]:
+        return -round(_promise(pair, budget_ms), 9), rank(pair.first), rank(pair.second)
+
+    return min(pairs, key=order)
+
+
+def _promise(pair: Pair, budget_ms: float) -> float:
+    """The accuracy that a pair promises."""
+    first, second = pair.first, pair.second
+    if first is second:
+        return first.accuracy
+    share = (budget_ms - first.latency_ms) / second.latency_ms
+    return first.accuracy + min(share, 1.0 - first.accuracy) * second.accuracy
 
 
 def softmax(logits: Sequence[float], temperature: float = 1.0) -> Tuple[float, ...]:
@@ -93,15 +96,24 @@ class Gate:
     def __init__(self, sure: float = 0.999) -> None:
         self.sure = sure
         self._recent: Deque[float] = deque(maxlen=RECENT)
+        self._owed = 0.0
 
     def asks(self, confidence: float, share: float) -> bool:
         """Whether to ask again, if a ``share`` in [0, 1] of all answers may be."""
-        unsure = sum(value < confidence for value in self._recent)
-        count = len(self._recent)
+        less = sum(value < confidence for value in self._recent)
+        alike = self._recent.count(confidence)
+        room = share * len(self._recent) - less  # so many of those that are alike may be asked
+        fits = room > 0.0 or not self._recent
         self._recent.append(confidence)
-        if confidence >= self.sure or share <= 0.0:
+        if confidence >= self.sure or share <= 0.0 or not fits:
             return False
-        return count == 0 or unsure / count < share
+        if room >= alike:
+            return True
+        self._owed += room / alike  # integer branches answer alike often: of these, some are asked
+        if self._owed < 1.0:
+            return False
+        self._owed -= 1.0
+        return True
 
 
 def share_of(pair: Pair, budget_ms: float, slowdown: float = 1.0) -> float:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Optional
 
 from adascale_tf.errors import AdaScaleError, BadInput
+from adascale_tf.records import Context
 from adascale_tf.runtime import cascade, policy
 from adascale_tf.runtime.events import Event
 from adascale_tf.runtime.session import Session
@@ -16,28 +17,36 @@ if TYPE_CHECKING:
 
 #: Share of the budget that is planned with; the rest is for what the plan does not know.
 PLANNED = 0.95
+#: Limits that change with the device, while a cascade's branches are chosen once.
+_CHANGING = ("power_mw", "lifetime_h", "temperature_c")
 
 
 class CascadeSession(Session):
     """A cheap branch answers; the better one of ``pair`` is asked when it is unsure. The *mean* latency keeps the
-    budget.
+    budget; every other limit holds for each of the two. Both stay ready, whatever ``warm_mb`` says, and no other branch.
 
     ``temperature`` calibrates the first branch's confidence (:func:`adascale_tf.runtime.cascade.fit_temperature`). An
     event's ``branch`` is the one whose answer counts, its latency that of both, ``kept`` says whether the mean so far
-    keeps the budget. Raises :class:`BadInput` without a budget of latency.
+    keeps the budget. Raises :class:`BadInput` without a budget of latency, and for limits of power, battery and heat,
+    which it cannot keep.
     """
 
     def __init__(self, *arguments: Any, temperature: float = 1.0, **options: Any) -> None:
         super().__init__(*arguments, **options)
         if self.budget.latency_ms is None:
             raise BadInput("A cascade needs a budget of latency_ms, which its mean keeps.")
+        for name in _CHANGING:
+            if getattr(self.budget, name) is not None:
+                raise BadInput("A cascade cannot keep {}; leave it out, or run without --cascade.".format(name))
         self.temperature = temperature
-        self.pair = cascade.choose(self.table, PLANNED * self.budget.latency_ms)
-        self._gate = cascade.Gate()
-        self._total_ms, self._count = 0.0, 0
+        limits = policy.Limits.of(self.budget, self.table, Context(0.0), self.settings)
+        allowed = tuple(option for option in self.table if limits.keep(option))
+        self.pair = cascade.choose(allowed, PLANNED * self.budget.latency_ms)
+        self._warm.only([self.pair.first.id, self.pair.second.id])
 
     def restart(self) -> None:
         super().restart()
+        self._gate = cascade.Gate()
         self._total_ms, self._count = 0.0, 0
 
     def predict(self, x: "np.ndarray", phase: Optional[str] = None) -> "np.ndarray":

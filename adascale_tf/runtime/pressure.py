@@ -93,7 +93,7 @@ def prior_rate(context: Optional[Context], delegate: str, threads: int = 1) -> f
     """
     if delegate not in ("cpu", "reference"):
         return 0.001
-    if context is None or context.cores is None:
+    if context is None or not context.cores:
         return 0.01
     if context.runnable is not None:
         crowd = (context.runnable + threads - context.cores) / context.cores

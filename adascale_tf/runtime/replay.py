@@ -36,6 +36,8 @@ def replay(bundle: Bundle, header: Header, events: List[Event], budget: Budget, 
         )
     policies.check_policy(policy)
     table = tuple(codec.from_json(Option, data, "table.{}".format(name)) for name, data in header.table.items())
+    if not table:
+        raise BadInput("The trace names no branches in its first line; record it again.")
     settings = codec.from_json(Settings, header.settings, "settings")
     policies.check_feasible(budget, table)
     options = {option.id: option for option in table}
@@ -78,7 +80,8 @@ STALL = 1.6
 
 def would_take_ms(event: Event, option: Option, number: int) -> float:
     """What an option would have taken at a recorded inference, the ``number``-th of its trace."""
-    if option.id == event.branch:  # exactly the recorded number, not one that was divided and multiplied
+    # Exactly the recorded number, not one that was divided and multiplied; but a cascade's is that of two branches.
+    if option.id == event.branch and option.latency_ms == event.base_ms:
         return event.latency_ms
     expected_ms = event.base_ms * event.slowdown
     stall_ms = event.latency_ms - expected_ms if event.latency_ms > STALL * expected_ms else 0.0

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from typing import Any, Callable, Dict, Mapping, Optional, Set
-
-from adascale_tf.errors import AdaScaleError
+from typing import Any, Callable, Dict, Mapping, Optional, Sequence, Set
 
 Open = Callable[[str], Any]
 
@@ -43,8 +41,9 @@ class Warm:
             self._make_room(key)
 
     def drop(self, key: str) -> None:
-        """Give a runner up."""
+        """Give a runner up, also one that is being opened."""
         with self._lock:
+            self._preparing.discard(key)
             _close(self._runners.pop(key, None))
 
     def prepare(self, key: str) -> None:
@@ -58,19 +57,28 @@ class Warm:
     def _prepare(self, key: str) -> None:
         try:
             runner = self._open(key)
-        except (AdaScaleError, OSError, RuntimeError, ValueError) as error:
+        except Exception as error:  # whatever it is: nobody else would hear of it
             with self._lock:
-                self.broken[key] = str(error)
+                self.broken[key] = str(error) or type(error).__name__
                 self._preparing.discard(key)
             return
         with self._lock:
-            self._preparing.discard(key)
-            self._runners[key] = runner
-            self._make_room(key)
+            if key in self._preparing:  # else it was dropped meanwhile
+                self._preparing.discard(key)
+                self._runners[key] = runner
+                self._make_room(key)
+
+    def only(self, keys: Sequence[str]) -> None:
+        """Keep these ready from now on, whatever they hold, and nothing else; opens at once what is not ready."""
+        opened = {key: self.get(key) or self._open(key) for key in keys}
+        with self._lock:
+            self._limit = None
+            self._preparing.clear()
+            self._runners = OrderedDict(opened)
 
     def held_mb(self) -> float:
         """What the ready runners hold."""
-        return sum(self._sizes.get(key) or 0.0 for key in self._runners)
+        return sum(self._sizes.get(key) or 0.0 for key in list(self._runners))
 
     def _make_room(self, newest: str) -> None:
         if self._limit is None:
