@@ -9,13 +9,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Callable, Dict, List, Optional, Tuple
+from typing import Callable, Dict, List, NamedTuple, Optional, Tuple
 
 from adascale_tf.errors import BadInput
 from adascale_tf.records import Context
 from adascale_tf.runtime import pressure
 from adascale_tf.runtime.budget import Budget
-from adascale_tf.runtime.limits import Engine, Limits, Option, Settings, Table
+from adascale_tf.runtime.limits import Engine as Engine
+from adascale_tf.runtime.limits import Limits as Limits
+from adascale_tf.runtime.limits import Option as Option
+from adascale_tf.runtime.limits import Settings as Settings
+from adascale_tf.runtime.limits import Table as Table
 from adascale_tf.runtime.pressure import Correction, Window
 
 
@@ -48,8 +52,7 @@ class State:
         return Correction(option_id, 0.0, 0.0, 0.0)
 
 
-@dataclass(frozen=True)
-class Outlook:
+class Outlook(NamedTuple):
     """What is expected of an option now. ``expected_ms`` and ``bound_ms`` without stalls; ``miss``: probability in
     [0, 1] that a stall makes it late; ``slowdown``: expected over idle latency; ``power_mw``: None where energy or
     pace is unknown."""
@@ -124,8 +127,7 @@ def forget(state: State, branch: str) -> State:
     return replace(state, branch=None) if state.branch == branch else state
 
 
-@dataclass(frozen=True)
-class View:
+class View(NamedTuple):
     """What holds for all options of an engine now: mean and deviation of the slowdown, stalls per millisecond, and how
     long they last."""
 
@@ -143,23 +145,53 @@ def view(engine: Engine, context: Context, state: State, settings: Settings) -> 
     return View(window.mean(), window.deviation(), rate, window.stall_ms())
 
 
-def outlook(option: Option, now: View, budget: Budget, state: State, settings: Settings) -> Outlook:
-    """What an option is expected to cost now, whether it ran lately or not."""
-    own = state.correction(option.id).factor()
+def outlook(
+    option: Option, now: View, own: float, budget: Budget, period_s: Optional[float], settings: Settings
+) -> Outlook:
+    """What an option is expected to cost now, whether it ran lately or not; ``own`` is its correction."""
     expected_ms = option.latency_ms * now.mean * own
     power_mw = None
-    if option.energy_mj is not None and state.period_s:
-        power_mw = option.energy_mj / max(state.period_s, expected_ms / 1e3)
+    if option.energy_mj is not None and period_s:
+        power_mw = option.energy_mj / max(period_s, expected_ms / 1e3)
     bound_ms = option.latency_ms * own * (now.mean + settings.learning.caution * now.deviation)
     slack_ms = 0.0 if budget.latency_ms is None else max(0.0, budget.latency_ms - expected_ms)
     miss = (1.0 - math.exp(-now.rate * expected_ms)) * math.exp(-slack_ms / now.stall_ms)
     return Outlook(expected_ms, bound_ms, miss, now.mean * own, power_mw)
 
 
-def outlooks(context: Context, budget: Budget, table: Table, state: State, settings: Settings) -> Dict[str, Outlook]:
-    """The outlook of every option."""
-    now = {engine: view(engine, context, state, settings) for engine in {option.engine for option in table}}
-    return {option.id: outlook(option, now[option.engine], budget, state, settings) for option in table}
+class Prospects:
+    """The outlooks of options in one context, computed when they are asked for: most decisions need one or two."""
+
+    def __init__(self, context: Context, budget: Budget, table: Table, state: State, settings: Settings) -> None:
+        self._context, self._budget, self._state, self._settings = context, budget, state, settings
+        self._limits = Limits.of(budget, table, context, settings)
+        self._misses = tolerance(state, settings)
+        self._views: Dict[Engine, View] = {}
+        self._found: Dict[str, Outlook] = {}
+
+    def of(self, option: Option) -> Outlook:
+        """What an option is expected to cost now, whether it ran lately or not."""
+        found = self._found.get(option.id)
+        if found is None:
+            engine = option.engine
+            if engine not in self._views:
+                self._views[engine] = view(engine, self._context, self._state, self._settings)
+            own = self._state.correction(option.id).factor()
+            found = outlook(option, self._views[engine], own, self._budget, self._state.period_s, self._settings)
+            self._found[option.id] = found
+        return found
+
+    def allowed(self, option: Option) -> bool:
+        """Whether an option keeps every limit but that of time."""
+        return self._limits.keep(option, self.of(option).power_mw)
+
+    def steady(self, option: Option) -> bool:
+        """Whether stalls seldom make an option late."""
+        return self.of(option).miss <= self._misses
+
+    def fits(self, option: Option, share: float = 1.0) -> bool:
+        """Whether an option keeps every limit, those of time with a ``share`` of them."""
+        return self.allowed(option) and keeps_time(self._budget, self.of(option), self._misses, share)
 
 
 def keeps_time(budget: Budget, found: Outlook, misses: float, share: float = 1.0) -> bool:
@@ -190,40 +222,39 @@ def decide(context: Context, budget: Budget, table: Table, state: State, setting
     with ``headroom``. If nothing fits, :func:`fallback` serves, on a delegate that does not stall if there is one, and
     the reason says so.
     """
-    found = outlooks(context, budget, table, state, settings)
-    limits = Limits.of(budget, table, context, settings)
-    allowed = [o for o in table if limits.keep(o, found[o.id].power_mw)]
-    misses = tolerance(state, settings)
-    fitting = sorted((o for o in allowed if keeps_time(budget, found[o.id], misses)), key=rank)
+    prospects = Prospects(context, budget, table, state, settings)
+    ranked = sorted(table, key=rank)
+    best = next((option for option in ranked if prospects.fits(option)), None)
+    if best is None:
+        allowed = tuple(option for option in table if prospects.allowed(option))
+        steady = tuple(option for option in allowed or table if prospects.steady(option))
+        safe = fallback(budget, steady or allowed or table, lambda option: prospects.of(option).expected_ms)
+        return settle(safe, "nothing fits: the fastest", state, context, prospects.of(safe).slowdown)
     current = find(table, state.branch)
-    if not fitting:
-        steady = tuple(o for o in allowed or table if found[o.id].miss <= misses)
-        safe = fallback(budget, steady or tuple(allowed) or table, {key: o.expected_ms for key, o in found.items()})
-        return settle(safe, "nothing fits: the fastest", state, context, found[safe.id].slowdown)
-    best = fitting[0]
-    if current is None or current not in fitting:
-        return settle(best, _explain(best, budget, found[best.id]), state, context, found[best.id].slowdown)
-    if best.id == current.id:
-        return Decision(current.id, "best that fits", state, found[best.id].slowdown)
-    if best.latency_ms > current.latency_ms:
-        if context.time_s - state.since_s < settings.dwell_s:
-            return Decision(current.id, "dwells", state, found[current.id].slowdown)
-        roomy = [o for o in fitting if keeps_time(budget, found[o.id], misses, settings.headroom)]
-        best = roomy[0] if roomy and rank(roomy[0]) < rank(current) else current
+    if current is not None and prospects.fits(current):
         if best.id == current.id:
-            return Decision(current.id, "a better one would fit too tightly", state, found[current.id].slowdown)
-    return settle(best, _explain(best, budget, found[best.id]), state, context, found[best.id].slowdown)
+            return Decision(current.id, "best that fits", state, prospects.of(current).slowdown)
+        if best.latency_ms > current.latency_ms:
+            if context.time_s - state.since_s < settings.dwell_s:
+                return Decision(current.id, "dwells", state, prospects.of(current).slowdown)
+            better = ranked[: ranked.index(current)]
+            roomy = next((option for option in better if prospects.fits(option, settings.headroom)), None)
+            if roomy is None:
+                reason = "a better one would fit too tightly"
+                return Decision(current.id, reason, state, prospects.of(current).slowdown)
+            best = roomy
+    return settle(best, _explain(best, budget, prospects.of(best)), state, context, prospects.of(best).slowdown)
 
 
-def fallback(budget: Budget, table: Table, expected_ms: Optional[Dict[str, float]] = None) -> Option:
+def fallback(budget: Budget, table: Table, expected_ms: Optional[Callable[[Option], float]] = None) -> Option:
     """The safe branch when time is short: the fastest of those that are accurate enough, else the fastest.
 
-    ``expected_ms``: what each is expected to take now; None for what they take at rest.
+    ``expected_ms``: what an option is expected to take now; None for what it takes at rest.
     """
     accurate = [o for o in table if budget.min_accuracy is None or o.accuracy >= budget.min_accuracy]
     if not table:
         raise BadInput("The table of branches is empty; build a bundle with at least one.")
-    return min(accurate or table, key=lambda o: (o.latency_ms if expected_ms is None else expected_ms[o.id], o.id))
+    return min(accurate or table, key=lambda o: (o.latency_ms if expected_ms is None else expected_ms(o), o.id))
 
 
 def settle(option: Option, reason: str, state: State, context: Context, slowdown: float = 1.0) -> Decision:

@@ -70,10 +70,8 @@ def test_total_and_deterministic(context, budget, table, history, name):
 
 def keepers(context, budget, table, state):
     """The options whose bounds keep every limit."""
-    found = policy.outlooks(context, budget, table, state, SETTINGS)
-    limits = policy.Limits.of(budget, table, context, SETTINGS)
-    misses = policy.tolerance(state, SETTINGS)
-    return [o for o in table if limits.keep(o, found[o.id].power_mw) and policy.keeps_time(budget, found[o.id], misses)]
+    prospects = policy.Prospects(context, budget, table, state, SETTINGS)
+    return [option for option in table if prospects.fits(option)]
 
 
 @given(contexts, budgets, tables, runs)
@@ -188,7 +186,8 @@ def test_a_lasting_slowdown_is_learned(factor):
     state = State()
     for step in range(400):
         state = observe(state, TABLE[1], TABLE[1].latency_ms * factor, step * 2e-3, SETTINGS)
-    found = policy.outlooks(Context(0.8), BUDGET, TABLE, state, SETTINGS)
+    prospects = policy.Prospects(Context(0.8), BUDGET, TABLE, state, SETTINGS)
+    found = {option.id: prospects.of(option) for option in TABLE}
     assert found["half"].slowdown == pytest.approx(factor, rel=0.1)
     assert found["full"].slowdown == pytest.approx(factor, rel=0.35)  # part of it may be the branch's own
 
