@@ -7,8 +7,11 @@ or denies something; :class:`FileSampler` turns that into None with the reason. 
 
 from __future__ import annotations
 
+import json
 import math
 import os
+import shutil
+import subprocess
 import time
 from dataclasses import dataclass
 from glob import glob
@@ -102,8 +105,8 @@ def temperatures_c(root: str) -> Dict[str, float]:
 
 
 def supplies(root: str) -> List[Supply]:
-    """All entries of ``/sys/class/power_supply`` that can be read."""
-    found = []
+    """All entries of ``/sys/class/power_supply`` that can be read, else what Termux:API tells of the battery."""
+    found: List[Supply] = []
     for folder in sorted(glob(os.path.join(root, "sys/class/power_supply/*"))):
         try:
             kind = read(folder, "type")
@@ -117,7 +120,44 @@ def supplies(root: str) -> List[Supply]:
                 number("capacity"), number("temp"), None if online is None else bool(online),
             )
         )  # fmt: skip
+    if not any(supply.current is not None for supply in found):
+        found += _termux()
     return found
+
+
+def parse_termux(text: str) -> List[Supply]:
+    """The battery in the JSON of ``termux-battery-status``: current in microamperes, voltage in millivolts where it is
+    told, temperature in degrees. Nothing if it is none."""
+    try:
+        told = json.loads(text)
+        plugged = str(told["plugged"]).upper() != "UNPLUGGED"
+        status = str(told["status"]).capitalize()
+    except (ValueError, TypeError, KeyError):
+        return []
+
+    def number(name: str) -> Optional[float]:
+        value = told.get(name)
+        return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+
+    celsius = number("temperature")
+    return [
+        Supply(
+            "termux", "Battery", status, number("current"), number("voltage"), number("percentage"),
+            None if celsius is None else 10 * celsius,
+        ),
+        Supply("termux-charger", "USB", online=plugged),
+    ]  # fmt: skip
+
+
+def _termux() -> List[Supply]:
+    program = shutil.which("termux-battery-status")
+    if program is None:
+        return []
+    try:
+        done = subprocess.run([program], stdout=subprocess.PIPE, timeout=5)
+    except (OSError, subprocess.TimeoutExpired):
+        return []
+    return parse_termux(done.stdout.decode("utf-8", "replace"))
 
 
 def _text(folder: str, name: str) -> Optional[str]:

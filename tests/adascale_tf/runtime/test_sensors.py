@@ -309,3 +309,28 @@ def test_garbage_never_raises(files: dict[str, bytes], later: dict[str, bytes]) 
             assert context.charging in (True, False, None)
         for found in sensors.supplies(folder):
             assert isinstance(found.kind, str)
+
+
+TERMUX = """{"health": "GOOD", "percentage": 63, "plugged": "UNPLUGGED", "status": "DISCHARGING", "temperature": 31.2,
+ "current": -284000, "voltage": 3912}"""
+
+
+def test_termux_tells_of_the_battery_where_files_do_not(tmp_path, monkeypatch):
+    program = tmp_path / "bin/termux-battery-status"
+    program.parent.mkdir()
+    program.write_text(f"#!/bin/sh\ncat <<'E'\n{TERMUX}\nE\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
+    battery, charger = sensors.supplies(str(tmp_path))
+    assert (battery.current, battery.voltage, battery.capacity, battery.temperature) == (-284000, 3912, 63, 312)
+    assert charger.online is False and sensors.charging([battery, charger]) is False
+    context = sensors.FileSampler(str(tmp_path)).sample(0.0)
+    assert (context.battery, context.charging) == (0.63, False)
+
+
+@given(
+    st.text() | st.sampled_from(["null", "[]", "{}", '{"plugged": 1}', '{"plugged": "x", "status": 3, "current": "x"}'])
+)
+def test_whatever_termux_answers_is_a_battery_or_nothing(text):
+    for supply in sensors.parse_termux(text):
+        assert supply.current is None or isinstance(supply.current, float)
