@@ -21,7 +21,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from typing import Any
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
+from goals import Row, show
 
 from adascale_tf import bundle, codec
 from adascale_tf.cli import console
@@ -56,16 +57,6 @@ LOSS = 0.04
 _BURN = "while True:\n    pass\n"
 #: Walks over more memory than any cache holds.
 _THRASH = "import numpy as np\nx = np.zeros(1 << 25)\nwhile True:\n    x += 1.0\n"
-
-
-@dataclass(frozen=True)
-class Row:
-    """A line of the table."""
-
-    quantity: str
-    goal: str
-    reached: float
-    met: bool
 
 
 @contextmanager
@@ -198,10 +189,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bundle", type=Path, default=Path("build/demo/bundle"))
     parser.add_argument("--short", action="store_true", help="60 s instead of 5 minutes")
+    parser.add_argument("--seconds", type=float, default=None)
+    parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
     try:
         opened = bundle.load(options.bundle)
-        found = measure(opened, 60.0 if options.short else 300.0)
+        found = measure(opened, options.seconds or (60.0 if options.short else 300.0))
     except AdaScaleError as error:
         sys.exit(f"adapt: {error}")
     judged, smallest = judge(opened, found)
@@ -231,11 +224,8 @@ def main() -> None:
     ]  # fmt: skip
     title = f"Deadlines missed in % of {len(found['rows'])} ticks, budget {found['budget_ms']:.3f} ms"
     console.table(title, columns, shown)
-    console.table(
-        "Adaptation", ("quantity", "goal", "reached", ""),
-        [(r.quantity, r.goal, f"{r.reached:.3g}", "met" if r.met else "missed") for r in rows],
-    )  # fmt: skip
-    codec.write_text(RESULTS, codec.dump({
+    show("Adaptation", rows)
+    codec.write_text(options.out, codec.dump({
         "machine": platform.processor() or platform.machine(), "cores": os.cpu_count(), "smallest": smallest,
         "versions": {name: version(name) for name in ("ai-edge-litert", "numpy")}, "fps": FPS,
         "bundle": opened.digest, "rows": [asdict(row) for row in rows], "judged": judged,

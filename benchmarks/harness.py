@@ -22,15 +22,15 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from goals import Row, show
 
 from adascale_tf import bundle, codec
-from adascale_tf.cli import console
 from adascale_tf.errors import AdaScaleError
 from adascale_tf.records import quantile
 from adascale_tf.runtime import litert
@@ -45,16 +45,6 @@ ROOT = Path(__file__).parent.parent
 SIZE = 20_000_000
 ROUNDS = 11
 ADB_PORT = "5047"  # of an adb server of our own, so that a running one is left alone
-
-
-@dataclass(frozen=True)
-class Row:
-    """A line of the table."""
-
-    quantity: str
-    goal: str
-    reached: float
-    met: bool
 
 
 @contextlib.contextmanager
@@ -151,6 +141,7 @@ def main() -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("bundle", type=Path)
+    parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
     if shutil.which("adb") is None:
         sys.exit("The peer is missing; install the adb client (Debian's package 'adb').")
@@ -178,11 +169,8 @@ def main() -> None:
         "bytes": SIZE, "rows": [asdict(row) for row in rows], "transfers_s": moved, "profile": spent,
         "calls_ms": {name: {"p50": quantile(v, 0.5), "p90": quantile(v, 0.9)} for name, v in called.items()},
     }  # fmt: skip
-    codec.write_text(RESULTS, codec.dump(facts))
-    columns = ("quantity", "goal", "reached", "")
-    console.table(
-        "Harness", columns, [(r.quantity, r.goal, f"{r.reached:.2f}", "met" if r.met else "missed") for r in rows]
-    )
+    codec.write_text(options.out, codec.dump(facts))
+    show("Harness", rows)
     push_ms, pull_ms = (1e3 * quantile(moved[name], 0.5) for name in ("push", "pull"))
     print(f"A push of 20 MB takes {push_ms:.0f} ms, a pull {pull_ms:.0f} ms.")
     print(f"{spent['measurements']} measurements took {spent['seconds']:.1f} s.")

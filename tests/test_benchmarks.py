@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -44,3 +45,20 @@ def test_the_headline_compares_every_hand_made_network(tmp_path: Path) -> None:
 def test_startup_is_compared_with_python_itself(tmp_path: Path) -> None:
     run("startup.py", "--rounds", 1, "--out", tmp_path / "s.json")
     assert len(json.loads((tmp_path / "s.json").read_text())["seconds"]) == 3
+
+
+@pytest.mark.slow
+def test_adaptation_is_judged_against_all_contenders(built: Bundle, tmp_path: Path) -> None:
+    run("adapt.py", "--bundle", built.root, "--seconds", 6, "--out", tmp_path / "a.json")
+    facts = json.loads((tmp_path / "a.json").read_text())
+    assert set(facts["judged"]) == {"ours", "static full", "static smallest", "threshold", "oracle"}
+    assert facts["judged"]["oracle"]["all"][0] <= min(missed["all"][0] for missed in facts["judged"].values())
+    assert facts["ticks"] > 10 and len(facts["rows"]) == 7
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("adb") is None, reason="the peer is missing: the adb client is not installed")
+def test_the_harness_stands_beside_adb(built: Bundle, tmp_path: Path) -> None:
+    run("harness.py", built.root, "--out", tmp_path / "h.json")
+    facts = json.loads((tmp_path / "h.json").read_text())
+    assert {len(values) for values in facts["transfers_s"].values()} == {11} and len(facts["rows"]) == 4
