@@ -80,13 +80,23 @@ class Agreement:
 
 
 @dataclass(frozen=True)
+class OperatorTime:
+    """What an operator of a branch takes, in the order of execution: ``kind`` as the engine names it, ``delegated`` for
+    a delegate's own operators, which may stand for several of the file's."""
+
+    kind: str
+    mean_ms: float
+    delegated: bool
+
+
+@dataclass(frozen=True)
 class Measurement:
     """One measured cell of the table. ``latency_ms`` holds every timed run in order; ``warmup_ms`` those before.
 
     A latency ends when the output has been read on the CPU. ``load_ms``: open the file and allocate. ``memory_mb``:
     growth of the peak resident memory of a process of its own that loads and runs the branch. ``rounds``: how many
     interleaved rounds the runs come from. ``precision`` and ``cost`` repeat the manifest, so that a predictor can be
-    fitted from measurements alone.
+    fitted from measurements alone. ``operators``: what each took in a run of its own, where that was asked for.
     """
 
     format: str
@@ -113,6 +123,7 @@ class Measurement:
     started: str
     versions: Dict[str, str] = field(default_factory=dict)
     settings: Dict[str, Any] = field(default_factory=dict)
+    operators: Tuple[OperatorTime, ...] = ()
 
     @property
     def key(self) -> Tuple[str, str, str, int]:

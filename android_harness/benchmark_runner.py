@@ -20,7 +20,7 @@ from adascale_tf import codec
 from adascale_tf.bundle import Branch, Bundle
 from adascale_tf.errors import BadInput
 from adascale_tf.progress import Tick
-from adascale_tf.records import Delegation
+from adascale_tf.records import Delegation, OperatorTime
 from adascale_tf.runtime import sensors
 from android_harness import store
 from android_harness.adb import Adb
@@ -94,17 +94,22 @@ class BenchmarkRunner:
         if task.kind == "process":
             return _process(self._tool(adb, task, 1, SHORT))
         context, log = self._context(adb), self._tool(adb, task, 1, SHORT)
+        profiled = self._tool(adb, task, 1, SHORT, op_profile=True) if self.options.op_profile else None
+        operators = [] if profiled is None else [OperatorTime(o.kind, o.mean_ms, False) for o in profiled.ops]
         taken, reason = self._taken(log, task)
         return {
+            "operators": codec.to_json(operators),
             "context": context, "warmup_ms": [] if log.first_ms is None else [log.first_ms],
             "agreement": None, "difference": None, "delegation": codec.to_json(taken), "delegation_reason": reason,
         }  # fmt: skip
 
-    def _tool(self, adb: Adb, task: Task, runs: int, more: str = "") -> BenchmarkLog:
+    def _tool(self, adb: Adb, task: Task, runs: int, more: str = "", op_profile: bool = False) -> BenchmarkLog:
         """What one run of the tool says; :class:`Failed` if that is no measurement of the branch on its delegate."""
         branch, name = self.bundle.manifest.branch(task.branch), task.delegate
         graph = f"{store.FOLDER}/bundle/{branch.file}"
-        asked = command(PATH, graph, name, task.threads, runs, 1, mask=self._mask, signature=branch.signature)
+        asked = command(
+            PATH, graph, name, task.threads, runs, 1, op_profile, mask=self._mask, signature=branch.signature
+        )
         code, text = adb.shell(asked + more, self.options.patience_s)
         log = parse(text + "\n", name)
         if code:

@@ -43,6 +43,7 @@ class Options:
     litert: Path | None = None
     python: str = "python3"
     binary: Path | None = None
+    op_profile: bool = False
 
     def settings(self) -> dict[str, Any]:
         """What two measurements must share to be the same, for their ``settings``."""
@@ -123,7 +124,7 @@ class AgentRunner:
         o = self.options
         plan = Plan(
             "bundle", tuple(tasks), o.affinity, o.allow_fallback, o.cooldown_c, o.idle_s, o.batch_s,
-            o.patience_s,
+            o.patience_s, o.op_profile,
         )  # fmt: skip
         adb.push(codec.dump(plan).encode(), f"{store.FOLDER}/plan.json")
         silence_s = o.patience_s + 8 * (o.batch_s + o.idle_s) + 30

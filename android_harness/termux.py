@@ -43,7 +43,7 @@ def files(bundle: Bundle, cells: Sequence[Cell], options: Options, library: Path
     """What Termux needs: the agent, the bundle as a .zip, the plan, and LiteRT's library for arm64 if it is given."""
     plan = Plan(
         "bundle", tuple(tasks_of(cells, options)), options.affinity, options.allow_fallback, options.cooldown_c,
-        options.idle_s, options.batch_s, options.patience_s,
+        options.idle_s, options.batch_s, options.patience_s, options.op_profile,
     )  # fmt: skip
     text = {**codec.to_json(plan), "digest": bundle.digest, "settings": {**options.settings(), "where": "termux"}}
     found = {"agent.pyz": package.agent(), "plan.json": codec.dump(text).encode(), "bundle.zip": _zipped(bundle)}

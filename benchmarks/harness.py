@@ -33,7 +33,7 @@ from goals import Row, show
 from adascale_tf import bundle, codec
 from adascale_tf.errors import AdaScaleError
 from adascale_tf.records import quantile
-from adascale_tf.runtime import litert
+from adascale_tf.runtime import accelerators
 from adascale_tf.runtime.delegates import library
 from android_harness import keys
 from android_harness.adb import Address, connect
@@ -115,7 +115,7 @@ def calls(opened: bundle.Bundle) -> dict[str, list[float]]:
 
     branch = min(opened.manifest.branches, key=lambda b: b.cost.macs)
     path = str(opened.path(branch.file))
-    ours = litert.open_branch(library(), path, branch.signature, "cpu")
+    ours = accelerators.open_branch(library(), path, branch.signature, "cpu")
     wheel = CompiledModel.from_file(path, options=WheelOptions(cpu_options=CpuOptions(num_threads=1)))
     index = wheel.get_signature_index(branch.signature)
     source, target = wheel.create_input_buffers(index), wheel.create_output_buffers(index)

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from adascale_tf import codec, records
 from adascale_tf.bundle import Branch, Bundle
 from adascale_tf.errors import BadInput
-from adascale_tf.records import Agreement, Context, Delegation, Energy, Measurement
+from adascale_tf.records import Agreement, Context, Delegation, Energy, Measurement, OperatorTime
 from profiling import meters
 
 
@@ -113,6 +113,7 @@ def measurement(
         started=start["started"],
         versions=versions,
         settings=settings,
+        operators=tuple(codec.from_json(OperatorTime, o, "operators") for o in start.get("operators", ())),
     )
 
 

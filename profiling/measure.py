@@ -20,7 +20,7 @@ from adascale_tf import codec, records
 from adascale_tf.bundle import Bundle
 from adascale_tf.progress import Tick, silent
 from adascale_tf.records import Measurement
-from adascale_tf.runtime import litert
+from adascale_tf.runtime import accelerators
 from adascale_tf.runtime.delegates import Runner, check_delegate, library, open_runner
 from profiling import cells as table
 from profiling import device, meters
@@ -45,6 +45,7 @@ def profile(
     tick: Tick = silent,
     branches: Sequence[str] | None = None,
     allow_fallback: bool = False,
+    op_profile: bool = False,
 ) -> list[Measurement]:
     """Measure branches of a bundle (all, or those of the ids ``branches``), append to ``out`` (JSON lines).
 
@@ -52,7 +53,7 @@ def profile(
     settings are the same; a finished ``out`` of the same settings is returned as it is, and other ``runs`` measure
     anew. ``tick("profile", ...)`` after every block. Raises :class:`BadInput` for an unknown delegate or branch, or a
     journal of other settings; :class:`AdaScaleError` where a delegate does not take all of a branch, unless
-    ``allow_fallback``.
+    ``allow_fallback``. ``op_profile`` adds the times of each branch's operators.
     """
     for name in delegates:
         check_delegate(name)
@@ -65,7 +66,7 @@ def profile(
     discard_if_done(unfinished, same, finished)
     if todo:
         with Journal(unfinished, {**same, "cells": [c.key for c in todo]}) as journal:
-            _run(bundle, todo, runs, journal, tick, allow_fallback)
+            _run(bundle, todo, runs, journal, tick, allow_fallback, op_profile)
             versions = device.versions()
             measured = [table.measurement(bundle, c, journal, facts, versions, settings) for c in todo]
             table.append(out, measured)
@@ -74,7 +75,9 @@ def profile(
     return [finished[cell.key] for cell in cells]
 
 
-def _run(bundle: Bundle, cells: list[Cell], runs: int, journal: Journal, tick: Tick, allow_fallback: bool) -> None:
+def _run(
+    bundle: Bundle, cells: list[Cell], runs: int, journal: Journal, tick: Tick, allow_fallback: bool, op_profile: bool
+) -> None:
     rounds = min(ROUNDS, runs)
     total = len(cells) * (rounds + 1)
     done = 0
@@ -88,7 +91,7 @@ def _run(bundle: Bundle, cells: list[Cell], runs: int, journal: Journal, tick: T
     found = meters.find()
     for cell in cells:
         if not journal.has("start", cell.key):
-            journal.add("start", cell.key, _start(bundle, cell, runners[cell.key], inputs))
+            journal.add("start", cell.key, _start(bundle, cell, runners[cell.key], inputs, op_profile))
     for number in range(rounds):
         order = list(cells)
         random.Random(number).shuffle(order)
@@ -114,7 +117,7 @@ def samples(bundle: Bundle) -> np.ndarray:
     return np.fromfile(bundle.path(spec.file), "<f4").reshape(spec.count, *shape)
 
 
-def _start(bundle: Bundle, cell: Cell, run: Runner, inputs: np.ndarray) -> dict[str, Any]:
+def _start(bundle: Bundle, cell: Cell, run: Runner, inputs: np.ndarray, op_profile: bool = False) -> dict[str, Any]:
     """What is known before the first timed run: context, correctness, what the delegate took, the warm-up."""
     context = codec.to_json(device.snapshot(SNAPSHOT_S))
     warmup = [_timed(run, run.quantize(inputs[:1])) for _ in range(WARMUP)]  # before anything else warms it up
@@ -122,8 +125,10 @@ def _start(bundle: Bundle, cell: Cell, run: Runner, inputs: np.ndarray) -> dict[
     expected = np.fromfile(bundle.path(cell.branch.expected), "<f4").reshape(outputs.shape)
     difference = float(np.abs(outputs - expected).max())
     path, signature = str(bundle.path(cell.branch.file)), cell.branch.signature
-    taken, reason = litert.taken(library(), path, signature, cell.delegate)
+    taken, reason = accelerators.taken(library(), path, signature, cell.delegate)
+    times = accelerators.profile(library(), path, signature, cell.delegate, cell.threads) if op_profile else ()
     return {
+        "operators": codec.to_json(times),
         "context": context,
         "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "agreement": float(np.mean(outputs.argmax(-1) == expected.argmax(-1))),

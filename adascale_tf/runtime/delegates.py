@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, Optional
 
 from adascale_tf.bundle import Branch, Bundle
 from adascale_tf.errors import AdaScaleError, UnknownDelegate
-from adascale_tf.runtime import litert
+from adascale_tf.runtime import accelerators, litert
 
 if TYPE_CHECKING:
     import numpy as np
@@ -141,7 +141,7 @@ def open_reference(path: Path, branch: Branch, threads: int, allow_fallback: boo
 def _open_accelerator(name: str, path: Path, branch: Branch, threads: int, allow_fallback: bool) -> Runner:
     import numpy as np
 
-    compiled = litert.open_branch(library(), str(path), branch.signature, name, threads, allow_fallback)
+    compiled = accelerators.open_branch(library(), str(path), branch.signature, name, threads, allow_fallback)
     shape, dtype = branch.output.shape, np.dtype(branch.output.dtype)
     return Runner(branch, lambda stored: np.frombuffer(compiled.run(stored.tobytes()), dtype).reshape(shape))
 

@@ -11,12 +11,10 @@ from __future__ import annotations
 
 import ctypes
 import os
-import re
 from ctypes import byref, c_bool, c_char_p, c_int, c_int64, c_size_t, c_void_p
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Tuple
 
 from adascale_tf.errors import AdaScaleError, UnknownDelegate
-from adascale_tf.records import Delegation
 
 #: ``LiteRtHwAccelerators``: a bit for each kind of hardware.
 HARDWARE = {"cpu": 1, "reference": 1, "gpu": 2, "npu": 4}
@@ -25,8 +23,6 @@ _STRING, _INT = 8, 2  # LiteRtAnyType
 _DISPATCH, _RUNTIME, _SEVERITY = 1, 22, 25  # LiteRtEnvOptionTag
 _ERRORS_ONLY = 3  # LiteRtLogSeverity
 _READ, _WRITE = 0, 1  # LiteRtTensorBufferLockMode
-#: One row of a profile's "Run Order" table ends in the operator's origin and its index.
-_ROW = re.compile(r"\[(Builtin|Delegate)\]:(\d+)\s*$")
 
 
 class _Value(ctypes.Union):
@@ -277,67 +273,3 @@ class Compiled:
         while self._handles:
             kind, handle = self._handles.pop()
             getattr(self._library.c, "LiteRtDestroy" + kind)(handle)
-
-
-def count_taken(summary: str, nodes: int) -> Delegation:
-    """What a delegate took, from the run order of a profile: rows of LiteRT's own operators are those it left.
-
-    Operators of a delegate follow each other for as long as it is one partition.
-    """
-    order = summary.split("Top by")[0]
-    rows = [found for found in map(_ROW.search, order.splitlines()) if found]
-    own = {int(found.group(2)) for found in rows if found.group(1) == "Builtin" and int(found.group(2)) < nodes}
-    partitions, inside = 0, False
-    for found in rows:
-        delegated = found.group(1) == "Delegate"
-        partitions += delegated and not inside
-        inside = delegated
-    return Delegation(nodes, nodes - len(own), partitions)
-
-
-def taken(library: Library, path: str, signature: str, delegate: str) -> Tuple[Optional[Delegation], Optional[str]]:
-    """What a delegate takes of a branch, or None with the reason."""
-    if delegate in ("cpu", "reference"):
-        kernels = "reference" if delegate == "reference" else "xnnpack"
-        compiled = Compiled(library, path, signature, HARDWARE[delegate], 1, kernels, profiling=True)
-        try:
-            return count_taken(compiled.profile(bytes(compiled.input_bytes)), compiled.nodes), None
-        finally:
-            compiled.close()
-    compiled = Compiled(library, path, signature, HARDWARE[delegate] | HARDWARE["cpu"])
-    try:
-        if compiled.accelerated():
-            return Delegation(compiled.nodes, compiled.nodes, 1), None
-    finally:
-        compiled.close()
-    why = "{} did not take all of the {} operators; LiteRT does not say how many"
-    return None, why.format(delegate, compiled.nodes)
-
-
-def open_branch(
-    library: Library, path: str, signature: str, delegate: str, threads: int = 1, allow_fallback: bool = False
-) -> Compiled:
-    """Compile a branch for a delegate of :data:`HARDWARE`.
-
-    Raises :class:`AdaScaleError` if the delegate cannot take all of it and ``allow_fallback`` is not given.
-    """
-    if delegate in ("cpu", "reference"):
-        kernels = "reference" if delegate == "reference" else "xnnpack"
-        return Compiled(library, path, signature, HARDWARE[delegate], threads, kernels)
-    fallback = HARDWARE["cpu"] if allow_fallback else 0
-    try:
-        compiled = Compiled(library, path, signature, HARDWARE[delegate] | fallback, threads)
-    except AdaScaleError as error:
-        raise AdaScaleError(
-            "{} takes nothing of {} here ({}); is its accelerator library beside {}?".format(
-                delegate, os.path.basename(path), error, library.path
-            )
-        ) from None
-    if not allow_fallback and not compiled.accelerated():
-        compiled.close()
-        raise AdaScaleError(
-            "{} left operators of '{}' to the CPU; give --allow-fallback to measure it all the same.".format(
-                delegate, signature
-            )
-        )
-    return compiled

@@ -37,12 +37,13 @@ class Plan:
     idle_s: float = 2.0
     batch_s: float = 4.0
     patience_s: float = 600.0
+    op_profile: bool = False
 
 
 def bench(plan: Plan, library: Optional[str], root: str, say: Callable[[Dict[str, Any]], None]) -> None:
     """Do all tasks; ``say`` gets begin, fact, failed and wait messages, and done at the end."""
     cores = work.cores_of(plan.affinity, root, os.cpu_count())
-    place = Place(plan.bundle, library, root, cores, plan.allow_fallback)
+    place = Place(plan.bundle, library, root, cores, plan.allow_fallback, plan.op_profile)
     broken: Dict[str, str] = {}
     for task in plan.tasks:
         if task.cell in broken:  # what cannot start cannot be timed either

@@ -11,7 +11,7 @@ from typing import Any, Callable, Optional
 
 from adascale_tf.bundle import Branch
 from adascale_tf.errors import AdaScaleError, UnknownDelegate
-from adascale_tf.runtime import delegates, litert
+from adascale_tf.runtime import accelerators, delegates, litert
 from adascale_tf.runtime.tensor import Tensor, dequantize
 
 
@@ -50,7 +50,7 @@ def install(library: Optional[str]) -> str:
 
         def opener(name: str) -> delegates.Opener:
             def open_branch(path: Path, branch: Branch, threads: int, allow_fallback: bool) -> PlainRunner:
-                made = litert.open_branch(loaded, str(path), branch.signature, name, threads, allow_fallback)
+                made = accelerators.open_branch(loaded, str(path), branch.signature, name, threads, allow_fallback)
                 return PlainRunner(branch, made.run)
 
             return open_branch

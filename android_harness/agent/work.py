@@ -21,7 +21,7 @@ from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple  # noqa:
 from adascale_tf import codec
 from adascale_tf.bundle import MANIFEST, Bundle, Manifest
 from adascale_tf.errors import AdaScaleError, BadInput
-from adascale_tf.runtime import delegates, litert, sensors, tensor
+from adascale_tf.runtime import accelerators, delegates, sensors, tensor
 from android_harness.agent import engines
 
 WARMUP = 3
@@ -39,6 +39,7 @@ class Place:
     root: str = "/"
     cores: Tuple[int, ...] = ()
     allow_fallback: bool = False
+    op_profile: bool = False
 
 
 @dataclass(frozen=True)
@@ -119,8 +120,15 @@ def start(place: Place, task: Task) -> Dict[str, Any]:
     reason: Optional[str] = "the Python package of LiteRT does not tell"
     if place.library is not None:
         path = str(bundle.path(branch.file))
-        taken, reason = litert.taken(delegates.library(place.library), path, branch.signature, task.delegate)
+        taken, reason = accelerators.taken(delegates.library(place.library), path, branch.signature, task.delegate)
+    operators: Tuple[Any, ...] = ()
+    if place.op_profile and place.library is not None:
+        found = delegates.library(place.library)
+        operators = accelerators.profile(
+            found, str(bundle.path(branch.file)), branch.signature, task.delegate, task.threads
+        )
     return {
+        "operators": codec.to_json(operators),
         "warmup_ms": warmup,
         "agreement": same / len(inputs),
         "difference": difference if math.isfinite(difference) else None,

@@ -503,10 +503,11 @@ def test_latencies_on_a_gpu_end_when_the_output_was_read(agent: Agent, built: Bu
     assert start["agreement"] == 1.0 and start["difference"] < 1e-3
     program = """
 import statistics
-from adascale_tf.runtime import delegates, litert
+from adascale_tf.runtime import accelerators, delegates
 bundle = work.open_bundle(sys.argv[1])
 branch = bundle.manifest.branch("full")
-compiled = litert.open_branch(delegates.library(sys.argv[2]), str(bundle.path(branch.file)), branch.signature, "gpu")
+path = str(bundle.path(branch.file))
+compiled = accelerators.open_branch(delegates.library(sys.argv[2]), path, branch.signature, "gpu")
 stored, spent = work.samples(bundle)[0].quantize(branch.input), []
 compiled.run(stored)
 for _ in range(9):

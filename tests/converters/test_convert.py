@@ -101,13 +101,13 @@ def test_what_is_no_tflite_is_refused(networks: Any, inputs: np.ndarray) -> None
 
 
 def test_delegates_say_what_they_take(networks: Any, inputs: np.ndarray, tmp_path: Path) -> None:
-    from adascale_tf.runtime import litert
+    from adascale_tf.runtime import accelerators
     from adascale_tf.runtime.delegates import library
 
     path = tmp_path / "two.tflite"
     path.write_bytes(convert.convert(networks, "float32", inputs)["late"].model)
-    taken, _ = litert.taken(library(), str(path), "late", "cpu")
-    plain, _ = litert.taken(library(), str(path), "late", "reference")
+    taken, _ = accelerators.taken(library(), str(path), "late", "cpu")
+    plain, _ = accelerators.taken(library(), str(path), "late", "reference")
     assert taken is not None and plain is not None
     assert (taken.verdict, taken.partitions) == ("fully", 1)
     assert (plain.verdict, plain.delegated) == ("not", 0) and plain.nodes == taken.nodes

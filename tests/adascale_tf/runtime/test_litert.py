@@ -19,9 +19,10 @@ from hypothesis import strategies as st
 from adascale_tf.bundle import Branch, Bundle
 from adascale_tf.errors import AdaScaleError, UnknownDelegate
 from adascale_tf.records import Delegation
-from adascale_tf.runtime import litert
+from adascale_tf.runtime import accelerators, litert
+from adascale_tf.runtime.accelerators import count_taken, open_branch, taken
 from adascale_tf.runtime.delegates import Runner, library, open_cpu, open_reference, open_runner
-from adascale_tf.runtime.litert import Compiled, count_taken, open_branch, taken
+from adascale_tf.runtime.litert import Compiled
 
 #: What the library runs for "reference" are the optimized kernels without XNNPACK.
 RESOLVERS = {"cpu": "BUILTIN", "reference": "BUILTIN_WITHOUT_DEFAULT_DELEGATES"}
@@ -153,7 +154,7 @@ def test_what_cannot_be_compiled_leaves_nothing_behind(built: Bundle) -> None:
         "import sys\n"
         "from adascale_tf.errors import AdaScaleError\n"
         "from adascale_tf.runtime.delegates import library\n"
-        "from adascale_tf.runtime.litert import open_branch\n"
+        "from adascale_tf.runtime.accelerators import open_branch\n"
         "loaded, pages = library(), []\n"
         "for _ in range(2):\n"
         "    for _ in range(150):\n"
@@ -222,7 +223,7 @@ def test_a_gpu_that_is_not_there_is_refused_with_a_sentence(built: Bundle) -> No
         "import sys\n"
         "from adascale_tf.errors import AdaScaleError\n"
         "from adascale_tf.runtime.delegates import library\n"
-        "from adascale_tf.runtime.litert import open_branch\n"
+        "from adascale_tf.runtime.accelerators import open_branch\n"
         "try:\n"
         "    open_branch(library(), sys.argv[1], 'full', 'gpu')\n"
         "except AdaScaleError as error:\n"
@@ -313,7 +314,7 @@ import json, statistics, sys, time
 from pathlib import Path
 import numpy as np
 from adascale_tf import bundle
-from adascale_tf.runtime import litert
+from adascale_tf.runtime import accelerators, litert
 from adascale_tf.runtime.delegates import library, open_cpu, open_gpu, open_runner
 
 built = bundle.load(sys.argv[1])
@@ -325,7 +326,7 @@ def timed(call):
     return 1e3 * (time.perf_counter() - before), found
 
 def phases(branch, stored):
-    compiled = litert.open_branch(library(), str(built.path(branch.file)), branch.signature, "gpu")
+    compiled = accelerators.open_branch(library(), str(built.path(branch.file)), branch.signature, "gpu")
     wanted = compiled.run(stored)
     found = {"enqueue": [], "read": [], "run": [], "goes_on": [], "same": []}
     for _ in range(9):
@@ -365,7 +366,7 @@ def test_on_a_gpu_outputs_are_the_cpus_and_all_is_taken(built: Bundle, software_
 result = {}
 for branch in built.manifest.branches:
     path = built.path(branch.file)
-    taken, reason = litert.taken(library(), str(path), branch.signature, "gpu")
+    taken, reason = accelerators.taken(library(), str(path), branch.signature, "gpu")
     cpu, gpu = open_cpu(path, branch, 1), open_runner(built, branch, "gpu")
     gap = max(float(np.abs(cpu(one) - gpu(one)).max()) for one in x)
     result[branch.id] = [taken.verdict, taken.nodes, taken.delegated, reason, gap]
@@ -408,3 +409,14 @@ print(json.dumps({**found, "delegation": m.delegation.verdict, "agreement": m.ou
     assert found["delegation"] == "fully" and found["agreement"] == 1.0
     assert found["least"] > 5 * found["enqueue"]
     assert found["latency"] > (found["enqueue"] + found["read"]) / 3
+
+
+def test_operators_are_timed_in_the_order_of_execution(built: Bundle) -> None:
+    branch = built.manifest.branch("full")
+    path = str(built.path(branch.file))
+    plain = accelerators.profile(library(), path, branch.signature, "reference")
+    assert len(plain) == branch.cost.ops and not any(time.delegated for time in plain)
+    assert plain[0].kind == "CONV_2D" and sum(time.mean_ms for time in plain) > 0
+    fast = accelerators.profile(library(), path, branch.signature, "cpu")
+    assert fast and all(time.delegated for time in fast)
+    assert accelerators.profile(library(), path, branch.signature, "npu") == ()
