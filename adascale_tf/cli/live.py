@@ -8,6 +8,8 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from rich.markup import escape
+
 from adascale_tf.runtime.events import Event
 
 #: Seconds between two drawings, and inferences that a line of bars covers.
@@ -43,7 +45,7 @@ def view(budget_ms: float | None) -> Iterator[Callable[[Event], None]]:
 
 
 def draw(recent: list[Event], counts: dict[str, int], budget_ms: float | None) -> str:
-    """The view as text."""
+    """The view as text with rich's markup."""
     last = recent[-1]
     seen = [event.context for event in recent if event.context is not None]
     load = seen[-1].cpu_load if seen else None
@@ -51,7 +53,8 @@ def draw(recent: list[Event], counts: dict[str, int], budget_ms: float | None) -
     bars = "".join(_BARS[min(8, int(8 * event.latency_ms / (2 * top)))] for event in recent)
     limit = "" if budget_ms is None else f" of {budget_ms:g} ms"
     return (
-        f"load {'-' if load is None else format(load, '.0%'):>5}   branch [bold]{last.branch}[/bold] ({last.reason})\n"
+        f"load {'-' if load is None else format(load, '.0%'):>5}   branch [bold]{escape(last.branch)}[/bold] "
+        f"({escape(last.reason)})\n"
         f"latency {last.latency_ms:.3f} ms{limit}   kept {counts['kept'] / counts['all']:.2%} of {counts['all']:,}   "
         f"switches {counts['switches']}\n{bars}"
     )

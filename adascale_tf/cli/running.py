@@ -111,7 +111,7 @@ def show_cascade(session: CascadeSession, events: list[Event]) -> None:
         (f"cascade, {asked:.0%} asked again", f"{accuracy:.2%}", f"{mean_ms:.3f}", energy(both)),
         (f"{first.id} alone", f"{first.accuracy:.2%}", f"{first.latency_ms:.3f}", energy(first.energy_mj)),
         (f"{second.id} alone", f"{second.accuracy:.2%}", f"{second.latency_ms:.3f}", energy(second.energy_mj)),
-    ]
+    ][: 2 if first is second else 3]
     console.table(f"Cascade, temperature {session.temperature:.2f}", ("branches", "accuracy", "mean ms", "mJ"), rows)
 
 

@@ -23,7 +23,7 @@ _CHANGING = ("power_mw", "lifetime_h", "temperature_c")
 
 class CascadeSession(Session):
     """A cheap branch answers; the better one of ``pair`` is asked when it is unsure. The *mean* latency keeps the
-    budget; every other limit holds for each of the two. Both stay ready, whatever ``warm_mb`` says, and no other branch.
+    budget; every other limit holds for each of the two. These two stay ready, whatever ``warm_mb`` says, and no others.
 
     ``temperature`` calibrates the first branch's confidence (:func:`adascale_tf.runtime.cascade.fit_temperature`). An
     event's ``branch`` is the one whose answer counts, its latency that of both, ``kept`` says whether the mean so far

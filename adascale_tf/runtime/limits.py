@@ -68,7 +68,7 @@ class Limits:
     def of(budget: Budget, table: Table, context: Context, settings: Settings) -> "Limits":
         """The limits in a context."""
         share = thermal_share(budget, context)
-        effort = math.inf if share >= 1.0 else share * max(_effort(option) for option in table)
+        effort = math.inf if share >= 1.0 else share * max([_effort(option) for option in table] or [0.0])
         return Limits(budget, allowed_mw(budget, context, settings), effort)
 
     def keep(self, option: Option, power_mw: Optional[float] = None) -> bool:

@@ -118,6 +118,8 @@ def observe(
 def tolerance(state: State, settings: Settings) -> float:
     """The probability of a miss that is taken now: twice the share that is allowed while none were missed, half of it
     after too many, so that the share is kept in the long run."""
+    if settings.misses <= 0.0:
+        return 0.0
     recent = state.late / (state.served + 1.0)
     return settings.misses * min(2.0, max(0.5, 2.0 - recent / settings.misses))
 
@@ -235,7 +237,7 @@ def decide(context: Context, budget: Budget, table: Table, state: State, setting
         if best.id == current.id:
             return Decision(current.id, "best that fits", state, prospects.of(current).slowdown)
         if best.latency_ms > current.latency_ms:
-            if context.time_s - state.since_s < settings.dwell_s:
+            if 0.0 <= context.time_s - state.since_s < settings.dwell_s:  # a clock that jumped back ends the dwell
                 return Decision(current.id, "dwells", state, prospects.of(current).slowdown)
             better = ranked[: ranked.index(current)]
             roomy = next((option for option in better if prospects.fits(option, settings.headroom)), None)

@@ -70,12 +70,15 @@ class Window:
 
 @dataclass(frozen=True)
 class Correction:
-    """How a branch differs from the others: the decayed mean of its slowdown over the shared one."""
+    """How a branch differs from the others: the decayed mean of its slowdown over the shared one.
+
+    ``recent``: its latency over its idle latency, stalls included, as a mean over some ten runs."""
 
     id: str
     weight: float
     total: float
     time_s: float
+    recent: float = 1.0
 
     def factor(self) -> float:
         """1 before anything was seen."""
@@ -118,6 +121,7 @@ def seen(
     window = window.decayed(time_s, learning.window_s)
     shared, own = window.mean(), correction.factor()
     ratio = latency_ms / idle_ms
+    recent = correction.recent + 0.1 * (ratio - correction.recent)
     expected = shared * own
     stalled = ratio > learning.stall * expected
     window = replace(
@@ -135,6 +139,7 @@ def seen(
         window, weight=window.weight + 1, ratios=window.ratios + common, squares=window.squares + common * common
     )
     if stalled:
-        return window, correction
+        return window, replace(correction, recent=recent)
     apart = min(2.0, max(0.5, ratio / shared))
-    return window, Correction(correction.id, correction.weight * keep + 1, correction.total * keep + apart, time_s)
+    total = correction.total * keep + apart
+    return window, Correction(correction.id, correction.weight * keep + 1, total, time_s, recent)

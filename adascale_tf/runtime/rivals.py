@@ -54,7 +54,7 @@ def threshold(context: Context, budget: Budget, table: Table, state: State, sett
 
 @policy("epsilon-greedy")
 def epsilon_greedy(context: Context, budget: Budget, table: Table, state: State, settings: Settings) -> Decision:
-    """The most accurate branch whose own mean latency keeps the budget; now and then one at random, to learn.
+    """The most accurate branch whose own recent mean latency keeps the budget; now and then one at random, to learn.
 
     A bandit without a model of the device: what one branch shows tells nothing of the others. The random numbers come
     from the time, so that a replay makes the same decisions.
@@ -68,7 +68,7 @@ def epsilon_greedy(context: Context, budget: Budget, table: Table, state: State,
         o
         for o in table
         if limits.keep(o)
-        and (budget.latency_ms is None or o.latency_ms * state.correction(o.id).factor() <= budget.latency_ms)
+        and (budget.latency_ms is None or o.latency_ms * state.correction(o.id).recent <= budget.latency_ms)
     ]
     if not fitting:
         return settle(fallback(budget, table), "nothing fits: the fastest", state, context)

@@ -24,6 +24,7 @@ from adascale_tf.runtime.warm import Warm
 if TYPE_CHECKING:
     import numpy as np
 
+ALL_FAIL = "Every branch of the bundle fails on this device; look at 'adascale doctor'."
 #: How long the idle latency of each branch is measured when a session opens, in seconds.
 PROBE_S = 0.03
 
@@ -61,6 +62,8 @@ class Session:
         for name in delegates:
             check_delegate(name)
         numbers = (threads,) if isinstance(threads, int) else tuple(threads)
+        if not numbers or not delegates:
+            raise BadInput("A session needs at least one delegate and one number of threads.")
         engines = tuple((name, count) for name in delegates for count in numbers)
         _check_energy(budget, predictors, engines)
         self.bundle, self.budget, self.delegates, self.threads = bundle, budget, tuple(delegates), numbers[0]
@@ -114,6 +117,8 @@ class Session:
         """The real-valued output for one preprocessed input, of the branch's shape with or without the batch of 1."""
         x = self._checked(x)
         with self._lock:
+            if not self.table:
+                raise AdaScaleError(ALL_FAIL)
             while True:
                 before = time.perf_counter()
                 now = round(self.monitor.now() - self._begun, 6)
@@ -160,6 +165,10 @@ class Session:
         runner = self._warm.get(decision.branch)
         if runner is not None:
             return decision, runner, ()
+        if decision.branch in self._warm.broken:  # it could be opened once, and cannot any more
+            self.broken[decision.branch] = self._warm.broken[decision.branch]
+            self._leave_out(decision.branch)
+            return self._choose(context)
         self._warm.prepare(decision.branch)
         ready = tuple(option for option in self.table if self._warm.ready(option.id))
         if not ready:
@@ -188,7 +197,7 @@ class Session:
             # A NaN or infinity anywhere makes the sum one, at a fraction of isfinite().all()'s cost.
             if math.isfinite(float(output.sum())):
                 return output
-        except (AdaScaleError, RuntimeError, ValueError):
+        except (AdaScaleError, OSError, RuntimeError, ValueError):
             pass
         self._take_out(key, x)
         return None
@@ -196,10 +205,13 @@ class Session:
     def _take_out(self, branch_id: str, x: "np.ndarray") -> None:
         if not math.isfinite(float(x.sum())):  # no branch can answer that, so none is to blame
             raise BadInput("The input holds numbers that are not finite; look at its preprocessing.")
+        self._leave_out(branch_id)
+
+    def _leave_out(self, branch_id: str) -> None:
         self.table = tuple(option for option in self.table if option.id != branch_id)
         self._warm.drop(branch_id)
         if not self.table:
-            raise AdaScaleError("Every branch of the bundle fails on this device; look at 'adascale doctor'.")
+            raise AdaScaleError(ALL_FAIL)
         self._failed += (branch_id,)
         self._state = policies.forget(self._state, branch_id)
 
@@ -243,7 +255,7 @@ def _open_all(open_one: Callable[[str], Any], keys: Sequence[str]) -> Tuple[Dict
     for key in keys:
         try:
             runners[key] = open_one(key)
-        except (AdaScaleError, RuntimeError, ValueError) as error:
+        except (AdaScaleError, OSError, RuntimeError, ValueError) as error:
             broken[key] = str(error)
     if not runners:
         raise AdaScaleError("No branch can be opened: {}".format(next(iter(broken.values()))))
