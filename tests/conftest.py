@@ -8,9 +8,14 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import pytest
+from hypothesis import settings
 
 from adascale_tf import bundle, data
 from adascale_tf.data import Dataset
+
+# Half of hypothesis' own number of examples keeps the default suite short; HYPOTHESIS_EXAMPLES asks for more.
+settings.register_profile("short", max_examples=int(os.environ.get("HYPOTHESIS_EXAMPLES", "40")), deadline=None)
+settings.load_profile("short")
 
 RECIPES = "full,float16,int8,exit(2)+int8,prune(0.5)+dynamic,width(0.5),width(0.25)+int8,width(0.25)+exit(1)+int8"
 
