@@ -53,8 +53,10 @@ def _parser() -> argparse.ArgumentParser:
         mode = modes.add_parser(name, help=text)
         mode.add_argument("bundle")
         mode.add_argument("--budget", required=True, help="latency_ms=5[,min_accuracy=0.9,memory_mb=..]")
-        mode.add_argument("--delegate", default="cpu")
-        mode.add_argument("--threads", type=int, default=1)
+        mode.add_argument("--delegate", default="cpu", help="one, or several of which the policy chooses: cpu,gpu")
+        mode.add_argument("--threads", type=_counts, default=(1,), help="one number, or several: 2,1")
+        mode.add_argument("--policy", default="adaptive")
+        mode.add_argument("--warm-mb", type=float, default=None, help="memory for branches that are kept ready")
         if name == "loop":
             mode.add_argument("--seconds", type=float, default=10.0)
             mode.add_argument("--fps", type=float, default=None)
@@ -71,6 +73,11 @@ def _parser() -> argparse.ArgumentParser:
     mode.add_argument("--policy", default="adaptive")
     mode.set_defaults(run=_replay)
     return parser
+
+
+def _counts(text: str) -> Tuple[int, ...]:
+    """Numbers of threads; argparse turns the ValueError of anything else into a sentence."""
+    return tuple(int(word) for word in text.split(","))
 
 
 def _info(options: Any) -> None:
@@ -112,7 +119,9 @@ def _session(options: Any) -> Session:
         budgets.parse(options.budget),
         delegates=tuple(options.delegate.split(",")),
         threads=options.threads,
+        policy=options.policy,
         monitor=monitor,
+        warm_mb=options.warm_mb,
     )
 
 
