@@ -65,7 +65,8 @@ def _packages() -> list[Check]:
 
 
 def _delegates() -> Check:
-    return Check("delegates", "ok", ", ".join(sorted(DELEGATES)))
+    always = ", ".join(sorted(set(DELEGATES) - {"gpu", "npu"}))
+    return Check("delegates", "ok", f"{always}; gpu and npu where there are drivers for them")
 
 
 def _energy() -> Check:
@@ -102,7 +103,7 @@ def graphics(folders: tuple[Path, ...] = VULKAN) -> Check:
     drivers = sorted({file.stem for folder in folders for file in folder.glob("*.json")})
     if drivers:
         return Check("vulkan driver", "ok", ", ".join(drivers))
-    remedy = "apt install mesa-vulkan-drivers; a delegate that runs on a GPU needs it"
+    remedy = "for the delegate gpu: the GPU's driver and libvulkan1, or name one in VK_DRIVER_FILES"
     return Check("vulkan driver", "missing", "no driver is installed", remedy)
 
 
