@@ -65,7 +65,9 @@ class Cost:
 
     ``macs``: multiply-accumulates of one inference. ``params``: stored weights. ``weight_bytes``: constants read by
     one inference. ``activation_bytes``: bytes of activations written and read by one inference. ``peak_bytes``:
-    largest sum of activations alive at once. ``ops``: operators.
+    largest sum of activations alive at once. ``ops``: operators. ``kernels``: by class of kernels that run them, such
+    as ``conv-integer``, sums over its operators that their time is linear in (see ``converters/kernels.py``); empty in
+    manifests that were written before it.
     """
 
     macs: int
@@ -74,6 +76,7 @@ class Cost:
     activation_bytes: int
     peak_bytes: int
     ops: int
+    kernels: Dict[str, Dict[str, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from adascale_tf.bundle import Cost, TensorSpec
 from adascale_tf.errors import BadInput
+from converters import kernels
 
 _BYTES = {
     schema.TensorType.FLOAT32: 4,
@@ -148,6 +149,42 @@ def _has_data(buffer: Any) -> bool:
     return (buffer.data is not None and len(buffer.data) > 0) or bool(getattr(buffer, "size", 0))
 
 
+@dataclass(frozen=True)
+class Operator:
+    """One operator of a signature: ``kernel`` is its class, such as ``conv-integer``; ``alive_bytes`` of activations
+    exist
+    while it runs; ``delegated`` says whether XNNPACK has a kernel for it."""
+
+    kind: str
+    kernel: str
+    macs: int
+    weight_bytes: float
+    activation_bytes: float
+    alive_bytes: float
+    delegated: bool
+
+
+def operators(model: bytes, signature: str) -> list[Operator]:
+    """The operators of a signature and of what it calls, in the file's order."""
+    tree = parse(model)
+    found: list[Operator] = []
+    for index in _reachable(tree, _signature(tree, signature).subgraphIndex):
+        found += _operators(_graph(tree, index), tree.subgraphs[index])
+    return found
+
+
+def _operators(graph: _Graph, subgraph: Any) -> list[Operator]:
+    found = []
+    for operator, alive in zip(graph.operators, _alive_bytes(graph, subgraph), strict=True):
+        inputs = [int(t) for t in operator.inputs if t >= 0]
+        touched = [t for t in inputs if not graph.is_constant(t)] + [int(t) for t in operator.outputs]
+        stored = sum(_stored_bytes(graph, t) for t in inputs if graph.is_constant(t))
+        moved = sum(graph.bytes_of(t) for t in touched)
+        name, taken = kernels.name(graph, operator), kernels.delegated(graph, operator)
+        found.append(Operator(graph.kind(operator), name, _macs(graph, operator), stored, moved, alive, taken))
+    return found
+
+
 def cost(model: bytes, signature: str) -> Cost:
     """What one inference of a signature costs, see :class:`~adascale_tf.bundle.Cost`.
 
@@ -155,22 +192,36 @@ def cost(model: bytes, signature: str) -> Cost:
     every reading in ``weight_bytes``. Bodies of loops count once: their trip count is not in the file.
     """
     tree = parse(model)
-    macs, weight_bytes, activation_bytes, peak, ops = 0, 0.0, 0.0, 0.0, 0
+    first = _signature(tree, signature).subgraphIndex
+    found: list[Operator] = []
     weights: dict[int, int] = {}
-    for index in _reachable(tree, _signature(tree, signature).subgraphIndex):
-        graph = _graph(tree, index)
-        ops += len(graph.operators)
-        peak = max(peak, _peak_bytes(graph, tree.subgraphs[index]))
+    sums: kernels.Sums = {"file": {"bytes": float(len(model))}}
+    for index in range(len(tree.subgraphs)):
+        kernels.add(sums["file"], kernels.prepared(_graph(tree, index)))
+    peak = 0.0
+    for index in _reachable(tree, first):
+        graph, subgraph = _graph(tree, index), tree.subgraphs[index]
+        if index == first:  # what is copied in and out
+            sums["border"] = {"bytes": sum(graph.bytes_of(int(t)) for t in (*subgraph.inputs, *subgraph.outputs))}
+        own = _operators(graph, subgraph)
+        found += own
+        peak = max(peak, sum(graph.bytes_of(int(t)) for t in subgraph.inputs), *(o.alive_bytes for o in own))
         for operator in graph.operators:
-            macs += _macs(graph, operator)
-            inputs = [int(t) for t in operator.inputs if t >= 0]
-            weight_bytes += sum(_stored_bytes(graph, t) for t in inputs if graph.is_constant(t))
-            touched = [t for t in inputs if not graph.is_constant(t)] + [int(t) for t in operator.outputs]
-            activation_bytes += sum(graph.bytes_of(t) for t in touched)
-            for t in inputs:
-                if graph.is_constant(t) and graph.kind(operator) in _WEIGHTED:
+            for t in [int(t) for t in operator.inputs if t >= 0 and graph.is_constant(int(t))]:
+                if graph.kind(operator) in _WEIGHTED:
                     weights[_source_buffer(graph, t)] = _elements(graph.tensors[t])
-    return Cost(macs, sum(weights.values()), int(weight_bytes), int(activation_bytes), int(peak), ops)
+        macs, sizes = [o.macs for o in own], [o.weight_bytes for o in own]
+        for name, more in kernels.sums(graph, list(zip(graph.operators, macs, sizes, strict=True))).items():
+            kernels.add(sums.setdefault(name, {}), more)
+    return Cost(
+        macs=sum(o.macs for o in found),
+        params=sum(weights.values()),
+        weight_bytes=int(sum(o.weight_bytes for o in found)),
+        activation_bytes=int(sum(o.activation_bytes for o in found)),
+        peak_bytes=int(peak),
+        ops=len(found),
+        kernels=sums,
+    )
 
 
 _WEIGHTED = {
@@ -223,20 +274,20 @@ def _macs(graph: _Graph, operator: Any) -> int:
     return _elements(output) * int(graph.tensors[operator.inputs[0]].shape[-1])
 
 
-def _peak_bytes(graph: _Graph, subgraph: Any) -> float:
-    """The largest sum of activations alive at once, in the file's order of operators (an arena without waste)."""
+def _alive_bytes(graph: _Graph, subgraph: Any) -> list[float]:
+    """The activations alive while each operator runs, in the file's order of operators (an arena without waste)."""
     last_use = {int(t): len(graph.operators) for t in subgraph.outputs}
     for step, operator in enumerate(graph.operators):
         for t in operator.inputs:
             if t >= 0 and not graph.is_constant(t):
                 last_use[int(t)] = max(step, last_use.get(int(t), -1))
     alive = {int(t): graph.bytes_of(t) for t in subgraph.inputs}
-    peak = sum(alive.values())
+    found = []
     for step, operator in enumerate(graph.operators):
         alive.update({int(t): graph.bytes_of(t) for t in operator.outputs})
-        peak = max(peak, sum(alive.values()))
+        found.append(sum(alive.values()))
         alive = {t: size for t, size in alive.items() if last_use.get(t, -1) > step}
-    return peak
+    return found
 
 
 _DTYPES = {

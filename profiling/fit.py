@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import Any
 
 import numpy as np
 from sklearn.linear_model import LinearRegression
-from sklearn.model_selection import LeaveOneOut
+from sklearn.model_selection import KFold
 
 from adascale_tf import predictors
 from adascale_tf.errors import BadInput
 from adascale_tf.predictors import Predictor, Predictors
-from adascale_tf.records import Measurement
+from adascale_tf.records import Context, Measurement, quantile
 from profiling import device, meters
 
 #: Sets of features, from few to all: with a dozen branches fewer often predict better, so the error decides.
@@ -24,15 +26,43 @@ FEATURE_SETS = (
     ("one", "weights_mb", "peak_mb"),
     ("one", *_MACS, "weights_mb", "activations_mb", "peak_mb", "ops"),
 )
+#: What a process needs: the mapped file, the weights that XNNPACK packs anew, the arena, a record for each operator.
+_PROCESS = ("one", "one_integer", "one_hybrid", "file.bytes", "file.packed_bytes", "file.operators", "peak_mb")
+#: E = s1*MACs + s2*eps*M + s3*(1-eps)*M + s4*t; for each kind of arithmetic an s1 of its own.
+_ENERGY = (*_MACS, "hit_mb", "missed_mb", "latency_ms")
 MINIMUM = 4
+#: The quantile of runs that stands for the idle device: a neighbour's noise makes runs longer, never shorter, and on a
+#: device that is idle the lower quartile lies within a percent of the median.
+IDLE = 0.25
+#: Where a device does not tell its caches: one, of a phone's usual size.
+_CACHES = {"L3": meters.CACHE_BYTES}
+#: Up to so many branches each is left out alone; of more, a twelfth at a time.
+_ALONE, _FOLDS = 40, 12
+#: Pull of every coefficient towards 0, in units of its feature's mean contribution: decides between features that the
+#: data cannot tell apart, and is far too weak to bend what it can.
+_RIDGE = 1e-4
+#: How much more a branch counts than a micro-kernel, in squared error: it is what will be predicted.
+_BRANCH_WEIGHT = 4.0
+
+
+@dataclass(frozen=True)
+class Row:
+    """A measurement as a regression sees it. ``kernel``: a micro-kernel, which is learned from but not judged on."""
+
+    values: dict[str, float]
+    target: float
+    kernel: bool
+    source: Measurement
 
 
 def fit(measurements: list[Measurement]) -> Predictors:
     """Predictors of latency, memory and energy for each device x delegate x threads among the measurements.
 
-    The features are chosen by the same held-out error that is reported, which makes it too low where branches are few:
-    by a quarter at 4, an eighth at 6, a twentieth at 10 (measured on synthetic costs; choosing anew in every fold was
-    further from the truth). Raises :class:`BadInput` for fewer than four branches in a cell.
+    Micro-kernels (``settings["kernel"]``) are learned from; branches in other contexts than idle
+    (``settings["context"]``) give the slowdown. The features are chosen by the same held-out error that is reported,
+    which makes it too low where branches are few: by a quarter at 4, an eighth at 6, a twentieth at 10 (measured on
+    synthetic costs; choosing anew in every fold was further from the truth). Raises :class:`BadInput` for fewer than
+    four in a cell.
     """
     cells: dict[tuple[str, str, int], list[Measurement]] = {}
     for m in measurements:
@@ -40,66 +70,208 @@ def fit(measurements: list[Measurement]) -> Predictors:
     if not cells:
         raise BadInput("There are no measurements to fit; write some with 'adascale profile'.")
     found: list[Predictor] = []
-    for (name, delegate, threads), members in cells.items():
-        if len(members) < MINIMUM:
-            raise BadInput(
-                f"Only {len(members)} branches were measured on {delegate} with {threads} threads; "
-                f"a predictor needs at least {MINIMUM}, so profile a bundle with more."
-            )
-        targets: dict[str, list[float | None]] = {
-            "latency_ms": [m.latency_quantile_ms(0.5) for m in members],
-            "memory_mb": [m.memory_mb for m in members],
-            "energy_mj": [m.energy.value_mj if m.energy.how.startswith("measured") else None for m in members],
-        }
-        for quantity, values in targets.items():
-            known = [(m, v) for m, v in zip(members, values, strict=True) if v is not None and v > 0]
-            if len(known) >= MINIMUM:
-                found.append(_fit(quantity, name, delegate, threads, known))
-            elif quantity == "energy_mj":
-                found.append(_estimate(name, delegate, threads, members))
+    for members in cells.values():
+        found += fit_cell(members)
     created = datetime.now(timezone.utc).isoformat(timespec="seconds")
     return Predictors(predictors.FORMAT, tuple(found), created, device.versions())
 
 
-def _fit(
-    quantity: str, name: str, delegate: str, threads: int, known: list[tuple[Measurement, float]], how: str = "fitted"
-) -> Predictor:
-    rows = [predictors.features(m.cost, m.precision) for m, _ in known]
-    y = np.array([value for _, value in known])
-    error, chosen = min(
-        ((held_out_error(_matrix(rows, names), y), names) for names in FEATURE_SETS), key=lambda pair: pair[0]
+def fit_cell(members: Sequence[Measurement]) -> list[Predictor]:
+    """The predictors of one device x delegate x threads."""
+    idle = [m for m in members if is_idle(m)]
+    if len(idle) < MINIMUM:
+        raise BadInput(
+            f"Only {len(idle)} branches were measured on {members[0].delegate} with {members[0].threads} threads; "
+            f"a predictor needs at least {MINIMUM}, so profile a bundle with more."
+        )
+    caches = {k: int(v) for k, v in dict(idle[0].device.get("caches") or _CACHES).items()}
+    first = idle[0]
+    empty = Predictor("", str(first.device.get("name")), first.delegate, first.threads, "fitted", {}, {}, 0)
+    empty = replace(empty, caches=caches)
+    rows = _rows(idle, [m.latency_quantile_ms(IDLE) for m in idle], caches)
+    latency, guessed = _fit(replace(empty, quantity="latency_ms"), rows, (*FEATURE_SETS, _kernel_set(rows)))
+    slowdown, spread, reference = _slowdown(members)
+    latency = replace(latency, slowdown=slowdown, strained=spread, reference=reference)
+    found = [latency]
+    rows = _rows(idle, [m.memory_mb for m in idle], caches)
+    if len(rows) >= MINIMUM:
+        sets = (_PROCESS,) if any(row.kernel for row in rows) else (*FEATURE_SETS, _PROCESS)
+        found.append(_fit(replace(empty, quantity="memory_mb"), rows, sets)[0])
+    measured = [m.energy.value_mj if m.energy.how.startswith("measured") else None for m in idle]
+    rows = _rows(idle, measured, caches)
+    energy = replace(empty, quantity="energy_mj")
+    if len(rows) >= MINIMUM:
+        found.append(_fit_energy(energy, rows, latency, guessed))
+    else:
+        rows = _rows(idle, [meters.estimate_mj(m.cost, m.precision) for m in idle], caches)
+        estimated, _ = _fit(energy, rows, FEATURE_SETS)
+        # Against an estimate there is no measured error.
+        found.append(replace(estimated, how="estimated:model", error=None, spread=()))
+    return found
+
+
+def is_idle(m: Measurement) -> bool:
+    """Whether a measurement was taken without load beside it."""
+    return bool(m.settings.get("context", "idle") == "idle")
+
+
+def _rows(members: Sequence[Measurement], targets: Sequence[float | None], caches: dict[str, int]) -> list[Row]:
+    known = [(m, t) for m, t in zip(members, targets, strict=True) if t is not None and t > 0]
+    return [
+        Row(predictors.features(m.cost, m.precision, caches), t, bool(m.settings.get("kernel")), m) for m, t in known
+    ]
+
+
+def _kernel_set(rows: list[Row]) -> tuple[str, ...]:
+    """Every sum of the kernels, and what misses the caches; what is only prepared costs no time later."""
+    names = {n for row in rows for n in row.values if ("." in n and not n.startswith("file.")) or n.startswith("miss_")}
+    return ("one", *sorted(names))
+
+
+def _fit(empty: Predictor, rows: list[Row], sets: Sequence[tuple[str, ...]]) -> tuple[Predictor, dict[int, float]]:
+    """``empty`` with the coefficients of the best set; and the held-out predictions by ``id`` of their measurement."""
+    y = np.array([row.target for row in rows])
+    kernel = np.array([row.kernel for row in rows])
+    best: tuple[float, tuple[str, ...], dict[int, float]] | None = None
+    for names in sets:
+        if not any(name in row.values for row in rows for name in names[1:]):
+            continue
+        x = _matrix(rows, names)
+        guesses = held_out(x, y, kernel)
+        error = float(np.mean([abs(guess / y[i] - 1) for i, guess in guesses.items()]))
+        if best is None or error < best[0]:
+            best = (error, names, guesses)
+    assert best is not None
+    error, chosen, guesses = best
+    coefficients = _regression(_matrix(rows, chosen), y, kernel)
+    ratios = [y[i] / guess for i, guess in guesses.items() if guess > 0]
+    fitted = replace(
+        empty,
+        coefficients={n: float(c) for n, c in zip(chosen, coefficients, strict=True) if c > 0},
+        ranges=_ranges(rows, chosen),
+        samples=len(rows),
+        error=error,
+        spread=_spread(ratios),
     )
-    model = _regression(_matrix(rows, chosen), y)
-    coefficients = {n: float(c) for n, c in zip(chosen, model.coef_, strict=True) if c > 0}
-    ranges: dict[str, tuple[float, ...]] = {
-        n: (min(r[n] for r in rows), max(r[n] for r in rows)) for n in rows[0] if n != "one"
+    return fitted, {id(rows[i].source): guess for i, guess in guesses.items()}
+
+
+def _spread(ratios: list[float]) -> tuple[float, ...]:
+    """What 5 % and 95 % of the ratios of measured to predicted stay below."""
+    return (float(quantile(ratios, 0.05)), float(quantile(ratios, 0.95))) if ratios else ()
+
+
+def _ranges(rows: list[Row], chosen: tuple[str, ...]) -> dict[str, tuple[float, ...]]:
+    """Smallest and largest values, of the sums only where they were used: a manifest holds many that say the same."""
+    names = {
+        n
+        for row in rows
+        for n in row.values
+        if not n.startswith("one") and "." not in n and not n.startswith(("miss", "hit"))
     }
-    return Predictor(quantity, name, delegate, threads, how, coefficients, ranges, len(known), error)
+    counts = {n for row in rows for n in row.values if n.endswith(".count")} if any("." in n for n in chosen) else set()
+    values = {n: [row.values.get(n, 0.0) for row in rows] for n in sorted(names | counts)}
+    return {n: (min(v), max(v)) for n, v in values.items()}
 
 
-def _estimate(name: str, delegate: str, threads: int, members: list[Measurement]) -> Predictor:
-    """Without a meter: the linear form that comes closest to the documented estimate, which stays an estimate."""
-    known = [(m, meters.estimate_mj(m.cost, m.precision)) for m in members]
-    fitted = _fit("energy_mj", name, delegate, threads, known, "estimated:model")
-    return Predictor(**{**vars(fitted), "error": None})  # against an estimate there is no measured error
+def _fit_energy(empty: Predictor, rows: list[Row], latency: Predictor, guessed: dict[int, float]) -> Predictor:
+    """E of MACs, served and missed bytes, and time; its error is that of energies from *predicted* latencies."""
+    caches = empty.caches
+    missed = f"miss_{max(caches, key=lambda name: caches[name])}_mb" if caches else "missed_mb"
+    timed = [replace(row, values={**row.values, "latency_ms": row.source.latency_quantile_ms(IDLE)}) for row in rows]
+    names = tuple(missed if n == "missed_mb" else n for n in _ENERGY)
+    fitted, _ = _fit(replace(empty, latency=latency.coefficients), timed, (("one", *names), ("one", "latency_ms")))
+    chosen = tuple(fitted.coefficients)
+    y = np.array([row.target for row in timed])
+    x = _matrix(timed, chosen)
+    ratios = []
+    for train, test in _folds(len(rows)):
+        coefficients = _regression(x[train], y[train], np.zeros(len(train), bool))
+        for i in test:
+            values = {**timed[i].values, "latency_ms": guessed.get(id(timed[i].source), timed[i].values["latency_ms"])}
+            guess = float(np.dot(coefficients, [values.get(n, 0.0) for n in chosen]))
+            ratios.append(y[i] / guess if guess > 0 else np.inf)
+    error = float(np.mean([abs(1 / ratio - 1) for ratio in ratios]))
+    return replace(fitted, error=error, spread=_spread(ratios))
+
+
+def held_out(x: np.ndarray, y: np.ndarray, kernel: np.ndarray) -> dict[int, float]:
+    """Predictions for rows that were left out of the fit: of all branches, or of micro-kernels where there are no
+    others.
+
+    ``x``: features (rows, features). ``y``: the quantity (rows,), positive. ``kernel``: which rows are micro-kernels.
+    """
+    judged = np.flatnonzero(~kernel) if (~kernel).sum() >= MINIMUM else np.arange(len(y))
+    found: dict[int, float] = {}
+    for _, left_out in _folds(len(judged)):
+        test = judged[left_out]
+        train = np.setdiff1d(np.arange(len(y)), test)
+        coefficients = _regression(x[train], y[train], kernel[train])
+        found.update({int(i): float(x[i] @ coefficients) for i in test})
+    return found
 
 
 def held_out_error(x: np.ndarray, y: np.ndarray) -> float:
-    """Mean absolute percentage error (a fraction) over branches that were each left out of the fit in turn.
+    """Mean absolute percentage error (a fraction) over branches that were left out of the fit.
 
     ``x``: features (branches, features). ``y``: the quantity (branches,), positive.
     """
-    errors = []
-    for train, test in LeaveOneOut().split(x):
-        predicted = _regression(x[train], y[train]).predict(x[test])
-        errors.append(abs(predicted[0] - y[test][0]) / y[test][0])
-    return float(np.mean(errors))
+    return float(np.mean([abs(guess / y[i] - 1) for i, guess in held_out(x, y, np.zeros(len(y), bool)).items()]))
 
 
-def _matrix(rows: list[dict[str, float]], names: tuple[str, ...]) -> np.ndarray:
-    return np.array([[row[name] for name in names] for row in rows])
+def _folds(count: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    folds = KFold(count) if count <= _ALONE else KFold(_FOLDS, shuffle=True, random_state=0)
+    return list(folds.split(np.zeros(count)))
 
 
-def _regression(x: np.ndarray, y: np.ndarray) -> Any:
-    """Non-negative least squares of *relative* errors: a branch of 0.1 ms counts as much as one of 10 ms."""
-    return LinearRegression(positive=True, fit_intercept=False).fit(x, y, sample_weight=1.0 / y**2)
+def _matrix(rows: list[Row], names: Sequence[str]) -> np.ndarray:
+    return np.array([[row.values.get(name, 0.0) for name in names] for row in rows])
+
+
+def _regression(x: np.ndarray, y: np.ndarray, kernel: np.ndarray) -> Any:
+    """Non-negative least squares of *relative* errors: a branch of 0.1 ms counts as much as one of 10 ms.
+
+    With a weak ridge, as rows that want every coefficient to be 0.
+    """
+    weights = np.sqrt(np.where(kernel, 1.0, _BRANCH_WEIGHT))
+    relative = x / y[:, None] * weights[:, None]
+    scale = np.sqrt(np.mean(relative**2, axis=0))
+    scale[scale == 0] = 1.0
+    pull = _RIDGE * np.sqrt(len(y)) * np.eye(x.shape[1])
+    model = LinearRegression(positive=True, fit_intercept=False)
+    model.fit(np.vstack([relative / scale, pull]), np.concatenate([weights, np.zeros(x.shape[1])]))
+    return model.coef_ / scale
+
+
+def _slowdown(members: Sequence[Measurement]) -> tuple[dict[str, float], tuple[float, ...], dict[str, float]]:
+    """What each strain of a context adds, how far measured means lie from that, and the idle reference.
+
+    Means against the same branch's idle median: under load most short runs are untouched, a few wait for milliseconds.
+    """
+    idle = {m.key: m for m in members if is_idle(m) and not m.settings.get("kernel")}
+    pairs = [(m, idle[m.key]) for m in members if not is_idle(m) and m.key in idle]
+    if not pairs:
+        return {}, (), {}
+    reference = {}
+    for name in ("cpu_freq_mhz", "memory_free_mb"):
+        known = [getattr(m.context_before, name) for m in idle.values() if getattr(m.context_before, name)]
+        if known:
+            reference[name] = quantile(known, 0.5)
+    names = ("load", "waiting", "clock", "memory")
+    x = np.array([[strain(m, reference)[name] for name in names] for m, _ in pairs])
+    y = np.array([sum(m.latency_ms) / len(m.latency_ms) / base.latency_quantile_ms(IDLE) for m, base in pairs])
+    fitted = LinearRegression(positive=True, fit_intercept=False).fit(x / y[:, None], (y - 1.0) / y)
+    ratios = list(y / (1.0 + x @ fitted.coef_))
+    found = {name: float(c) for name, c in zip(names, fitted.coef_, strict=True) if c > 0}
+    return found, _spread(ratios), reference
+
+
+def strain(m: Measurement, reference: dict[str, float]) -> dict[str, float]:
+    """The mean strain of a measurement's contexts before and after."""
+    ends = [predictors.strain(c, m.threads, reference) for c in (m.context_before, m.context_after) if _told(c)]
+    ends = ends or [predictors.strain(Context(0.0), m.threads, reference)]
+    return {name: sum(end[name] for end in ends) / len(ends) for name in ends[0]}
+
+
+def _told(context: Context) -> bool:
+    return context.cpu_load is not None or context.runnable is not None

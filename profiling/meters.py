@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from adascale_tf.bundle import Cost
-from adascale_tf.predictors import COMPUTE
+from adascale_tf.predictors import COMPUTE, hit_rate, moved_bytes
 from adascale_tf.records import Energy
 
 Counter = Callable[[], float]
@@ -25,7 +25,7 @@ POWERCAP = Path("/sys/class/powercap")
 MAC_PJ = {"float": 4.6, "hybrid": 0.23, "integer": 0.23, "wide": 0.46}
 CACHE_PJ = 12.5
 DRAM_PJ = 160.0
-#: Share of bytes that hit a cache, for networks that fit in the last-level cache of a phone's chip (2 MB), else less.
+#: The last cache of a phone's chip, where the device does not tell its own.
 CACHE_BYTES = 2_000_000
 #: Seconds of running that one reading of a meter spans: RAPL counters move about every millisecond, so 0.1 s is exact
 #: to about one percent, while a single inference may be over before the counter moves at all.
@@ -106,16 +106,9 @@ def per_run_mj(run: Callable[[], object], counter: Counter) -> float | None:
     return 1e3 * spent / runs if spent > 0 else None
 
 
-def hit_rate(cost: Cost) -> float:
-    """Estimated share of bytes served by caches: all but the first reading of weights that exceed the cache."""
-    working_set = cost.weight_bytes + cost.peak_bytes
-    return 0.95 if working_set <= CACHE_BYTES else 0.95 * CACHE_BYTES / working_set
-
-
 def estimate_mj(cost: Cost, precision: str) -> float:
-    """E = s1*MACs + s2*eps*M + s3*(1-eps)*M in millijoules, with M the bytes moved and eps :func:`hit_rate`."""
-    moved = cost.weight_bytes + cost.activation_bytes
-    eps = hit_rate(cost)
+    """E = s1*MACs + s2*eps*M + s3*(1-eps)*M in millijoules; M and eps as in :mod:`profiling.accesses`."""
+    moved, eps = moved_bytes(cost), hit_rate(cost, CACHE_BYTES)
     picojoules = MAC_PJ[COMPUTE[precision]] * cost.macs + (CACHE_PJ * eps + DRAM_PJ * (1 - eps)) * moved
     return picojoules * 1e-9
 

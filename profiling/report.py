@@ -57,7 +57,10 @@ class Picture:
 
 
 def gather(paths: list[Path]) -> Inputs:
-    """Sort files of unknown kind, by their content, into :class:`Inputs`; one :class:`BadInput` for anything else."""
+    """Sort files of unknown kind, by their content, into :class:`Inputs`; one :class:`BadInput` for anything else.
+
+    Micro-kernels and branches under load, which only predictors are fitted to, are left out.
+    """
     manifests: list[Manifest] = []
     fitted: list[Predictors] = []
     traces: list[Trace] = []
@@ -80,7 +83,11 @@ def gather(paths: list[Path]) -> Inputs:
     for found, noun in ((manifests, "bundles"), (fitted, "predictors files")):
         if len(found) > 1:
             raise BadInput(f"A report is about one bundle, but {len(found)} {noun} were given; write one for each.")
-    return Inputs(next(iter(manifests), None), records.read(measured), traces, next(iter(fitted), None))
+    # One file at a time: the same branch in another context stands in another file.
+    every = [m for path in measured for m in records.read([path])]
+    shown = [m for m in every if not m.settings.get("kernel") and m.settings.get("context", "idle") == "idle"]
+    latest = {(device(m.device), *m.key): m for m in shown}
+    return Inputs(next(iter(manifests), None), list(latest.values()), traces, next(iter(fitted), None))
 
 
 def _format(path: Path) -> Any:

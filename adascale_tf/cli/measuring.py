@@ -8,6 +8,8 @@ import click
 
 from adascale_tf import bundle, codec, records
 from adascale_tf.cli import console, phones
+from adascale_tf.errors import BadInput
+from adascale_tf.progress import Tick
 
 
 @click.command(
@@ -20,6 +22,14 @@ from adascale_tf.cli import console, phones
 @click.option("--branches", default=None, help="Ids of branches, comma-separated. Default: all.")
 @click.option("--runs", type=click.IntRange(2), default=50, show_default=True, help="Timed runs per branch.")
 @click.option("--allow-fallback", is_flag=True, help="Measure also what a delegate does not take as a whole.")
+@click.option("--op-profile", is_flag=True, help="Also the time of each operator, from a run of its own.")
+@click.option("--calibrate", is_flag=True, help="Measure what tells predictors most: micro-kernels and a few branches.")
+@click.option(
+    "--contexts",
+    default="idle",
+    show_default=True,
+    help="Also under real load: idle,load50,load100,memory50; each into a file of its own beside --out.",
+)
 @click.option(
     "--out", type=click.Path(path_type=Path, dir_okay=False), default=Path("measurements.jsonl"), show_default=True,
     help="Measurements are appended here; after a kill, the same command continues.",
@@ -58,20 +68,20 @@ from adascale_tf.cli import console, phones
 @click.option("--clean", is_flag=True, help="Phones: remove what an earlier time left, first.")
 @console.output_options
 def profile(
-    path: Path, delegates: str, threads: str, branches: str | None, runs: int, allow_fallback: bool, out: Path,
-    devices: tuple[str, ...], every: bool, energy: bool, affinity: str | None, cooldown: float | None, patience: float,
-    batch: float, runner: str, binary: Path | None, python: str, litert: Path | None, key: Path | None, keep: bool,
-    clean: bool, quiet: bool, as_json: bool,
+    path: Path, delegates: str, threads: str, branches: str | None, runs: int, allow_fallback: bool, op_profile: bool,
+    calibrate: bool, contexts: str, out: Path, devices: tuple[str, ...], every: bool, energy: bool,
+    affinity: str | None, cooldown: float | None, patience: float, batch: float, runner: str, binary: Path | None,
+    python: str, litert: Path | None, key: Path | None, keep: bool, clean: bool, quiet: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Measure every branch in interleaved rounds, with raw samples: on this machine, or on phones over adb."""
     opened = bundle.load(path)
     wanted, numbers = phones.names(delegates), phones.counts(threads)
     chosen = None if branches is None else phones.names(branches)
     if not devices and not every:
-        from profiling import measure
-
         with console.progress(quiet) as tick:
-            measurements = measure.profile(opened, wanted, numbers, runs, out, tick, chosen, allow_fallback)
+            measurements = _here(
+                opened, wanted, numbers, runs, out, tick, chosen, allow_fallback, op_profile, calibrate, contexts
+            )
         problems: list[str] = []
     else:
         from android_harness.harness import Outcome
@@ -80,7 +90,7 @@ def profile(
         options = Options(
             runs=runs, energy=energy, affinity=affinity, allow_fallback=allow_fallback, cooldown_c=cooldown,
             batch_s=batch, idle_s=batch / 2, patience_s=patience, runner=runner, litert=litert, python=python,
-            binary=binary,
+            binary=binary, op_profile=op_profile,
         )  # fmt: skip
         with console.progress(quiet) as tick:
             found = phones.profile(
@@ -94,14 +104,36 @@ def profile(
         console.emit(measurements)
     elif not quiet:
         show_measurements(measurements)
+        show_operators(measurements)
     phones.report(problems)
+
+
+def _here(
+    opened: bundle.Bundle, delegates: list[str], threads: list[int], runs: int, out: Path, tick: Tick,
+    branches: list[str] | None, allow_fallback: bool, op_profile: bool, calibrate: bool, contexts: str,
+) -> list[records.Measurement]:  # fmt: skip
+    """Measure on this machine: branches, or what calibrates predictors for them; then again in other contexts."""
+    from profiling import calibration, measure
+    from profiling import contexts as others
+
+    names = others.parse(contexts)
+    if calibrate and branches is not None:
+        raise BadInput("--calibrate chooses the branches itself; leave --branches out.")
+    found: list[records.Measurement] = []
+    if calibrate:
+        found = calibration.calibrate(opened, delegates, threads, runs, out, tick, allow_fallback)
+        branches = list(dict.fromkeys(m.branch for m in found if m.bundle == opened.digest))
+    elif others.IDLE in names:
+        found = measure.profile(opened, delegates, threads, runs, out, tick, branches, allow_fallback, op_profile)
+    return found + others.sweep(opened, delegates, threads, names, out, tick, branches)
 
 
 def show_measurements(measurements: list[records.Measurement]) -> None:
     """Latency, memory and energy of measurements as a table, fastest first."""
     rows = []
     several = len({str(m.device.get("name")) for m in measurements}) > 1
-    for m in sorted(measurements, key=lambda m: m.latency_quantile_ms(0.5)):
+    branches = [m for m in measurements if not m.settings.get("kernel")]
+    for m in sorted(branches, key=lambda m: m.latency_quantile_ms(0.5)):
         sign = "~" if m.energy.how.startswith("estimated") else ""
         energy = "-" if m.energy.value_mj is None else f"{sign}{m.energy.value_mj:.3g}"
         if m.energy.uncertainty_mj is not None:
@@ -112,12 +144,30 @@ def show_measurements(measurements: list[records.Measurement]) -> None:
         right = "-" if m.outputs is None else f"{m.outputs.agreement:.0%}"
         where = (str(m.device.get("name")),) if several else ()
         heat = "-" if m.context_after.temperature_c is None else f"{m.context_after.temperature_c:.0f}"
-        rows.append((*where, m.recipe, m.delegate, m.threads, *quantiles, memory, energy, taken, right, heat))
+        beside = f" ({m.settings['context']})" if "context" in m.settings else ""
+        rows.append((*where, m.recipe + beside, m.delegate, m.threads, *quantiles, memory, energy, taken, right, heat))
     columns = (
         *(("device",) if several else ()), "recipe", "delegate", "threads", "p50 ms", "p90 ms", "p99 ms", "memory MB",
         "energy mJ", "delegated", "outputs", "C",
     )  # fmt: skip
     console.table("Measurements (~ is an estimate: no energy meter)", columns, rows)
+    if len(branches) < len(measurements):
+        click.echo(f"And {len(measurements) - len(branches)} micro-kernels, for 'adascale fit'.")
+
+
+def show_operators(measurements: list[records.Measurement]) -> None:
+    """What the kinds of operators take in each branch, for those whose operators were timed."""
+    rows = []
+    for m in measurements:
+        spent: dict[str, list[float]] = {}
+        for operator in m.operators:
+            spent.setdefault(operator.kind, []).append(operator.mean_ms)
+        total = sum(map(sum, spent.values()))
+        for kind, times in sorted(spent.items(), key=lambda item: -sum(item[1])):
+            share = f"{sum(times) / total:.0%}" if total else "-"
+            rows.append((m.recipe, m.delegate, kind, len(times), f"{sum(times):.3f}", share))
+    if rows:
+        console.table("Operators", ("recipe", "delegate", "kind", "count", "ms", "share"), rows)
 
 
 @click.command(epilog="Example: adascale fit measurements.jsonl --out predictors.json")
@@ -128,16 +178,18 @@ def fit(paths: tuple[Path, ...], out: Path, quiet: bool, as_json: bool) -> None:
     """Fit predictors of latency, memory and energy from measurements, with their held-out error."""
     from profiling import fit as fitting
 
-    fitted = fitting.fit(records.read(paths))
+    # One by one: the same branch in another context stands in a file of its own.
+    fitted = fitting.fit([m for path in paths for m in records.read([path])])
     codec.write_text(out, codec.dump(fitted))
     if as_json:
         console.emit(fitted)
     elif not quiet:
         rows = [
-            (p.quantity, p.delegate, p.threads, p.samples, "-" if p.error is None else f"{p.error:.1%}", p.how)
+            (p.quantity, p.delegate, p.threads, p.samples, "-" if p.error is None else f"{p.error:.1%}",
+             " ".join(f"{ratio - 1:+.0%}" for ratio in p.spread) or "-", p.how)
             for p in fitted.predictors
-        ]
-        columns = ("quantity", "delegate", "threads", "branches", "held-out error", "how")
+        ]  # fmt: skip
+        columns = ("quantity", "delegate", "threads", "measured", "held-out error", "nine of ten within", "how")
         console.table(f"Predictors: {out}", columns, rows)
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -44,6 +45,65 @@ def test_known_coefficients_are_found_again() -> None:
     assert latency.coefficients["macs_float_m"] == pytest.approx(0.05, rel=1e-4)
     assert latency.coefficients["macs_integer_m"] == pytest.approx(0.01, rel=1e-4)
     assert latency.coefficients["activations_mb"] == pytest.approx(0.004, rel=1e-4)
+
+
+def with_kernels(m: Measurement, count: int, macs: float, kernel: bool = False, **changes: Any) -> Measurement:
+    """A measurement whose time is 3 us for each of ``count`` convolutions and 20 us for a million of its ``macs``."""
+    kernels = {"conv-float": {"count": float(count), "macs": macs, "macs_7x16": macs}}
+    cost = dataclasses.replace(m.cost, kernels=kernels)
+    latency = 0.01 + 0.003 * count + 0.02 * macs / 1e6
+    settings = {"kernel": True} if kernel else {}
+    return dataclasses.replace(
+        m, cost=cost, latency_ms=(latency,) * 3, settings=settings, **{"precision": "float32", **changes}
+    )
+
+
+def kernel_set(branches: int = 6, kernels: int = 30) -> list[Measurement]:
+    rng = np.random.default_rng(2)
+    counts, macs = rng.integers(1, 40, branches + kernels), rng.uniform(1e5, 1e7, branches + kernels)
+    made = [measurement(n, cost, "float32", 1.0) for n, cost in enumerate(costs(branches + kernels))]
+    return [with_kernels(m, int(counts[n]), macs[n], n >= branches) for n, m in enumerate(made)]
+
+
+def test_micro_kernels_are_learned_from_and_branches_judged() -> None:
+    latency = fit.fit(kernel_set()).find("latency_ms", "cpu", 1)
+    assert latency is not None and latency.samples == 36 and latency.error is not None and latency.error < 1e-4
+    assert latency.coefficients["conv-float.count"] == pytest.approx(0.003, rel=1e-2)
+    assert latency.spread == pytest.approx((1.0, 1.0), abs=1e-3)
+    stranger = dataclasses.replace(costs(1)[0], kernels={"deconv-float": {"count": 2.0}})
+    assert "deconv-float.count" in latency.outside(stranger, "float32")
+
+
+def test_a_sweep_of_contexts_gives_the_slowdown() -> None:
+    idle = kernel_set()
+    busy = [
+        dataclasses.replace(
+            m, latency_ms=tuple(ms * (1 + 0.1 * load + 1.0 * waiting) for ms in m.latency_ms),
+            context_before=Context(0.0, load, runnable, 2), context_after=Context(1.0, load, runnable, 2),
+            settings={"context": name},
+        )
+        for name, load, runnable, waiting in (("load50", 0.5, 1, 0), ("load99", 2 / 3, 2, 0.5), ("load80", 0.8, 4, 1.5))
+        for m in idle[:6]
+    ]  # fmt: skip
+    latency = fit.fit(idle + busy).find("latency_ms", "cpu", 1)
+    assert latency is not None and latency.samples == 36
+    assert latency.slowdown == pytest.approx({"load": 0.1, "waiting": 1.0}, rel=1e-6)
+    assert latency.strained == pytest.approx((1.0, 1.0))
+
+
+def test_energy_is_a_sum_of_macs_bytes_and_time() -> None:
+    found = []
+    for m in synthetic(24):
+        seconds = m.latency_quantile_ms(0.5)
+        spent = Energy(0.5 * m.cost.macs / 1e6 + 3.0 * seconds, "measured:bench")
+        found.append(dataclasses.replace(m, energy=spent))
+    fitted = fit.fit(found)
+    energy, latency = fitted.find("energy_mj", "cpu", 1), fitted.find("latency_ms", "cpu", 1)
+    assert energy is not None and latency is not None and energy.error is not None and energy.error < 0.01
+    assert energy.coefficients["latency_ms"] == pytest.approx(3.0, rel=0.05) and energy.latency == latency.coefficients
+    cost = found[3].cost
+    expected = 0.5 * cost.macs / 1e6 + 3.0 * found[3].latency_quantile_ms(0.5)
+    assert energy.predict(cost, found[3].precision) == pytest.approx(expected, rel=0.02)
 
 
 def test_the_error_is_held_out() -> None:

@@ -72,7 +72,6 @@ def test_the_estimate_says_so_and_orders_branches() -> None:
     full, integer = meters.estimate(cost, "float32"), meters.estimate(cost, "int8")
     assert full.how == "estimated:model" and "no energy meter" in str(full.reason)
     assert full.value_mj is not None and integer.value_mj is not None and full.value_mj > integer.value_mj > 0
-    assert meters.hit_rate(cost) < 0.95 == meters.hit_rate(Cost(1, 1, 1, 1, 1, 1))
 
 
 def test_caches_are_read_from_the_kernels_files(tmp_path: Path) -> None:

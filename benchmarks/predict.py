@@ -1,0 +1,406 @@
+"""How well predictors know branches and models that they never saw: latency, latency under load, memory, energy.
+
+Builds bundles of several architectures with random weights (time does not depend on their values), measures them and
+micro-kernels on this machine, fits on some and judges on others, nn-Meter's way: the share of predictions within 5, 10,
+15 and 20 % of the measurement (Zhang et al., MobiSys 2021). Three ways to hold out:
+
+* ``branches``: fitted on the micro-kernels and the six branches that ``adascale profile --calibrate`` chooses for a
+bundle;
+  judged on that bundle's other branches.
+* ``models``: fitted on micro-kernels and all other bundles; judged on a bundle of which nothing was measured.
+* under load, the slowdown is fitted on the other bundles' branches, too.
+
+Energy comes from the battery of an emulated phone, whose truth is known to its emulator only.
+
+    python benchmarks/predict.py --short
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np
+
+from adascale_tf import bundle, codec
+from adascale_tf.bundle import Bundle
+from adascale_tf.cli import console
+from adascale_tf.errors import AdaScaleError
+from adascale_tf.records import Measurement
+from profiling import calibration, contexts, device, fit, measure
+from profiling.cells import Cell
+
+RESULTS = Path(__file__).parent / "results" / "predict.json"
+LEVELS = (0.05, 0.10, 0.15, 0.20)
+RECIPES = (
+    "full", "int8", "dynamic", "width(0.5)", "width(0.75)+int8", "width(0.35)+int8", "depth(0.5)+int8", "exit(1)",
+    "exit(2)+int8", "lowrank(0.5)", "fire(0.5)+int8", "width(0.6)", "ghost(0.5)", "resolution(0.5)+int8", "float16",
+    "width(0.25)", "width(0.5)+int8", "separable+int8", "width(0.5)+dynamic", "lowrank(0.5)+int8",
+)  # fmt: skip
+#: Of each model the recipes, the micro-kernels chosen for it and the branches under load; and branches on the phone:
+#: as many as six minutes allow, and at leisure.
+SHORT, LONG = (8, 160, 3, 8), (20, 240, 8, 24)
+CONTEXTS = ("load50", "load100")
+
+
+#: Predicted and measured, by branch.
+Pairs = dict[str, tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of the table: ``within``: shares of predictions within :data:`LEVELS`; ``errors``: signed, by branch."""
+
+    what: str
+    goal: str
+    count: int
+    within: tuple[float, ...]
+    mape: float
+    met: bool
+    errors: dict[str, float]
+
+
+def models() -> dict[str, tuple[Any, tuple[int, ...]]]:
+    """Builders of the architectures, by name, with their input shapes."""
+    import tf_keras
+
+    from adascale_tf import backbones
+
+    layers = tf_keras.layers
+
+    def conv(x: Any, filters: int, size: int, stride: int, name: str, relu: bool = True) -> Any:
+        x = layers.Conv2D(filters, size, stride, padding="same", use_bias=False, name=f"{name}_conv")(x)
+        x = layers.BatchNormalization(name=f"{name}_bn")(x)
+        return layers.ReLU(name=f"{name}_relu")(x) if relu else x
+
+    def depthwise(x: Any, size: int, stride: int, name: str) -> Any:
+        x = layers.DepthwiseConv2D(size, stride, padding="same", use_bias=False, name=f"{name}_dw")(x)
+        return layers.ReLU(6.0, name=f"{name}_dwrelu")(layers.BatchNormalization(name=f"{name}_dwbn")(x))
+
+    def head(source: Any, x: Any, name: str) -> Any:
+        x = layers.GlobalAveragePooling2D(name="pool")(x)
+        return tf_keras.Model(source, layers.Dense(10, name="logits")(x), name=name)
+
+    def plain(shape: tuple[int, ...]) -> Any:
+        """As VGG: convolutions, poolings, a dense layer."""
+        source = x = layers.Input(shape, name="image")
+        for stage, filters in enumerate((24, 48, 96)):
+            for block in range(2):
+                x = conv(x, filters, 3, 1, f"s{stage}b{block}")
+            x = layers.MaxPooling2D(2, name=f"s{stage}_pool")(x)
+        x = layers.Dense(128, activation="relu", name="fc")(layers.Flatten(name="flat")(x))
+        return tf_keras.Model(source, layers.Dense(10, name="logits")(x), name="plain")
+
+    def mobile(shape: tuple[int, ...]) -> Any:
+        """As MobileNet: depthwise and pointwise in turn."""
+        source = layers.Input(shape, name="image")
+        x = conv(source, 32, 3, 2, "stem")
+        for n, (filters, stride) in enumerate(((64, 1), (96, 2), (96, 1), (192, 2), (192, 1), (256, 1))):
+            x = conv(depthwise(x, 3, stride, f"b{n}"), filters, 1, 1, f"b{n}_pw")
+        return head(source, x, "mobile")
+
+    def inverted(shape: tuple[int, ...]) -> Any:
+        """As MobileNet v2: inverted residuals, 3x3 and 5x5."""
+        source = layers.Input(shape, name="image")
+        x = conv(source, 16, 3, 2, "stem")
+        blocks = ((16, 1, 4, 3), (24, 2, 4, 3), (24, 1, 4, 3), (40, 2, 4, 5), (40, 1, 4, 5), (80, 1, 3, 3))
+        for n, (filters, stride, factor, size) in enumerate(blocks):
+            wide = conv(x, x.shape[-1] * factor, 1, 1, f"b{n}_e")
+            y = conv(depthwise(wide, size, stride, f"b{n}"), filters, 1, 1, f"b{n}_p", relu=False)
+            x = layers.Add(name=f"b{n}_add")([x, y]) if stride == 1 and x.shape[-1] == filters else y
+        return head(source, x, "inverted")
+
+    def dense(shape: tuple[int, ...]) -> Any:
+        """As DenseNet: every layer sees all before it."""
+        source = layers.Input(shape, name="image")
+        x = conv(source, 24, 3, 1, "stem")
+        for stage in range(3):
+            for block in range(3):
+                y = conv(conv(x, 32, 1, 1, f"s{stage}b{block}_1"), 16, 3, 1, f"s{stage}b{block}_2")
+                x = layers.Concatenate(name=f"s{stage}b{block}_cat")([x, y])
+            if stage < 2:
+                x = conv(x, int(x.shape[-1]) // 2, 1, 1, f"s{stage}_t")
+                x = layers.AveragePooling2D(2, name=f"s{stage}_pool")(x)
+        return head(source, x, "dense")
+
+    def fire(shape: tuple[int, ...]) -> Any:
+        """As SqueezeNet: squeeze, expand, join."""
+        source = layers.Input(shape, name="image")
+        x = conv(source, 32, 3, 2, "stem")
+        for n, (squeeze, expand) in enumerate(((16, 32), (16, 48), (24, 64), (32, 64))):
+            y = conv(x, squeeze, 1, 1, f"f{n}_s")
+            parts = [conv(y, expand, 1, 1, f"f{n}_a"), conv(y, expand, 3, 1, f"f{n}_b")]
+            x = layers.Concatenate(name=f"f{n}_cat")(parts)
+            x = layers.MaxPooling2D(2, name="pool1")(x) if n == 1 else x
+        return head(source, x, "fire")
+
+    def bottleneck(shape: tuple[int, ...]) -> Any:
+        """As ResNet-50: 1x1, 3x3, 1x1 around a shortcut."""
+        source = layers.Input(shape, name="image")
+        x = conv(source, 32, 5, 2, "stem")
+        for n, (filters, stride) in enumerate(((64, 1), (64, 1), (128, 2), (128, 1), (256, 2))):
+            y = conv(conv(x, filters // 4, 1, 1, f"b{n}_1"), filters // 4, 3, stride, f"b{n}_2")
+            y = conv(y, filters, 1, 1, f"b{n}_3", relu=False)
+            same = stride == 1 and int(x.shape[-1]) == filters
+            z = x if same else conv(x, filters, 1, stride, f"b{n}_z", relu=False)
+            x = layers.ReLU(name=f"b{n}_relu")(layers.Add(name=f"b{n}_add")([y, z]))
+        return head(source, x, "bottleneck")
+
+    own = {"resnet": (32, 32, 3), "gru": (40, 32)}
+    found: dict[str, tuple[Any, tuple[int, ...]]] = {
+        name: (lambda shape, name=name: backbones.build(name, shape, 10), shape) for name, shape in own.items()
+    }
+    images = {plain: 32, mobile: 64, inverted: 64, dense: 32, fire: 48, bottleneck: 64}
+    return found | {build.__name__: (build, (side, side, 3)) for build, side in images.items()}
+
+
+NAMES = ("resnet", "plain", "mobile", "inverted", "dense", "fire", "bottleneck", "gru")
+
+
+def build(name: str, recipes: int, root: str) -> None:
+    """Write the bundle of one architecture with random weights, of the first recipes that apply to it."""
+    import tensorflow as tf
+    import tf_keras
+
+    from adascale_tf import api, operators
+    from adascale_tf.cli import pipeline
+    from adascale_tf.data import Dataset
+    from adascale_tf.errors import BadInput
+    from adascale_tf.network import ElasticNetwork
+    from adascale_tf.recipe import parse
+    from adascale_tf.training import Schedule
+
+    tf.get_logger().setLevel("ERROR")
+    tf_keras.utils.set_random_seed(0)
+    make, shape = models()[name]
+    backbone = make(shape) if name in ("resnet", "gru") else api.with_exits(make(shape))
+    whole = ElasticNetwork(backbone, [parse("full")])
+    chosen = []
+    for recipe in map(parse, RECIPES):
+        try:
+            operators.apply(whole.whole, recipe)
+        except BadInput:
+            continue
+        chosen.append(recipe)
+    network = ElasticNetwork(backbone, chosen[:recipes])
+    for trunk in network.trunks:
+        trunk.choose(1.0)
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 255, (8, *shape)).astype(np.uint8) if len(shape) == 3 else rng.normal(size=(8, *shape))
+    how = {"scale": 1 / 255} if len(shape) == 3 else {}
+    data = Dataset("random", tuple(map(str, range(10))), how, x, np.arange(8) % 10, x, np.arange(8) % 10)
+    pipeline.write_bundle(network, data, Schedule(), Path(root) / name)
+
+
+def build_all(names: tuple[str, ...], recipes: int, root: Path) -> dict[str, Bundle]:
+    """All bundles, two at a time."""
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+        list(pool.map(build, names, [recipes] * len(names), [str(root)] * len(names)))
+    return {name: bundle.load(root / name) for name in names}
+
+
+def row(what: str, goal: str, level: float, share: float | None, pairs: Pairs) -> Row:
+    """Judge predictions against measurements, by branch. ``share`` of them within ``level``; None: the mean error."""
+    errors = {name: predicted / measured - 1 for name, (predicted, measured) in pairs.items()}
+    sizes = np.abs(list(errors.values()))
+    mape = float(np.mean(sizes))
+    met = mape <= level if share is None else bool(np.mean(sizes <= level) >= share)
+    return Row(what, goal, len(errors), tuple(float(np.mean(sizes <= at)) for at in LEVELS), mape, met, errors)
+
+
+def held_out(
+    idle: dict[str, list[Measurement]], kernels: list[Measurement], few: dict[str, list[str]]
+) -> dict[tuple[str, str], Pairs]:
+    """(predicted, measured) by ``model/branch``, of (latency_ms or memory_mb, held-out branches or models)."""
+    found: dict[tuple[str, str], Pairs] = {
+        (q, h): {} for q in ("latency_ms", "memory_mb") for h in ("branches", "models")
+    }
+    for name, members in idle.items():
+        known = [m for m in members if m.branch in few[name]]
+        unknown = [m for m in members if m.branch not in few[name]]
+        rest = [m for other, ms in idle.items() if other != name for m in ms]
+        for how, training, judged in (("branches", known, unknown), ("models", rest, members)):
+            fitted = fit.fit(training + kernels)
+            for m in judged:
+                for quantity, measured in (("latency_ms", m.latency_quantile_ms(fit.IDLE)), ("memory_mb", m.memory_mb)):
+                    predictor = fitted.find(quantity, "cpu", 1)
+                    if predictor is not None and measured is not None:
+                        predicted = predictor.predict(m.cost, m.precision)
+                        found[quantity, how][f"{name}/{m.branch}"] = (predicted, measured)
+    return found
+
+
+def under_load(
+    idle: dict[str, list[Measurement]], strained: dict[str, list[Measurement]], kernels: list[Measurement]
+) -> Pairs:
+    """(predicted, measured) mean latencies in contexts, of models whose branches were measured nowhere."""
+    found = {}
+    for name, members in strained.items():
+        rest = [m for source in (idle, strained) for other, ms in source.items() if other != name for m in ms]
+        fitted = fit.fit(rest + kernels).find("latency_ms", "cpu", 1)
+        assert fitted is not None
+        for m in members:
+            ends = (m.context_before, m.context_after)
+            predicted = float(np.mean([fitted.predict(m.cost, m.precision, context) for context in ends]))
+            found[f"{name}/{m.branch}/{m.settings['context']}"] = (predicted, sum(m.latency_ms) / len(m.latency_ms))
+    return found
+
+
+def on_a_phone(bundles: dict[str, Bundle], count: int, folder: Path) -> dict[str, Pairs]:
+    """(predicted, measured) energies on an emulated phone: each branch left out in turn.
+
+    ``latency measured``: the branch's latency on the phone is known, as a session knows it, only its energy is not.
+    ``nothing measured``: both are predicted.
+    """
+    from harness import phone
+
+    from android_harness import keys
+    from android_harness.adb import Address
+    from android_harness.harness import Harness
+    from android_harness.runner import Options
+
+    options = Options(runs=20, energy=True, idle_s=1.0, batch_s=2.0)
+    measurements: list[Measurement] = []
+    with phone(folder) as port:
+        for name, opened in bundles.items():
+            branches = [b.id for b in opened.manifest.branches][: -(-count // len(bundles))]
+            harness = Harness(
+                opened, Address("127.0.0.1", port), options, folder / f"{name}.jsonl", keys.load(folder / "adbkey")[0]
+            )
+            measurements += harness.profile(["cpu"], [1], branches).measurements
+    pairs: dict[str, Pairs] = {"latency measured": {}, "nothing measured": {}}
+    known = [m for m in measurements if m.energy.value_mj is not None and m.energy.how.startswith("measured")]
+    for m in known:
+        fitted = fit.fit([other for other in known if other is not m]).find("energy_mj", "cpu", 1)
+        assert fitted is not None
+        assert m.energy.value_mj is not None
+        where = f"{m.bundle}/{m.branch}"
+        latency = m.latency_quantile_ms(fit.IDLE)
+        pairs["latency measured"][where] = (
+            fitted.predict(m.cost, m.precision, latency_ms=latency),
+            m.energy.value_mj,
+        )
+        pairs["nothing measured"][where] = (fitted.predict(m.cost, m.precision), m.energy.value_mj)
+    return pairs
+
+
+def again(idle: dict[str, list[Measurement]], bundles: dict[str, Bundle], out: Path) -> dict[str, list[Measurement]]:
+    """The branches with as many runs once more: a neighbour's burst of seconds should not be all of a bundle's runs."""
+    found = {}
+    for name, members in idle.items():
+        cells = [Cell(b, "cpu", 1) for b in bundles[name].manifest.branches]
+        more = contexts.take(bundles[name], cells, {"seconds": 0.02, "most": 5}, out)
+        pairs = zip(members, more, strict=True)
+        found[name] = [replace(m, latency_ms=m.latency_ms + n.latency_ms) for m, n in pairs]
+    return found
+
+
+def run(names: tuple[str, ...], sizes: tuple[int, int, int, int], root: Path, with_phone: bool) -> dict[str, Any]:
+    """Build, measure, fit, judge; gives what the results file holds."""
+    recipes, micro, loaded, phones = sizes
+    begun = time.monotonic()
+    out, spent = root / "m.jsonl", {}
+
+    def done(what: str) -> None:
+        spent[what] = round(time.monotonic() - begun - sum(spent.values()), 1)
+        print(f"{what}: {spent[what]:.0f} s", file=sys.stderr, flush=True)
+
+    bundles = build_all(names, recipes, root)
+    done("build")
+    plans = {name: calibration.plan(opened, device.caches(), micro) for name, opened in bundles.items()}
+    done("plan")
+    idle = {name: measure.profile(opened, ["cpu"], [1], 40, out) for name, opened in bundles.items()}
+    done("branches")
+    chosen = list(dict.fromkeys(kernel for plan, _ in plans.values() for kernel in plan))
+    kernels = calibration.take(chosen, ["cpu"], [1], out)
+    done(f"{len(kernels)} micro-kernels")
+    idle = again(idle, bundles, root / "second.jsonl")
+    done("branches again")
+    strained: dict[str, list[Measurement]] = {}
+    for name, opened in bundles.items():
+        ids = [b.id for b in opened.manifest.branches][:loaded]
+        strained[name] = contexts.sweep(opened, ["cpu"], [1], CONTEXTS, out, branches=ids)
+    done("under load")
+    idle = again(idle, bundles, root / "third.jsonl")
+    done("branches once more")
+    few = {name: ids for name, (_, ids) in plans.items()}
+    pairs = held_out(idle, kernels, few)
+    rows = [
+        row("latency, idle, held-out branches", ">= 95 % within 10 %", 0.10, 0.95, pairs["latency_ms", "branches"]),
+        row("latency, idle, held-out models", ">= 95 % within 10 %", 0.10, 0.95, pairs["latency_ms", "models"]),
+        row(
+            "mean latency under load, held-out models",
+            ">= 90 % within 15 %",
+            0.15,
+            0.90,
+            under_load(idle, strained, kernels),
+        ),
+        row("memory, held-out branches", "mean error <= 5 %", 0.05, None, pairs["memory_mb", "branches"]),
+        row("memory, held-out models", "mean error <= 5 %", 0.05, None, pairs["memory_mb", "models"]),
+    ]
+    if with_phone:
+        for how, pairs in on_a_phone(bundles, phones, root).items():
+            rows.append(row(f"energy, phone, held-out branches, {how}", "mean error <= 10 %", 0.10, None, pairs))
+        done("phone")
+    return {
+        "machine": {k: v for k, v in device.facts().items() if k in ("cpu", "arch", "cores", "caches")},
+        "versions": {name: version(name) for name in ("ai-edge-litert", "scikit-learn", "numpy")},
+        "models": list(names), "seconds": spent, "rows": [asdict(r) for r in rows],
+        "levels": list(LEVELS), "calibrated_on": few, "micro_kernels": len(kernels),
+        "measured": {
+            f"{name}/{m.branch}": {"p50_ms": m.latency_quantile_ms(0.5), "p25_ms": m.latency_quantile_ms(0.25),
+                                   "memory_mb": m.memory_mb}
+            for name, members in idle.items() for m in members
+        },
+    }  # fmt: skip
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--short", action="store_true", help="fewer branches, under six minutes on two cores")
+    parser.add_argument("--models", default=",".join(NAMES), help="two or more of %(default)s")
+    parser.add_argument("--recipes", type=int, default=None, help="how many recipes of each model")
+    parser.add_argument("--no-phone", action="store_true", help="leave energy out")
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    arguments = parser.parse_args()
+    names = tuple(arguments.models.split(","))
+    if len(set(names) & set(NAMES)) != len(names) or len(names) < 2:
+        parser.error(f"--models should name two or more of {', '.join(NAMES)}")
+    sizes = SHORT if arguments.short else LONG
+    sizes = (arguments.recipes or sizes[0], *sizes[1:])
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            facts = run(names, sizes, Path(folder), not arguments.no_phone)
+        codec.write_text(arguments.out, codec.dump(facts))
+    except AdaScaleError as error:
+        print(f"predict: {error}", file=sys.stderr)
+        return error.exit_code
+    columns = ("what", "goal", "cases", *(f"<= {level:.0%}" for level in LEVELS), "mean error", "")
+    lines = [
+        (
+            r["what"],
+            r["goal"],
+            r["count"],
+            *(f"{w:.0%}" for w in r["within"]),
+            f"{r['mape']:.1%}",
+            "met" if r["met"] else "missed",
+        )
+        for r in facts["rows"]
+    ]
+    console.table("Predictions of what was never measured", columns, lines)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from adascale_tf import records
+from adascale_tf.bundle import Bundle
+from adascale_tf.errors import BadInput
+from converters import flatbuffer
+from profiling import calibration, fit, kernels
+from profiling.kernels import Kernel
+
+CACHES = {"L1d": 32 << 10, "L2": 1 << 20, "L3": 32 << 20}
+CHOSEN = [
+    Kernel("conv", "float", 8, 8, 16, 3), Kernel("conv", "integer", 8, 8, 16, 3), Kernel("dense", "float", 1, 64, 10),
+    Kernel("add", "float", 8, 16, repeat=2), Kernel("mean", "integer", 8, 16),
+]  # fmt: skip
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 10_000), st.integers(1, 6), st.integers(1, 20))
+def test_each_choice_tells_more_than_the_next_and_none_comes_twice(seed: int, features: int, count: int) -> None:
+    rng = np.random.default_rng(seed)
+    pool, targets = rng.uniform(0, 1, (15, features)), rng.uniform(0, 1, (4, features))
+    order = calibration.choose(pool, targets, count)
+    assert len(order) == len(set(order)) <= min(count, 15) and all(0 <= i < 15 for i in order)
+    assert order == calibration.choose(pool, targets, 15)[: len(order)]
+
+
+def test_what_does_not_matter_is_not_measured_first() -> None:
+    """Only the second feature is in the target, so the row that shows it comes first."""
+    pool = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
+    assert calibration.choose(pool, np.array([[0.0, 1.0, 0.0]]), 3) == [1]
+
+
+def test_candidates_are_the_same_every_time_and_of_the_classes_asked_for() -> None:
+    classes = ["conv-integer", "gemm-float", "builtin-float", "dense-float", "reuse", "border"]
+    found = calibration.candidates(classes, count=5)
+    assert found == calibration.candidates(classes, count=5) and len(set(found)) == len(found)
+    assert {k.op for k in found} == {"conv", "dense", "split", "gru"}
+    assert {k.arithmetic for k in found if k.op == "conv" and k.window > 1} == {"integer"}
+
+
+def test_the_plan_covers_the_kernels_of_the_bundle(built: Bundle) -> None:
+    chosen, branches = calibration.plan(built, CACHES, kernel_count=40, branch_count=4)
+    assert len(chosen) == 40 and len(branches) == len(set(branches)) == 4
+    known = {b.id for b in built.manifest.branches}
+    assert set(branches) <= known
+    assert {"conv"} <= {k.op for k in chosen} and {"float", "integer"} <= {k.arithmetic for k in chosen}
+
+
+def test_a_bundle_of_before_is_refused(built: Bundle) -> None:
+    branches = tuple(replace(b, cost=replace(b.cost, kernels={})) for b in built.manifest.branches)
+    with pytest.raises(BadInput, match="build it again to calibrate"):
+        calibration.plan(Bundle(built.root, replace(built.manifest, branches=branches)), CACHES)
+
+
+def test_memory_is_measured_where_files_differ_most() -> None:
+    costs = [flatbuffer.cost(kernels.write(k), kernels.SIGNATURE) for k in CHOSEN]
+    found = calibration.heaviest(costs, 3)
+    assert len(found) == len(set(found)) == 3
+
+
+def test_micro_kernels_are_measured_once_and_fitted(built: Bundle, tmp_path: Path) -> None:
+    out = tmp_path / "m.jsonl"
+    found = calibration.take(CHOSEN, ["cpu"], [1], out)
+    assert [m.branch for m in found] == [k.id for k in CHOSEN] and records.read([out]) == found
+    assert all(m.settings["kernel"] and m.latency_ms and m.outputs is None for m in found)
+    assert all(m.memory_mb is not None for m in found)  # of so few, all
+    assert calibration.take(CHOSEN, ["cpu"], [1], out) == found and not Path(f"{out}.journal").exists()
+    fitted = fit.fit(found)
+    latency = fitted.find("latency_ms", "cpu", 1)
+    assert latency is not None and latency.samples == 5 and latency.caches == found[0].device["caches"]
+
+
+@pytest.mark.slow
+def test_a_calibration_knows_branches_it_did_not_measure(built: Bundle, tmp_path: Path) -> None:
+    found = calibration.calibrate(built, ["cpu"], [1], 20, tmp_path / "m.jsonl")
+    assert len({m.branch for m in found if m.bundle == built.digest}) == calibration.BRANCHES
+    fitted = fit.fit(found)
+    assert all(fitted.predict("latency_ms", branch, "cpu", 1) for branch in built.manifest.branches)
