@@ -126,6 +126,8 @@ def _start(bundle: Bundle, cell: Cell, run: Runner, inputs: np.ndarray, op_profi
     difference = float(np.abs(outputs - expected).max())
     path, signature = str(bundle.path(cell.branch.file)), cell.branch.signature
     taken, reason = accelerators.taken(library(), path, signature, cell.delegate)
+    # The C library's "reference" are other kernels than this machine's, see litert.Compiled; their times are not these.
+    op_profile = op_profile and cell.delegate != "reference"
     times = accelerators.profile(library(), path, signature, cell.delegate, cell.threads) if op_profile else ()
     return {
         "operators": codec.to_json(times),
