@@ -147,7 +147,7 @@ def quantile(values: Sequence[float], q: float) -> float:
 
 
 def read(paths: Sequence[Path]) -> List[Measurement]:
-    """The measurements of JSON-lines files, in order; a later measurement of the same cell and device wins."""
+    """The measurements of JSON-lines files, in order; a later one of the same cell, device and context wins."""
     found: Dict[Any, Measurement] = {}
     for path in paths:
         for number, data in enumerate(codec.read_lines(path), start=1):
@@ -155,5 +155,6 @@ def read(paths: Sequence[Path]) -> List[Measurement]:
             if not isinstance(data, dict) or data.get("format") != FORMAT:
                 raise BadInput("{} is not a measurement ({!r} is expected).".format(where, FORMAT))
             measurement = codec.from_json(Measurement, data, where)
-            found[(str(measurement.device.get("name")),) + measurement.key] = measurement
+            where_and_when = (str(measurement.device.get("name")), measurement.settings.get("context"))
+            found[where_and_when + measurement.key] = measurement
     return list(found.values())

@@ -178,8 +178,7 @@ def fit(paths: tuple[Path, ...], out: Path, quiet: bool, as_json: bool) -> None:
     """Fit predictors of latency, memory and energy from measurements, with their held-out error."""
     from profiling import fit as fitting
 
-    # One by one: the same branch in another context stands in a file of its own.
-    fitted = fitting.fit([m for path in paths for m in records.read([path])])
+    fitted = fitting.fit(records.read(paths))
     codec.write_text(out, codec.dump(fitted))
     if as_json:
         console.emit(fitted)

@@ -88,7 +88,7 @@ def test_bad_input_of_other_commands(capsys: pytest.CaptureFixture[str], built: 
     assert "'speed=3' is not a budget" in refused(capsys, *loop, "speed=3")
     assert "needs an energy predictor" in refused(capsys, *loop, "energy_mj=3")
     assert "no branch 'x'" in refused(capsys, "evaluate", b, "--data", "digits", "--branch", "x")
-    assert "no delegate 'gpu'" in refused(capsys, "profile", b, "--delegates", "gpu", "--out", tmp_path / "m.jsonl")
+    assert "no delegate 'tpu'" in refused(capsys, "profile", b, "--delegates", "tpu", "--out", tmp_path / "m.jsonl")
     assert "cannot be read" in refused(capsys, "fit", tmp_path / "none", "--out", tmp_path / "p")
     assert "cannot be read" in refused(capsys, "replay", b, "--trace", tmp_path / "none", "--budget", "latency_ms=5")
     assert list(tmp_path.iterdir()) == []
