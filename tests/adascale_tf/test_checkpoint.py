@@ -38,6 +38,7 @@ def outputs(net: ElasticNetwork, data: Dataset) -> list[np.ndarray]:
     return [np.asarray(t.call(data.inputs(data.x_test), training=False)[-1]) for t in net.trunks]
 
 
+@pytest.mark.slow
 def test_a_killed_training_ends_like_an_undisturbed_one(small: Dataset, tmp_path: Path) -> None:
     whole = network()
     train(whole, small, SCHEDULE)

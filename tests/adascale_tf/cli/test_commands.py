@@ -136,6 +136,7 @@ def test_the_demo_walks_the_whole_road(tmp_path: Path) -> None:
         assert (tmp_path / "demo" / name).stat().st_size > 1000
 
 
+@pytest.mark.slow
 def test_a_users_model_becomes_a_bundle_that_evolves(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """The road of an app team: its Keras 3 model in, branches out, new branches without training, the best of them."""
     import keras
