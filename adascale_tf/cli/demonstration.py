@@ -19,7 +19,7 @@ from adascale_tf.records import Measurement
 PHASES = (("idle", 6.0, 0), ("loaded", 8.0, 3), ("idle again", 6.0, 0))
 #: The demo's latency budget, as a multiple of the median latency of the branch that an idle device would choose.
 SLACK = 1.5
-#: The share of deadlines that may be missed: strict, since the demo's branches are so short that stalls seldom hit them.
+#: The share of deadlines that may be missed: strict, since branches as short as the demo's are seldom hit by stalls.
 MISSES = 0.01
 
 

@@ -23,12 +23,14 @@ from adascale_tf.records import Context
 @dataclass(frozen=True)
 class Learning:
     """``window_s``: time constant of what all branches share; ``memory_s``: of each branch's own correction.
-    ``stall``: a run is stalled if it takes so many times what was expected. ``trust_ms``: running time that the prior
+    ``stall``: a run is stalled if it takes so many times what was expected, and ``hiccup_ms`` longer: interrupts hold
+    up short runs, too, but not for long. ``trust_ms``: running time that the prior
     of the stall rate is worth. ``caution``: standard errors added to estimates to get upper bounds."""
 
     window_s: float = 0.5
     memory_s: float = 10.0
     stall: float = 1.6
+    hiccup_ms: float = 0.3
     trust_ms: float = 4.0
     caution: float = 0.5
 
@@ -123,14 +125,15 @@ def seen(
     ratio = latency_ms / idle_ms
     recent = correction.recent + 0.1 * (ratio - correction.recent)
     expected = shared * own
-    stalled = ratio > learning.stall * expected
+    slow = ratio > learning.stall * expected
+    stalled = slow and latency_ms > idle_ms * expected + learning.hiccup_ms
     window = replace(
         window,
         stalls=window.stalls + stalled,
         stalled_ms=window.stalled_ms + (latency_ms - idle_ms * expected if stalled else 0.0),
         exposure_ms=window.exposure_ms + min(latency_ms, idle_ms * expected),
     )
-    if stalled:
+    if slow:
         # A lasting slowdown is no stall: let it in, bounded, so that the estimate can follow within some runs.
         ratio = learning.stall * expected
     keep = math.exp(-max(0.0, time_s - correction.time_s) / learning.memory_s)
@@ -138,7 +141,7 @@ def seen(
     window = replace(
         window, weight=window.weight + 1, ratios=window.ratios + common, squares=window.squares + common * common
     )
-    if stalled:
+    if slow:
         return window, replace(correction, recent=recent)
     apart = min(2.0, max(0.5, ratio / shared))
     total = correction.total * keep + apart

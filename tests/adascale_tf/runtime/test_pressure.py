@@ -79,7 +79,7 @@ def test_a_stall_never_lowers_a_bound(history, idle_ms, excess):
     window, correction, now = lived(history, idle_ms)
     expected_ms = idle_ms * window.decayed(now, LEARNING.window_s).mean() * correction.factor()
     usual, _ = pressure.seen(window, correction, expected_ms, idle_ms, now, LEARNING)
-    late_ms = expected_ms * LEARNING.stall * 1.001 * excess
+    late_ms = (expected_ms * LEARNING.stall + LEARNING.hiccup_ms) * 1.001 * excess
     stalled, kept = pressure.seen(window, correction, late_ms, idle_ms, now, LEARNING)
     assert stalled.stalls == pytest.approx(window.stalls + 1)
     assert pressure.stall_rate(stalled, 0.01, LEARNING) >= pressure.stall_rate(usual, 0.01, LEARNING)
@@ -162,3 +162,11 @@ def test_the_prior_by_example():
 def test_a_lasting_slowdown_is_followed_however_large(factor):
     window, correction, _ = lived([(2.0 * factor, 1e-3)] * 400, 2.0)
     assert window.mean() * correction.factor() == pytest.approx(factor, rel=0.05)
+
+
+def test_a_hiccup_of_a_short_run_is_no_stall():
+    window, correction = pressure.EMPTY, pressure.Correction("a", 0.0, 0.0, 0.0)
+    short, _ = pressure.seen(window, correction, 0.2, 0.05, 1.0, LEARNING)  # four times as long, by 0.15 ms
+    long, _ = pressure.seen(window, correction, 5.0, 0.05, 1.0, LEARNING)
+    assert short.stalls == 0 and long.stalls == 1
+    assert pressure.EMPTY.mean() < short.mean() <= LEARNING.stall  # it is a slowdown, bounded
