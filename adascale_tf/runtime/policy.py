@@ -178,7 +178,8 @@ class Prospects:
             engine = option.engine
             if engine not in self._views:
                 self._views[engine] = view(engine, self._context, self._state, self._settings)
-            own = self._state.correction(option.id).factor()
+            correction = self._state.correction(option.id)
+            own = correction.decayed(self._context.time_s, self._settings.learning.memory_s).factor()
             found = outlook(option, self._views[engine], own, self._budget, self._state.period_s, self._settings)
             self._found[option.id] = found
         return found

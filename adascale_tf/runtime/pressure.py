@@ -19,6 +19,9 @@ from typing import Optional, Tuple
 
 from adascale_tf.records import Context
 
+#: Runs that a branch's correction of 1 is worth before any: the first after a switch are slow, and say little.
+OWN_TRUST = 10.0
+
 
 @dataclass(frozen=True)
 class Learning:
@@ -84,7 +87,12 @@ class Correction:
 
     def factor(self) -> float:
         """1 before anything was seen."""
-        return (self.total + 3.0) / (self.weight + 3.0)
+        return (self.total + OWN_TRUST) / (self.weight + OWN_TRUST)
+
+    def decayed(self, time_s: float, constant_s: float) -> "Correction":
+        """The correction at a later time: a branch that did not run for long is thought to be as the others again."""
+        keep = math.exp(-max(0.0, time_s - self.time_s) / constant_s)
+        return replace(self, weight=self.weight * keep, total=self.total * keep, time_s=time_s)
 
 
 EMPTY = Window()
