@@ -230,8 +230,10 @@ def decide(context: Context, budget: Budget, table: Table, state: State, setting
     best = next((option for option in ranked if prospects.fits(option)), None)
     if best is None:
         allowed = tuple(option for option in table if prospects.allowed(option))
-        steady = tuple(option for option in allowed or table if prospects.steady(option))
-        safe = fallback(budget, steady or allowed or table, lambda option: prospects.of(option).expected_ms)
+        least = budget.min_accuracy or 0.0
+        accurate = tuple(option for option in allowed or table if option.accuracy >= least) or table
+        steady = tuple(option for option in accurate if prospects.steady(option))
+        safe = fallback(budget, steady or accurate, lambda option: prospects.of(option).expected_ms)
         return settle(safe, "nothing fits: the fastest", state, context, prospects.of(safe).slowdown)
     current = find(table, state.branch)
     if current is not None and prospects.fits(current):

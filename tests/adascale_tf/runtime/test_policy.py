@@ -256,6 +256,12 @@ def test_upwards_waits_for_the_dwell_and_for_headroom():
     assert decide(dataclasses.replace(free, time_s=20.0), tight, TABLE, state, SETTINGS).branch == "half"
 
 
+def test_where_nothing_fits_accuracy_comes_before_steadiness():
+    table = (Option("a", 1.0, 9.0, energy_mj=1.0), Option("b", 0.5, 1.0))
+    decision = decide(Context(0.0), Budget(energy_mj=0.5, min_accuracy=1.0), table, State(), SETTINGS)
+    assert decision.branch == "a"
+
+
 def test_reasons_say_what_is_expected_and_when_nothing_fits():
     assert "1.00 of 1.5 ms" in decide(Context(0.0), BUDGET, TABLE, State(), SETTINGS).reason
     hopeless = decide(Context(0.0), Budget(latency_ms=0.01, min_accuracy=0.7), TABLE, State(), SETTINGS)
