@@ -7,6 +7,7 @@ weights, statistics and optimizer after epoch N; only the newest is kept). A fin
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -20,9 +21,10 @@ import tf_keras
 from adascale_tf import codec
 from adascale_tf.data import Dataset
 from adascale_tf.errors import BadInput
-from adascale_tf.functional import slots
 from adascale_tf.network import ElasticNetwork
 from adascale_tf.recipe import parse
+from adascale_tf.training.cluster import Cluster, alone
+from adascale_tf.training.schedule import Schedule
 
 FORMAT = "adascale-checkpoint/1"
 _STATE = "checkpoint.json"
@@ -54,11 +56,15 @@ class State:
 
 
 class Checkpoint:
-    """A training's place on disk. Each :meth:`save` replaces the one before, whole or not at all."""
+    """A training's place on disk. Each :meth:`save` replaces the one before, whole or not at all.
 
-    def __init__(self, folder: Path, network: ElasticNetwork, data: Dataset, schedule: Any) -> None:
+    Of several workers the chief alone reads and writes; the others learn from it where the training stands.
+    """
+
+    def __init__(self, folder: Path, network: ElasticNetwork, data: Dataset, schedule: Schedule) -> None:
         self.folder = folder
         self._network = network
+        self._cluster = alone()
         self._state = State(
             FORMAT,
             network.backbone.name,
@@ -71,11 +77,37 @@ class Checkpoint:
             0,
         )
 
+    def at(self, network: ElasticNetwork, cluster: Cluster) -> Checkpoint:
+        """The same place for a copy of the network, on the workers of a cluster."""
+        found = copy.copy(self)
+        found._network, found._cluster = network, cluster
+        return found
+
+    @property
+    def finished(self) -> bool:
+        """Whether the training in this folder is of the same settings and done, its statistics measured."""
+        state = read_state(self.folder)
+        return state.finished and state.settings == self._state.settings
+
     def begin(self, optimizer: list[tf.Variable]) -> int:
         """Take up the training in this folder, if there is one of the same settings; gives the epochs done.
 
-        :class:`BadInput` if the folder holds something else: it is never overwritten.
+        :class:`BadInput` if the folder holds something else (it is never overwritten), or if this worker trains
+        something else than the chief.
         """
+        variables = list(_variables(self._network, optimizer).values())
+        settings = int(hashlib.sha256(repr(self._state.settings).encode()).hexdigest()[:12], 16)
+        done = self._find(optimizer) if self._cluster.chief else 0
+        agreed = self._cluster.agree([np.array([done, settings]), *[variable.numpy() for variable in variables]])
+        if agreed[0][1] != settings:
+            raise BadInput(
+                "This worker was given other data or settings than the chief; give the same command to all workers."
+            )
+        for variable, value in zip(variables, agreed[1:], strict=True):
+            variable.assign(value)
+        return int(agreed[0][0])
+
+    def _find(self, optimizer: list[tf.Variable]) -> int:
         if (self.folder / _STATE).is_file():
             state = read_state(self.folder)
             if state.settings != self._state.settings:
@@ -95,7 +127,10 @@ class Checkpoint:
 
     def save(self, epochs_done: int, optimizer: list[tf.Variable]) -> None:
         """Write the state after an epoch; ``epochs + 1`` stands for the measured statistics at the end."""
+        # Every worker reads, since statistics are a mean over all of them.
         arrays = {name: variable.numpy() for name, variable in _variables(self._network, optimizer).items()}
+        if not self._cluster.chief:
+            return
         target = self.folder / f"epoch-{epochs_done}.npz"
         temporary = target.with_suffix(".partial.npz")
         np.savez(temporary, **arrays)
@@ -145,10 +180,7 @@ def load(folder: Path) -> tuple[State, ElasticNetwork]:
 
 
 def _variables(network: ElasticNetwork, optimizer: list[tf.Variable]) -> Mapping[str, tf.Variable]:
-    found = {f"{layer}/{weight}": slot.variable for (layer, weight), slot in slots(network.backbone).items()}
-    for trunk in network.trunks[1:]:
-        found.update({f"{trunk.recipe}/{i}": variable for i, variable in enumerate(trunk.statistics)})
-    return {**found, **{f"optimizer/{i}": variable for i, variable in enumerate(optimizer)}}
+    return {**network.state, **{f"optimizer/{i}": variable for i, variable in enumerate(optimizer)}}
 
 
 def _digest(network: ElasticNetwork, data: Dataset) -> str:

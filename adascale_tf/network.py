@@ -119,6 +119,31 @@ class ElasticNetwork:
         """The shared trainable weights."""
         return list(self.backbone.trainable_variables)
 
+    @property
+    def state(self) -> dict[str, tf.Variable]:
+        """All that training changes, by name: the backbone's variables and every other trunk's statistics."""
+        found = {f"{layer}/{weight}": slot.variable for (layer, weight), slot in slots(self.backbone).items()}
+        for trunk in self.trunks[1:]:
+            found.update({f"{trunk.recipe}/{i}": variable for i, variable in enumerate(trunk.statistics)})
+        return found
+
+    def copied(self) -> ElasticNetwork:
+        """The same network with variables of its own, made in the scope that the caller is in."""
+        found = ElasticNetwork(build_model(self.whole.graph, self.backbone.name), self.recipes)
+        found.take(self)
+        return found
+
+    def take(self, other: ElasticNetwork) -> None:
+        """Take over the state of a network with the same trunks."""
+        values = {name: variable.numpy() for name, variable in other.state.items()}
+        for name, variable in self.state.items():
+            variable.assign(values[name])
+
+    def choose(self, share: float) -> None:
+        """Choose every trunk's masks, clusters and bases anew; ``share`` in [0, 1] of the final sparsity."""
+        for trunk in self.trunks:
+            trunk.choose(share)
+
     def derive(self, structure: Recipe) -> Trunk:
         """A new trunk from the shared weights as they are; its BatchNorm statistics still need measuring."""
         return Trunk(structure, operators.structure(self.whole, structure), self.backbone)

@@ -15,7 +15,8 @@ from tensorflow_model_optimization.quantization import keras as tfmot
 
 from adascale_tf.data import Dataset
 from adascale_tf.errors import BadInput
-from adascale_tf.training import Schedule, batches
+from adascale_tf.training.feed import batches
+from adascale_tf.training.schedule import Schedule
 
 #: Optimizer steps: enough for ranges and rounding to settle, a fraction of the training.
 STEPS = 300

@@ -43,6 +43,15 @@ class Job:
     seed: int = 0
     input_range: str | None = None
     checkpoint: Path | None = None
+    strategy: str = "none"
+    replicas: int | None = None
+    accumulate: int = 1
+    optimizer: str | None = None
+
+    @property
+    def rule(self) -> str:
+        """The optimizer: AdaScale SGD wherever more than one batch may make a step."""
+        return self.optimizer or ("adamw" if self.strategy == "none" and self.accumulate == 1 else "sgd")
 
 
 @click.command(
@@ -75,15 +84,36 @@ class Job:
     metavar="FOLDER",
     help="Where training is kept after every epoch, for going on, search and evolve. Default: OUT.checkpoint.",
 )
+@click.option(
+    "--strategy",
+    type=click.Choice(["none", "mirrored", "multi-worker"]),
+    default="none",
+    show_default=True,
+    help="Train on all GPUs of this machine, or on several machines (TF_CONFIG); see docs/scale.md.",
+)
+@click.option(
+    "--replicas", type=click.IntRange(1), default=None, help="mirrored: so many GPUs; without GPUs, parts of the CPU."
+)
+@click.option(
+    "--accumulate", type=click.IntRange(1), default=1, show_default=True, help="Batches a step takes from each replica."
+)
+@click.option(
+    "--optimizer",
+    type=click.Choice(["adamw", "sgd"]),
+    default=None,
+    help="sgd is AdaScale SGD. Default: adamw, or sgd with --strategy or --accumulate.",
+)
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The bundle's folder, new or empty.")
 @console.output_options
 def build(
     spec: str, model: Path | None, backbone: str | None, recipes: str | None, epochs: int | None, flip: bool, seed: int,
-    input_range: str | None, checkpoint: Path | None, out: Path, quiet: bool, as_json: bool,
+    input_range: str | None, checkpoint: Path | None, strategy: str, replicas: int | None, accumulate: int,
+    optimizer: str | None, out: Path, quiet: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Train one elastic network, convert and verify its branches, and write a bundle.
 
-    A build that was killed goes on at its last whole epoch when the same command is given again.
+    A build that was killed goes on at its last whole epoch when the same command is given again, with as many
+    workers as there are then.
     """
     bundle.check_target(out)
     if recipes is not None:
@@ -93,10 +123,16 @@ def build(
     kept = checkpoint or out.with_name(out.name + ".checkpoint")
     if not quiet and (kept / "checkpoint.json").is_file():
         click.echo(f"Going on with the training in {kept}.", err=True)
-    job = Job(spec, out, model, backbone, recipes, epochs, flip, seed, input_range, kept)
+    job = Job(
+        spec, out, model, backbone, recipes, epochs, flip, seed, input_range, kept,
+        strategy, replicas, accumulate, optimizer,
+    )  # fmt: skip
     with console.progress(quiet) as tick:
-        built = build_bundle(job, tick)
-    if as_json:
+        built = work(job, tick)
+    if built is None:
+        if not quiet:
+            click.echo("This worker is done; the chief converts the branches and writes the bundle.", err=True)
+    elif as_json:
         console.emit(built.manifest)
     elif not quiet:
         show_branches(built.manifest, str(out))
@@ -104,7 +140,14 @@ def build(
 
 
 def build_bundle(job: Job, tick: Tick, dataset: Dataset | None = None) -> bundle.Bundle:
-    """Train and write a bundle; ``dataset`` where the data is loaded already."""
+    """Train and write a bundle in this process alone; ``dataset`` where the data is loaded already."""
+    built = work(job, tick, dataset)
+    assert built is not None  # who works alone is the chief
+    return built
+
+
+def work(job: Job, tick: Tick, dataset: Dataset | None = None) -> bundle.Bundle | None:
+    """This worker's part of a job: train, and as the chief write the bundle."""
     from adascale_tf import data
     from adascale_tf.cli import pipeline
     from adascale_tf.quiet import quiet_stderr
@@ -118,9 +161,10 @@ def build_bundle(job: Job, tick: Tick, dataset: Dataset | None = None) -> bundle
         from adascale_tf import api, backbones
         from adascale_tf.checkpoint import Checkpoint
         from adascale_tf.network import ElasticNetwork
-        from adascale_tf.training import FINE_TUNING_RATE, Schedule, default_epochs, train
+        from adascale_tf.training import RATES, Schedule, default_epochs, open_cluster, train
 
     tf.get_logger().setLevel("ERROR")  # every branch is a new model: Keras' advice against retracing does not apply
+    cluster = open_cluster(job.strategy, job.replicas, tick=tick)
     tf_keras.utils.set_random_seed(job.seed)
     wanted = parse_list(job.recipes) if job.recipes else None
     if job.model is not None:
@@ -129,17 +173,19 @@ def build_bundle(job: Job, tick: Tick, dataset: Dataset | None = None) -> bundle
         _check_fit(network, dataset, job.model)
         pipeline.rehearse(network, dataset, tick)
         api.fit_heads(network, dataset)
-        rate = FINE_TUNING_RATE
+        rate = RATES[job.rule][1]
     else:
         assert dataset is not None
         name = job.backbone or backbones.default_for(dataset.input_shape)
         backbone = backbones.build(name, dataset.input_shape, len(dataset.labels))
         network = ElasticNetwork(backbone, wanted or api.default_recipes(backbone))
-        rate = Schedule.learning_rate
+        rate = RATES[job.rule][0]
     epochs = job.epochs or default_epochs(len(dataset.x_train))
-    schedule = Schedule(epochs=epochs, learning_rate=rate, flip=job.flip, seed=job.seed)
+    schedule = Schedule(epochs=epochs, learning_rate=rate, optimizer=job.rule, flip=job.flip, seed=job.seed)
     kept = Checkpoint(job.checkpoint, network, dataset, schedule) if job.checkpoint else None
-    train(network, dataset, schedule, tick, kept)
+    train(network, dataset, schedule, tick, kept, cluster, job.accumulate)
+    if not cluster.chief:
+        return None
     return pipeline.write_bundle(network, dataset, schedule, job.out, tick)
 
 

@@ -1,0 +1,67 @@
+"""Batches of training examples: shuffled and augmented, the same whoever of several workers makes them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import count, islice
+
+import numpy as np
+
+from adascale_tf.data import Dataset
+from adascale_tf.training.schedule import Schedule
+
+Batch = tuple[np.ndarray, np.ndarray]
+
+
+def shuffled(samples: int, size: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
+    """Positions of the examples of each whole batch of one pass over the data."""
+    size = min(size, samples)
+    order = rng.permutation(samples)
+    for start in range(0, samples - size + 1, size):
+        yield np.sort(order[start : start + size])
+
+
+def batches(data: Dataset, schedule: Schedule, rng: np.random.Generator) -> Iterator[Batch]:
+    """Shuffled, augmented batches of one epoch; the incomplete last one is left out."""
+    for index in shuffled(len(data.x_train), schedule.batch, rng):
+        yield data.inputs(augment(data.x_train[index], schedule, rng)), data.y_train[index]
+
+
+def shares(data: Dataset, schedule: Schedule, epoch: int, scale: int, mine: Sequence[int]) -> Iterator[list[Batch]]:
+    """For each step of an epoch the batches that this worker computes: those at ``mine`` of the step's ``scale``.
+
+    Endless, pass after pass over the data, since the number of steps follows the gain. Each batch depends on the
+    schedule's seed, the epoch and its number only, so workers agree on them without talking, and a resumed
+    epoch sees what it would have seen.
+    """
+    passes = (
+        index
+        for number in count()
+        for index in shuffled(len(data.x_train), schedule.batch, np.random.default_rng((schedule.seed, epoch, number)))
+    )
+    for step in count():
+        group = list(islice(passes, scale))
+        found = []
+        for place in mine:
+            rng = np.random.default_rng((schedule.seed, epoch, step * scale + place, 1))
+            index = group[place]
+            found.append((data.inputs(augment(data.x_train[index], schedule, rng)), data.y_train[index]))
+        yield found
+
+
+def augment(x: np.ndarray, schedule: Schedule, rng: np.random.Generator) -> np.ndarray:
+    """Shift (and mirror) each example at random: images (N, H, W, C) both ways, sequences (N, T, F) in time."""
+    axes = (1, 2) if x.ndim == 4 else (1,) if x.ndim == 3 else ()
+    if schedule.shift and axes:
+        margin = [(schedule.shift, schedule.shift) if axis in axes else (0, 0) for axis in range(x.ndim)]
+        padded = np.pad(x, margin, mode="edge")
+        rows = rng.integers(0, 2 * schedule.shift + 1, (len(x), 1)) + np.arange(x.shape[1])
+        if x.ndim == 4:
+            columns = rng.integers(0, 2 * schedule.shift + 1, (len(x), 1)) + np.arange(x.shape[2])
+            x = padded[np.arange(len(x))[:, None, None], rows[:, :, None], columns[:, None, :]]
+        else:
+            x = padded[np.arange(len(x))[:, None], rows]
+    if schedule.flip and x.ndim == 4:
+        mirrored = rng.random(len(x)) < 0.5
+        x = np.where(mirrored[:, None, None, None], x[:, :, ::-1], x)
+    return x

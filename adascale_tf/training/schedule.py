@@ -1,0 +1,62 @@
+"""How long and how strongly to train, and what it took."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+#: The optimizers by name, each with its peak learning rate for fresh weights and for networks that come trained.
+RATES = {"adamw": (3e-3, 1e-3), "sgd": (0.1, 0.01)}
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How to train. ``learning_rate`` is the optimizer's peak, warmed up over the first tenth and cosine-decayed to 0.
+
+    ``optimizer``: "adamw", or "sgd" for :class:`~adascale_tf.training.AdaScaleSGD`, which alone knows how to use more
+    than one batch a step. ``exit_weight``: weight of each early exit's loss against the last one's. ``shift``: largest
+    random shift in pixels (images) or frames (sequences). ``flip``: mirror images at random. ``smoothing``: label
+    smoothing. ``warm``: share of the epochs in which the full trunk trains alone. ``sampled``: how many trunks beside
+    the full and the smallest one train at each later step.
+    """
+
+    epochs: int = 20
+    batch: int = 64
+    learning_rate: float = RATES["adamw"][0]
+    optimizer: str = "adamw"
+    weight_decay: float = 1e-4
+    exit_weight: float = 0.5
+    shift: int = 2
+    flip: bool = False
+    smoothing: float = 0.05
+    warm: float = 0.5
+    sampled: int = 1
+    seed: int = 0
+
+    def steps(self, samples: int) -> int:
+        """Steps in the whole run at one batch a step: the run's length in scale-invariant iterations."""
+        return self.epochs * self.epoch_steps(samples)
+
+    def epoch_steps(self, samples: int) -> int:
+        """Scale-invariant iterations in an epoch; the incomplete last batch is left out."""
+        return max(1, samples // self.batch)
+
+
+@dataclass(frozen=True)
+class Effort:
+    """What a training took. ``macs``: three times the forward ones (forward and backward); ``seconds``: wall time.
+
+    ``joint_*``: of the steps in which the branches train with the full trunk. ``steps``: updates of the weights, which
+    stand for ``iterations`` updates at one batch a step.
+    """
+
+    macs: float
+    seconds: float
+    joint_macs: float
+    joint_seconds: float
+    steps: int = 0
+    iterations: float = 0.0
+
+
+def default_epochs(samples: int) -> int:
+    """Passes over the data when the user names none: about 20,000 examples in all, at least 5 and at most 30 epochs."""
+    return max(5, min(30, round(20_000 / samples)))
