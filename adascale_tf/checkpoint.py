@@ -64,6 +64,7 @@ class Checkpoint:
     def __init__(self, folder: Path, network: ElasticNetwork, data: Dataset, schedule: Schedule) -> None:
         self.folder = folder
         self._network = network
+        self._backbone = network.backbone
         self._cluster = alone()
         self._state = State(
             FORMAT,
@@ -78,7 +79,10 @@ class Checkpoint:
         )
 
     def at(self, network: ElasticNetwork, cluster: Cluster) -> Checkpoint:
-        """The same place for a copy of the network, on the workers of a cluster."""
+        """The same place for a copy of the network, on the workers of a cluster.
+
+        What all workers compute together (reading statistics is a collective operation) they must do in the same order.
+        """
         found = copy.copy(self)
         found._network, found._cluster = network, cluster
         return found
@@ -121,7 +125,7 @@ class Checkpoint:
         if self.folder.exists() and any(self.folder.iterdir()):
             raise BadInput(f"{self.folder} holds other files; choose another place with --checkpoint.")
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._network.backbone.save(self.folder / "backbone.keras")
+        self._backbone.save(self.folder / "backbone.keras")
         codec.write_text(self.folder / _STATE, codec.dump(self._state))
         return 0
 

@@ -65,12 +65,7 @@ class Cluster:
         mine = self.strategy.experimental_distribute_values_from_function(
             lambda context: tf.constant(flat * (context.replica_id_in_sync_group == 0))
         )
-        summed = tf.function(
-            lambda value: self.strategy.run(
-                lambda one: tf.distribute.get_replica_context().all_reduce("sum", one), args=(value,)
-            )
-        )
-        found = self.strategy.experimental_local_results(summed(mine))[0].numpy()
+        found = self.strategy.reduce(tf.distribute.ReduceOp.SUM, mine, axis=None).numpy()
         ends = np.cumsum([value.size for value in values])[:-1]
         return [
             part.reshape(value.shape).astype(value.dtype)
