@@ -99,19 +99,23 @@ class Checkpoint:
         :class:`BadInput` if the folder holds something else (it is never overwritten), or if this worker trains
         something else than the chief.
         """
-        variables = list(_variables(self._network, optimizer).values())
+        variables = _variables(self._network, optimizer)
+        values = {name: variable.numpy() for name, variable in variables.items()}
         settings = int(hashlib.sha256(repr(self._state.settings).encode()).hexdigest()[:12], 16)
-        done = self._find(optimizer) if self._cluster.chief else 0
-        agreed = self._cluster.agree([np.array([done, settings]), *[variable.numpy() for variable in variables]])
+        done = self._find() if self._cluster.chief else 0
+        if done:
+            values = _read(self.folder, values)
+        agreed = self._cluster.agree([np.array([done, settings]), *values.values()])
         if agreed[0][1] != settings:
             raise BadInput(
                 "This worker was given other data or settings than the chief; give the same command to all workers."
             )
-        for variable, value in zip(variables, agreed[1:], strict=True):
+        for variable, value in zip(variables.values(), agreed[1:], strict=True):
             variable.assign(value)
         return int(agreed[0][0])
 
-    def _find(self, optimizer: list[tf.Variable]) -> int:
+    def _find(self) -> int:
+        """How many epochs the training in the folder has done; a new one begins if it is empty."""
         if (self.folder / _STATE).is_file():
             state = read_state(self.folder)
             if state.settings != self._state.settings:
@@ -119,8 +123,6 @@ class Checkpoint:
                     f"{self.folder} holds the training of another network or of other settings; delete it, or choose "
                     "another place with --checkpoint."
                 )
-            if state.epochs_done:
-                restore(self.folder, self._network, optimizer)
             return state.epochs_done
         if self.folder.exists() and any(self.folder.iterdir()):
             raise BadInput(f"{self.folder} holds other files; choose another place with --checkpoint.")
@@ -156,13 +158,12 @@ def read_state(folder: Path) -> State:
     return codec.from_json(State, found, str(folder / _STATE))
 
 
-def restore(folder: Path, network: ElasticNetwork, optimizer: list[tf.Variable]) -> None:
-    """Read the newest saved state into a network (and an optimizer's variables, where given)."""
+def _read(folder: Path, like: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The newest saved values of the names in ``like``, of the same shapes."""
     path = folder / f"epoch-{read_state(folder).epochs_done}.npz"
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            for name, variable in _variables(network, optimizer).items():
-                variable.assign(arrays[name])
+            return {name: arrays[name].reshape(value.shape) for name, value in like.items()}
     except (OSError, KeyError, ValueError) as error:
         raise BadInput(f"{path} cannot be read ({error}); delete {folder} and train again.") from None
 
@@ -177,7 +178,7 @@ def load(folder: Path) -> tuple[State, ElasticNetwork]:
         )
     backbone = tf_keras.models.load_model(folder / "backbone.keras", compile=False)
     network = ElasticNetwork(backbone, [parse(text) for text in state.recipes])
-    restore(folder, network, [])
+    network.take(_read(folder, network.values))
     for trunk in network.trunks:
         trunk.choose(1.0)
     return state, network

@@ -9,7 +9,7 @@ Networks, ICLR 2019). A recipe that was never trained is evolved: its trunk is d
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 
 import numpy as np
@@ -130,12 +130,16 @@ class ElasticNetwork:
     def copied(self) -> ElasticNetwork:
         """The same network with variables of its own, made in the scope that the caller is in."""
         found = ElasticNetwork(build_model(self.whole.graph, self.backbone.name), self.recipes)
-        found.take(self)
+        found.take(self.values)
         return found
 
-    def take(self, other: ElasticNetwork) -> None:
-        """Take over the state of a network with the same trunks."""
-        values = {name: variable.numpy() for name, variable in other.state.items()}
+    @property
+    def values(self) -> dict[str, np.ndarray]:
+        """The state's values now."""
+        return {name: variable.numpy() for name, variable in self.state.items()}
+
+    def take(self, values: Mapping[str, np.ndarray]) -> None:
+        """Take over the values of a network with the same trunks."""
         for name, variable in self.state.items():
             variable.assign(values[name])
 

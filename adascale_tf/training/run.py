@@ -59,7 +59,7 @@ def train(
         kept = checkpoint and checkpoint.at(copied, cluster)
         with cluster.watched():
             effort, stepper = _train(copied, data, schedule, tick, kept, cluster, accumulate)
-            network.take(copied)
+            network.take(copied.values)
     network.choose(1.0)
     if cluster.chief and not (checkpoint and checkpoint.finished):
         recalibrate(network.trunks, data, schedule.seed, tick)
