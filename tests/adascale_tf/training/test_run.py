@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -12,6 +10,8 @@ from adascale_tf.data import Dataset
 from adascale_tf.network import ElasticNetwork
 from adascale_tf.recipe import parse, parse_list
 from adascale_tf.training import Schedule
+from adascale_tf.training.cluster import alone
+from adascale_tf.training.stepper import Stepper
 
 
 @pytest.fixture()
@@ -71,23 +71,6 @@ def test_recalibration_gives_the_statistics_of_the_data(small: Dataset) -> None:
     np.testing.assert_allclose(layer.moving_variance, seen.var((0, 1, 2)), rtol=0.1, atol=0.01)
 
 
-def test_the_same_seed_trains_the_samebatches(small: Dataset) -> None:
-    def first(seed: int) -> Any:
-        return next(iter(training.batches(small, Schedule(), np.random.default_rng(seed))))[0]
-
-    np.testing.assert_array_equal(first(1), first(1))
-    assert not np.array_equal(first(1), first(2))
-
-
-def test_augmentation_shifts_but_keeps_shape_and_values() -> None:
-    x = np.arange(2 * 8 * 8, dtype=np.uint8).reshape(2, 8, 8, 1)
-    moved = training.augment(x, Schedule(shift=2), np.random.default_rng(0))
-    assert moved.shape == x.shape and moved.dtype == np.uint8 and set(moved.ravel()) <= set(x.ravel())
-    frames = np.random.default_rng(0).normal(size=(3, 10, 4)).astype(np.float32)
-    assert training.augment(frames, Schedule(shift=1), np.random.default_rng(0)).shape == frames.shape
-    np.testing.assert_array_equal(training.augment(x, Schedule(shift=0), np.random.default_rng(0)), x)
-
-
 def test_gru_branches_are_slices_of_one_network() -> None:
     recipes = parse_list("full,width(0.5)+exit(1)")
     net = ElasticNetwork(backbones.build("gru", (16, 8), 4), recipes)
@@ -109,15 +92,16 @@ def test_recurrent_weights_are_pruned_too() -> None:
     assert np.mean(recurrent == 0) == pytest.approx(0.75, abs=0.01)
 
 
-def test_sorting_in_between_moves_the_optimizers_memory_too(small: Dataset) -> None:
+@pytest.mark.parametrize(("optimizer", "name"), [("adamw", "_momentums"), ("sgd", "momentums")])
+def test_sorting_in_between_moves_the_optimizers_memory_too(small: Dataset, optimizer: str, name: str) -> None:
     net = network("full,width(0.5)")
-    stepper = training._Stepper(net, Schedule(), 10)
+    stepper = Stepper(net, Schedule(optimizer=optimizer), 10, alone())
     x, y = small.inputs(small.x_train[:16]), small.y_train[:16]
-    stepper.step(x, y, [])
+    stepper.step([(x, y)], [])
     before = {v.name: v.numpy() for v in stepper.state}
     kernel = net.backbone.get_layer("stage3_block1_1_conv").kernel
     ids = [id(v) for v in net.variables]
-    moment = stepper._optimizer._momentums[ids.index(id(kernel))]
+    moment = getattr(stepper._optimizer, name)[ids.index(id(kernel))]
     pairs = {tuple(p) for p in zip(kernel.numpy().ravel(), before[moment.name].ravel(), strict=True)}
     outputs = net.trunks[0].call(x, training=False)[-1].numpy()
     old = kernel.numpy()
