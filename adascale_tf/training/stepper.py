@@ -97,8 +97,9 @@ class Stepper:
         """A traced function that sums several trunks' gradients on each replica and hands them to the optimizer."""
 
         def update(*found: list[tf.Tensor]) -> None:
-            # Keras' way: gradients are divided by the number of replicas, over which they are summed.
-            sums = [tf.add_n(list(gradients)) / self._replicas for gradients in zip(*found, strict=True)]
+            sums = [tf.add_n(list(gradients)) for gradients in zip(*found, strict=True)]
+            if self._replicas > 1:  # Keras' way: divided by the number of replicas, over which they are summed
+                sums = [gradient / self._replicas for gradient in sums]
             act(list(zip(sums, self._network.variables, strict=True)))
 
         return tf.function(lambda *found: self._strategy.run(update, args=found))
