@@ -8,7 +8,6 @@ are pluggable: a function in :data:`POLICIES`. Those to compare with are in :mod
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
 from typing import Callable, Dict, List, NamedTuple, Optional, Tuple
 
 from adascale_tf.errors import BadInput
@@ -23,8 +22,7 @@ from adascale_tf.runtime.limits import Table as Table
 from adascale_tf.runtime.pressure import Correction, Window
 
 
-@dataclass(frozen=True)
-class State:
+class State(NamedTuple):
     """What the policy remembers: the branch in use since when, a window of each engine, a correction of each option,
     the mean time between inferences, and decayed counts of inferences and of those that came late."""
 
@@ -64,8 +62,7 @@ class Outlook(NamedTuple):
     power_mw: Optional[float] = None
 
 
-@dataclass(frozen=True)
-class Decision:
+class Decision(NamedTuple):
     """The branch for the next inference, why, the state to carry on with, and the slowdown that is expected."""
 
     branch: str
@@ -109,8 +106,8 @@ def observe(
     if state.last_s is not None:
         period_s = step if period_s is None else period_s + 0.1 * (step - period_s)
     keep = math.exp(-step / settings.patience_s)
-    return replace(
-        state, windows=windows, corrections=corrections, period_s=period_s, last_s=time_s,
+    return state._replace(
+        windows=windows, corrections=corrections, period_s=period_s, last_s=time_s,
         served=state.served * keep + 1, late=state.late * keep + late,
     )  # fmt: skip
 
@@ -126,7 +123,7 @@ def tolerance(state: State, settings: Settings) -> float:
 
 def forget(state: State, branch: str) -> State:
     """The state after a branch was taken out."""
-    return replace(state, branch=None) if state.branch == branch else state
+    return state._replace(branch=None) if state.branch == branch else state
 
 
 class View(NamedTuple):
@@ -266,7 +263,7 @@ def settle(option: Option, reason: str, state: State, context: Context, slowdown
     """The decision for an option; the state remembers since when it serves."""
     if option.id == state.branch:
         return Decision(option.id, reason, state, slowdown)
-    return Decision(option.id, reason, replace(state, branch=option.id, since_s=context.time_s), slowdown)
+    return Decision(option.id, reason, state._replace(branch=option.id, since_s=context.time_s), slowdown)
 
 
 def _explain(option: Option, budget: Budget, found: Outlook) -> str:

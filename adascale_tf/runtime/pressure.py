@@ -14,8 +14,8 @@ the context tells of the load is the rate's prior, since a cheap branch runs too
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
-from typing import Optional, Tuple
+from dataclasses import dataclass
+from typing import NamedTuple, Optional, Tuple
 
 from adascale_tf.records import Context
 
@@ -38,8 +38,7 @@ class Learning:
     caution: float = 0.5
 
 
-@dataclass(frozen=True)
-class Window:
+class Window(NamedTuple):
     """Decayed sums over the unstalled runs on a delegate (``weight`` of them), and over all: stalls, their
     milliseconds, running time."""
 
@@ -73,8 +72,7 @@ class Window:
         )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Correction:
+class Correction(NamedTuple):
     """How a branch differs from the others: the decayed mean of its slowdown over the shared one.
 
     ``recent``: its latency over its idle latency, stalls included, as a mean over some ten runs."""
@@ -92,7 +90,7 @@ class Correction:
     def decayed(self, time_s: float, constant_s: float) -> "Correction":
         """The correction at a later time: a branch that did not run for long is thought to be as the others again."""
         keep = math.exp(-max(0.0, time_s - self.time_s) / constant_s)
-        return replace(self, weight=self.weight * keep, total=self.total * keep, time_s=time_s)
+        return self._replace(weight=self.weight * keep, total=self.total * keep, time_s=time_s)
 
 
 EMPTY = Window()
@@ -135,8 +133,7 @@ def seen(
     expected = shared * own
     slow = ratio > learning.stall * expected
     stalled = slow and latency_ms > idle_ms * expected + learning.hiccup_ms
-    window = replace(
-        window,
+    window = window._replace(
         stalls=window.stalls + stalled,
         stalled_ms=window.stalled_ms + (latency_ms - idle_ms * expected if stalled else 0.0),
         exposure_ms=window.exposure_ms + min(latency_ms, idle_ms * expected),
@@ -146,11 +143,11 @@ def seen(
         ratio = learning.stall * expected
     keep = math.exp(-max(0.0, time_s - correction.time_s) / learning.memory_s)
     common = ratio / own
-    window = replace(
-        window, weight=window.weight + 1, ratios=window.ratios + common, squares=window.squares + common * common
+    window = window._replace(
+        weight=window.weight + 1, ratios=window.ratios + common, squares=window.squares + common * common
     )
     if slow:
-        return window, replace(correction, recent=recent)
+        return window, correction._replace(recent=recent)
     apart = min(2.0, max(0.5, ratio / shared))
     total = correction.total * keep + apart
     return window, Correction(correction.id, correction.weight * keep + 1, total, time_s, recent)

@@ -54,7 +54,7 @@ def lived(table, history):
     for index, latency_ms, pause_s in history:
         option = table[index % len(table)]
         now += pause_s
-        state = observe(dataclasses.replace(state, branch=option.id), option, latency_ms, now, SETTINGS)
+        state = observe(state._replace(branch=option.id), option, latency_ms, now, SETTINGS)
     return state
 
 
@@ -88,7 +88,7 @@ def test_never_a_branch_whose_bound_breaks_a_budget_that_another_keeps(context, 
 
 @given(contexts, budgets, tables, runs)
 def test_a_fresh_choice_is_the_most_accurate_that_fits(context, budget, table, history):
-    state = dataclasses.replace(lived(table, history), branch=None)
+    state = lived(table, history)._replace(branch=None)
     chosen = policy.find(table, decide(context, budget, table, state, SETTINGS).branch)
     fitting = keepers(context, budget, table, state)
     if fitting:
