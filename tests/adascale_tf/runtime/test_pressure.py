@@ -44,8 +44,8 @@ def lived(history, idle_ms, window=pressure.EMPTY, correction=NEW):
 @given(histories, idles)
 def test_estimates_stay_finite_and_in_range(history, idle_ms):
     window, correction, now = lived(history, idle_ms)
-    assert all(math.isfinite(value) for value in dataclasses.astuple(window))
-    assert all(value >= 0 for name, value in dataclasses.asdict(window).items() if name != "time_s")
+    assert all(math.isfinite(value) for value in window)
+    assert all(value >= 0 for name, value in window._asdict().items() if name != "time_s")
     ratios = [1.0] + [latency / idle_ms for latency, _ in history]
     assert min(ratios) / 2.001 <= window.mean() <= 2.001 * max(ratios)
     assert 0 <= window.deviation() <= 2.001 * max(ratios)
@@ -103,10 +103,10 @@ windows = st.builds(
 @given(windows, st.floats(0, 1), st.floats(0, 100), st.floats(0, 1))
 def test_the_rate_grows_with_stalls_and_the_prior_and_falls_with_quiet_running(window, prior, more, more_prior):
     rate = pressure.stall_rate(window, prior, LEARNING)
-    more_stalls = dataclasses.replace(window, stalls=window.stalls + more)
+    more_stalls = window._replace(stalls=window.stalls + more)
     assert pressure.stall_rate(more_stalls, prior, LEARNING) >= rate
     assert pressure.stall_rate(window, prior + more_prior, LEARNING) >= rate
-    quiet = dataclasses.replace(window, exposure_ms=window.exposure_ms + more)
+    quiet = window._replace(exposure_ms=window.exposure_ms + more)
     assert pressure.stall_rate(quiet, prior, LEARNING) <= rate
 
 
@@ -114,7 +114,7 @@ def test_the_rate_grows_with_stalls_and_the_prior_and_falls_with_quiet_running(w
 def test_clocks_that_jump_back_forget_nothing_and_time_forgets_all(history, idle_ms, back_s, forth_s):
     window, _, now = lived(history, idle_ms)
     before = window.decayed(now - back_s, LEARNING.window_s)
-    assert dataclasses.replace(before, time_s=now) == window
+    assert before._replace(time_s=now) == window
     later = window.decayed(now + forth_s, LEARNING.window_s)
     assert later.weight <= window.weight and later.stalls <= window.stalls and later.exposure_ms <= window.exposure_ms
     forgotten = window.decayed(now + 1e6, LEARNING.window_s)
@@ -128,7 +128,7 @@ def test_to_wait_twice_is_to_wait_once(history, idle_ms, first_s, second_s):
     window, _, now = lived([(latency, abs(step) % 1) for latency, step in history], idle_ms)
     at_once = window.decayed(now + first_s + second_s, LEARNING.window_s)
     in_two = window.decayed(now + first_s, LEARNING.window_s).decayed(now + first_s + second_s, LEARNING.window_s)
-    assert dataclasses.astuple(in_two) == pytest.approx(dataclasses.astuple(at_once), rel=1e-6, abs=1e-12)
+    assert in_two == pytest.approx(at_once, rel=1e-6, abs=1e-12)
 
 
 @given(st.none() | unknown_contexts, engines)
