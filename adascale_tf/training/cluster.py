@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -111,9 +113,30 @@ def open_cluster(
     task = parse_task(environment.get("TF_CONFIG"))
     others = len(task.addresses) - 1
     tick("wait for workers", 0, 1, f"{others} other(s) of {', '.join(task.addresses)}")
-    strategy = tf.distribute.MultiWorkerMirroredStrategy()
+    try:
+        with _interruptible():
+            strategy = tf.distribute.MultiWorkerMirroredStrategy()
+    except tf.errors.OpError as error:
+        raise AdaScaleError(
+            f"The workers of TF_CONFIG could not meet ({str(error).splitlines()[0][:120]}); start all of them within an "
+            "hour, each on the machine and the free port that its address names."
+        ) from None
     tick("wait for workers", 1, 1, "")
     return Cluster(strategy, task.index, len(task.addresses))
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """While TensorFlow waits in native code, where Python hears no Ctrl-C, let the system end the process: nothing is
+    lost yet."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def parse_task(text: str | None) -> Task:

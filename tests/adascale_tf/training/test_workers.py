@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -91,3 +92,16 @@ def test_workers_with_other_settings_are_refused(tmp_path: Path) -> None:
     said = (tmp_path / "worker1.log").read_text().splitlines()[-1]
     assert said.startswith("adascale: This worker was given other data or settings than the chief; give the same")
     assert not (tmp_path / "worker0").exists()
+
+
+@pytest.mark.slow
+def test_a_worker_that_waits_for_others_can_be_interrupted(tmp_path: Path) -> None:
+    config = {"cluster": {"worker": [f"127.0.0.1:{port}" for port in ports(2)]}, "task": {"type": "worker", "index": 0}}
+    waiting = start(tmp_path, "lonely", ["--strategy", "multi-worker"], config)
+    while "wait for workers" not in (tmp_path / "lonely.log").read_text():
+        assert waiting.poll() is None
+        time.sleep(0.2)
+    time.sleep(2.0)  # it says so just before TensorFlow begins to wait
+    waiting.send_signal(signal.SIGINT)
+    assert waiting.wait(timeout=20) == -signal.SIGINT
+    assert not (tmp_path / "lonely").exists()
