@@ -23,7 +23,7 @@ from android_harness.agent.work import Task
 from android_harness.runner import AgentRunner, Message, Options, Runner
 from profiling import cells as table
 from profiling.cells import Cell
-from profiling.journal import Journal, discard_if_done
+from profiling.journal import Journal, settle
 
 #: A task that kills the runner or the connection so often belongs to a cell that fails.
 STRIKES = 2
@@ -72,13 +72,16 @@ def _shuffled(cells: Sequence[Cell], seed: int) -> list[Cell]:
 
 
 class Harness:
-    """One phone and what to measure on it. ``signer``: see :mod:`android_harness.keys`."""
+    """One phone and what to measure on it. ``signer``: see :mod:`android_harness.keys`; ``away_s``: how long to wait
+    for the phone when it went away, where that is not the options' patience."""
 
     def __init__(
-        self, bundle: Bundle, address: Address, options: Options, out: Path, signer: Any = None, tick: Tick = silent
-    ) -> None:
+        self, bundle: Bundle, address: Address, options: Options, out: Path, signer: Any = None, tick: Tick = silent,
+        away_s: float | None = None,
+    ) -> None:  # fmt: skip
         self.bundle, self.address, self.options, self.out, self.tick = bundle, address, options, out, tick
         self.signer = signer or keys.load()[0]
+        self.away_s = options.patience_s if away_s is None else away_s
         self._adb: Adb | None = None
         self._waited = ""
 
@@ -117,7 +120,7 @@ class Harness:
         todo = [cell for cell in cells if cell.key not in finished]
         unfinished = Path(f"{self.out}.{_file_name(device)}.journal")
         same = {"bundle": self.bundle.digest, "device": name, **settings}
-        discard_if_done(unfinished, same, finished)
+        settle(unfinished, same, finished)
         if todo:
             with Journal(unfinished, {**same, "cells": [c.key for c in todo]}) as journal:
                 self._steadily(lambda adb: self._bring(adb, runner, device, delegates))
@@ -219,7 +222,7 @@ class Harness:
 
     def _steadily(self, act: Callable[[Adb], Result]) -> Result:
         """Do something on the phone; one that goes away is reached again, as long as patience lasts."""
-        deadline = time.monotonic() + self.options.patience_s
+        deadline = time.monotonic() + self.away_s
         while True:
             try:
                 return act(self._connected())

@@ -31,6 +31,9 @@ adb_message.checksum = checksum
 adb_device.checksum = checksum
 adb_device.time = _Steady
 
+#: A phone that leaves the network says nothing: after 10 s of silence the system asks it, every 5 s, four times.
+KEEPALIVE = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 4}
+
 
 class TcpTransport(BaseTransport):
     """A connection to HOST:PORT; every call has its own time limit in seconds, None for none."""
@@ -43,6 +46,10 @@ class TcpTransport(BaseTransport):
         self.close()
         self._socket = socket.create_connection((self.host, self.port), timeout=transport_timeout_s)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, value in KEEPALIVE.items():
+            if hasattr(socket, name):  # not all systems have all
+                self._socket.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
     def close(self) -> None:
         if self._socket is not None:

@@ -12,7 +12,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
 from adascale_tf import codec, records
 from adascale_tf.bundle import Branch, Bundle
@@ -139,15 +139,31 @@ def _energy(branch: Branch, found: dict[str, Any]) -> Energy:
 
 
 def append(out: Path, measurements: Sequence[Measurement]) -> None:
-    """Add measurements to a file, whole or not at all; others who add at the same time wait."""
-    text = "".join(codec.dump_line(m) for m in measurements)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    folder = os.open(out.parent, os.O_RDONLY)
+    """Add measurements to a file, at a cost that does not grow with it; others who add at the same time wait.
+
+    A kill meanwhile leaves whole lines and at most a part of one, which the next who adds removes, as readers do.
+    """
+    data = "".join(codec.dump_line(m) for m in measurements).encode()
     try:
-        fcntl.flock(folder, fcntl.LOCK_EX)
-        before = out.read_text(encoding="utf-8") if out.exists() else ""
-        codec.write_text(out, before[: before.rfind("\n") + 1] + text)
-        with out.open("rb") as file:  # the journal is deleted next, so the measurements must be on the disk
-            os.fsync(file.fileno())
-    finally:
-        os.close(folder)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with out.open("a+b") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            file.truncate(_whole(file))
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())  # the journal is deleted next, so the measurements must be on the disk
+    except OSError as error:
+        raise BadInput(f"{out} cannot be written ({error.strerror}); choose another --out.") from None
+
+
+def _whole(file: BinaryIO) -> int:
+    """The size of a file up to the end of its last whole line."""
+    end = file.seek(0, os.SEEK_END)
+    while end > 0:
+        begin = max(0, end - 65536)
+        file.seek(begin)
+        found = file.read(end - begin).rfind(b"\n")
+        if found >= 0:
+            return begin + found + 1
+        end = begin
+    return 0

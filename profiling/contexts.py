@@ -34,7 +34,7 @@ from adascale_tf.runtime.delegates import Runner, open_runner
 from profiling import cells as table
 from profiling import device
 from profiling.cells import Cell
-from profiling.journal import Journal, discard_if_done
+from profiling.journal import Journal, settle
 from profiling.load import Burners, Holder
 from profiling.memory import in_own_process
 
@@ -113,7 +113,7 @@ def take(
     todo = [cell for cell in cells if cell.key not in finished]
     unfinished = Path(f"{out}.journal")
     same = {"bundle": bundle.digest, "device": facts["name"], **settings}
-    discard_if_done(unfinished, same, finished)
+    settle(unfinished, same, finished)
     if todo:
         with Journal(unfinished, {**same, "cells": [c.key for c in todo]}) as journal:
             for cell in todo:

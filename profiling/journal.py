@@ -81,16 +81,22 @@ class Journal:
         self.path.unlink()
 
 
-def discard_if_done(path: Path, same: dict[str, Any], finished: Collection[str]) -> None:
-    """Remove a journal that a kill left behind after its measurements were written.
+def settle(path: Path, same: dict[str, Any], finished: Collection[str]) -> None:
+    """Strike cells from a journal that a kill left behind after their measurements were written; remove it if none is
+    left.
 
     ``same``: what its settings must hold, else it is other unfinished work and stays. ``finished``: keys of cells.
     """
     if not path.exists():
         return
-    header = next(codec.read_lines(path), None)
+    header, *facts = list(codec.read_lines(path)) or [None]
     settings = header.get("settings") if isinstance(header, dict) else None
     if not isinstance(settings, dict) or any(settings.get(name) != value for name, value in same.items()):
         return
-    if set(settings.get("cells", [None])) <= set(finished):
+    cells = settings.get("cells", [None])
+    left = [cell for cell in cells if cell not in finished]
+    if not left:
         path.unlink()
+    elif len(left) < len(cells):
+        lines = [{"settings": {**settings, "cells": left}}, *facts]
+        codec.write_text(path, "".join(map(codec.dump_line, lines)))

@@ -25,7 +25,7 @@ from adascale_tf.runtime.delegates import Runner, check_delegate, library, open_
 from profiling import cells as table
 from profiling import device, meters
 from profiling.cells import Cell
-from profiling.journal import Journal, discard_if_done
+from profiling.journal import Journal, settle
 from profiling.memory import in_own_process
 
 ROUNDS = 10
@@ -63,7 +63,7 @@ def profile(
     todo = [cell for cell in cells if cell.key not in finished]
     unfinished = Path(f"{out}.journal")
     same = {"bundle": bundle.digest, "runs": runs, "device": facts["name"]}
-    discard_if_done(unfinished, same, finished)
+    settle(unfinished, same, finished)
     if todo:
         with Journal(unfinished, {**same, "cells": [c.key for c in todo]}) as journal:
             _run(bundle, todo, runs, journal, tick, allow_fallback, op_profile)

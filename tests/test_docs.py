@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+import socket
 import subprocess
 import sys
 import zipfile
@@ -19,19 +20,27 @@ from android_harness.adb import Address, connect
 from tests.fixtures.adbd import Access
 from tests.fixtures.benchmark_model import write as write_tool
 from tests.fixtures.emulated_phone import emulated
+from tests.fixtures.shelf import shelf
 
 DOCS = Path(__file__).parent.parent / "docs"
 
 
-def commands(guide: str, language: str = "") -> list[str]:
-    """The lines of a guide's fenced blocks of a language."""
-    found, inside = [], None
+def blocks(guide: str, language: str = "") -> list[list[str]]:
+    """The lines of each of a guide's fenced blocks of a language."""
+    found: list[list[str]] = []
+    inside = None
     for line in (DOCS / guide).read_text().splitlines():
         if line.startswith("```"):
             inside = None if inside is not None else line[3:]
+            found += [[]] if inside == language else []
         elif inside == language and line.strip():
-            found.append(line)
+            found[-1].append(line)
     return found
+
+
+def commands(guide: str, language: str = "") -> list[str]:
+    """The lines of all of a guide's fenced blocks of a language."""
+    return [line for block in blocks(guide, language) for line in block]
 
 
 def run(line: str, folder: Path, phones: dict[str, int]) -> None:
@@ -84,3 +93,52 @@ def test_termux(built: Bundle, tmp_path: Path) -> None:
     assert '"count"' in outputs[2] and '"engine": "libLiteRt.so"' in outputs[3]
     measured = (tmp_path / "termux.jsonl").read_text().splitlines()
     assert len(measured) == len(built.manifest.branches)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_fleets(built: Bundle, tmp_path: Path) -> None:
+    (tmp_path / "bundle").symlink_to(built.root)
+    fleet, certificates = blocks("fleets.md", "yaml")
+    assert certificates[0] == "distributed:"
+    on_one, on_many, (report,) = blocks("fleets.md")
+    (scheduler,), workers = blocks("fleets.md", "dask")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    started = []
+
+    def start(line: str) -> None:
+        line = line.replace("--host lab", "--host 127.0.0.1").replace("lab:8786", f"127.0.0.1:{port}")
+        words = shlex.split(line.replace("8786", str(port)))
+        assert words[0] == "dask"
+        home = {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / words[-1]), "PYTHONPATH": str(DOCS.parent)}
+        command = [sys.executable, "-m", f"distributed.cli.dask_{words[1]}", *words[2:]]
+        command += ["--host", "127.0.0.1"] if words[1] == "worker" else []
+        started.append(subprocess.Popen(command, cwd=tmp_path, env={**os.environ, **home}, stderr=subprocess.DEVNULL))
+
+    with shelf(tmp_path, {"A1": "pixel", "A2": "xiaomi", "B1": "pixel"}) as units:
+        named = ["192.168.1.20:5555", "192.168.1.21:5555", "192.168.1.30:5555"]
+        text = "\n".join(fleet) + "\n"
+        for name, unit in zip(named, units.values(), strict=True):
+            assert name in text
+            text = text.replace(name, unit.address)
+        text = text.replace("~", str(tmp_path))
+        (tmp_path / "fleet.yaml").write_text(text)
+        for line in on_one:
+            run(line, tmp_path, {})
+        try:
+            for line in (scheduler, *workers):
+                start(line)
+            (tmp_path / "fleet.yaml").write_text(f"scheduler: tcp://127.0.0.1:{port}\n" + text)
+            for line in on_many:
+                run(line, tmp_path, {})
+        finally:
+            for process in started:
+                process.terminate()
+            for process in started:
+                process.wait(30)
+    assert len((tmp_path / "m.jsonl").read_text().splitlines()) == 4  # two branches, two models
+    assert len((tmp_path / "lab.jsonl").read_text().splitlines()) == 8
+    run(report, tmp_path, {})
+    assert (tmp_path / "shelf.html").stat().st_size > 50_000

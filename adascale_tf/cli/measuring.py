@@ -7,14 +7,15 @@ from pathlib import Path
 import click
 
 from adascale_tf import bundle, codec, records
-from adascale_tf.cli import console, phones
+from adascale_tf.cli import console, fleet, phones
 from adascale_tf.errors import BadInput
 from adascale_tf.progress import Tick
 
 
 @click.command(
     epilog="Example: adascale profile bundle --delegates cpu,reference --runs 100 --out m.jsonl; "
-    "adascale profile bundle --device 192.168.1.20:5555 --delegates cpu,gpu --threads 1,4 --energy --out m.jsonl"
+    "adascale profile bundle --device 192.168.1.20:5555 --delegates cpu,gpu --threads 1,4 --energy --out m.jsonl; "
+    "adascale profile bundle --fleet fleet.yaml --out m.jsonl"
 )
 @click.argument("path", metavar="BUNDLE", type=click.Path(path_type=Path))
 @click.option("--delegates", default="cpu", show_default=True, help="Comma-separated: cpu, reference, gpu, nnapi, npu.")
@@ -36,6 +37,7 @@ from adascale_tf.progress import Tick
 )  # fmt: skip
 @phones.device_option
 @click.option("--all", "every", is_flag=True, help="All phones in reach (see 'adascale devices').")
+@fleet.fleet_option
 @click.option("--energy", is_flag=True, help="Phones: measure energy from the battery.")
 @click.option("--affinity", default=None, metavar="CORES", help="Phones: big, little, or a hexadecimal mask as f0.")
 @click.option("--cooldown", type=float, default=None, metavar="C", help="Phones: wait while the chip is warmer, as 35.")
@@ -44,7 +46,7 @@ from adascale_tf.progress import Tick
     type=click.FloatRange(1),
     default=300.0,
     show_default=True,
-    help="Phones: seconds to wait for heat, a charger, or a phone that went away.",
+    help="Phones: seconds to wait for heat, a charger, or a phone that went away (in a fleet: 30).",
 )
 @click.option(
     "--batch",
@@ -69,22 +71,23 @@ from adascale_tf.progress import Tick
 @console.output_options
 def profile(
     path: Path, delegates: str, threads: str, branches: str | None, runs: int, allow_fallback: bool, op_profile: bool,
-    calibrate: bool, contexts: str, out: Path, devices: tuple[str, ...], every: bool, energy: bool,
+    calibrate: bool, contexts: str, out: Path, devices: tuple[str, ...], every: bool, lab: Path | None, energy: bool,
     affinity: str | None, cooldown: float | None, patience: float, batch: float, runner: str, binary: Path | None,
     python: str, litert: Path | None, key: Path | None, keep: bool, clean: bool, quiet: bool, as_json: bool,
 ) -> None:  # fmt: skip
-    """Measure every branch in interleaved rounds, with raw samples: on this machine, or on phones over adb."""
+    """Measure every branch in interleaved rounds, with raw samples: on this machine, on phones, or on a fleet."""
     opened = bundle.load(path)
     wanted, numbers = phones.names(delegates), phones.counts(threads)
     chosen = None if branches is None else phones.names(branches)
-    if not devices and not every:
+    beside = {"--device": devices, "--all": every, "--key": key, "--calibrate": calibrate}
+    fleet.refuse_beside(lab, {**beside, "--contexts": contexts != "idle"})
+    if not devices and not every and lab is None:
         with console.progress(quiet) as tick:
             measurements = _here(
                 opened, wanted, numbers, runs, out, tick, chosen, allow_fallback, op_profile, calibrate, contexts
             )
         problems: list[str] = []
     else:
-        from android_harness.harness import Outcome
         from android_harness.runner import Options
 
         options = Options(
@@ -93,13 +96,14 @@ def profile(
             binary=binary, op_profile=op_profile,
         )  # fmt: skip
         with console.progress(quiet) as tick:
-            found = phones.profile(
-                opened, devices, every, wanted, numbers, chosen, options, out, key, keep, clean, tick
-            )
-        outcomes = [outcome for outcome in found if isinstance(outcome, Outcome)]
-        measurements = [m for outcome in outcomes for m in outcome.measurements]
-        problems = [f"{o.device['name']} {cell}: {why}" for o in outcomes for cell, why in o.failed.items()]
-        problems += [str(error) for error in found if not isinstance(error, Outcome)]
+            if lab is not None:
+                measurements, problems = fleet.profile(
+                    lab, opened, wanted, numbers, chosen, options, out, keep, clean, tick
+                )
+            else:
+                measurements, problems = phones.profile(
+                    opened, devices, every, wanted, numbers, chosen, options, out, key, keep, clean, tick
+                )
     if as_json:
         console.emit(measurements)
     elif not quiet:

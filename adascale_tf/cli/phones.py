@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from adascale_tf import bundle
-from adascale_tf.cli import console
+from adascale_tf.cli import console, fleet
 from adascale_tf.errors import AdaScaleError, BadInput
 
 if TYPE_CHECKING:
     from adascale_tf.bundle import Bundle
     from adascale_tf.progress import Tick
+    from adascale_tf.records import Measurement
     from android_harness.harness import Outcome
     from android_harness.runner import Options
 
@@ -33,15 +34,22 @@ device_option = click.option(
 )
 
 
-@click.command(epilog="Example: adascale devices; adascale devices 192.168.1.20:5555 --json")
+@click.command(
+    epilog="Example: adascale devices; adascale devices 192.168.1.20:5555 --json; adascale devices --fleet fleet.yaml"
+)
 @click.argument("named", metavar="[HOST:PORT]...", nargs=-1)
+@fleet.fleet_option
 @key_option
 @console.output_options
-def devices(named: tuple[str, ...], key: Path | None, quiet: bool, as_json: bool) -> None:
-    """List the phones that can be reached: on cables, on this machine, and those met before."""
+def devices(named: tuple[str, ...], lab: Path | None, key: Path | None, quiet: bool, as_json: bool) -> None:
+    """List the phones that can be reached: on cables, on this machine, and those met before, or those of a fleet."""
     from android_harness import discovery, keys
     from android_harness.adb import parse_address
 
+    fleet.refuse_beside(lab, {"addresses": named, "--key": key})
+    if lab is not None:
+        fleet.show_devices(lab, quiet, as_json)
+        return
     signer, _ = keys.load(key)
     found = discovery.look(discovery.candidates([parse_address(text) for text in named]), signer)
     if as_json:
@@ -50,14 +58,16 @@ def devices(named: tuple[str, ...], key: Path | None, quiet: bool, as_json: bool
         if not found:
             click.echo("No phone is in reach; name one as HOST:PORT, or plug it in (pip install adb-shell[usb]).")
             return
-        columns = ("address", "state", "phone", "SoC", "Android", "ABI", "battery", "temperature", "thermal")
-        console.table("Devices", columns, [_row(f.address, f.state, f.facts) for f in found])
+        console.table("Devices", COLUMNS, [row(f.address, f.state, f.facts) for f in found])
         for f in found:
             if f.detail:
                 click.echo(f.detail)
 
 
-def _row(address: str, state: str, facts: dict[str, Any]) -> tuple[str, ...]:
+COLUMNS = ("address", "state", "phone", "SoC", "Android", "ABI", "battery", "temperature", "thermal")
+
+
+def row(address: str, state: str, facts: dict[str, Any]) -> tuple[str, ...]:
     if not facts:
         return (address, state, *["-"] * 7)
     battery = "-" if facts["battery"] is None else f"{facts['battery']:.0%}{' charging' if facts['charging'] else ''}"
@@ -94,11 +104,11 @@ def pair(named: str, key: Path | None, wait_s: float) -> None:
 def profile(
     opened: Bundle, named: Sequence[str], every: bool, delegates: Sequence[str], threads: Sequence[int],
     branches: Sequence[str] | None, options: Options, out: Path, key: Path | None, keep: bool, clean: bool, tick: Tick,
-) -> list[Outcome | AdaScaleError]:  # fmt: skip
-    """Profile on one or several phones, one worker each; what came of each phone, or why nothing did."""
+) -> tuple[list[Measurement], list[str]]:  # fmt: skip
+    """Profile on one or several phones, one worker each: what was measured, and a sentence for what could not be."""
     from android_harness import discovery, keys
     from android_harness.adb import parse_address
-    from android_harness.harness import Harness
+    from android_harness.harness import Harness, Outcome
 
     signer, _ = keys.load(key)
     addresses = [parse_address(text) for text in dict.fromkeys(named)]
@@ -123,7 +133,11 @@ def profile(
             return error
 
     with ThreadPoolExecutor(max_workers=len(addresses)) as pool:
-        return list(pool.map(one, addresses))
+        found = list(pool.map(one, addresses))
+    outcomes = [outcome for outcome in found if isinstance(outcome, Outcome)]
+    problems = [f"{o.device['name']} {cell}: {why}" for o in outcomes for cell, why in o.failed.items()]
+    problems += [str(error) for error in found if not isinstance(error, Outcome)]
+    return [m for outcome in outcomes for m in outcome.measurements], problems
 
 
 @click.command(

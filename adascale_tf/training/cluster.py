@@ -118,7 +118,7 @@ def open_cluster(
             strategy = tf.distribute.MultiWorkerMirroredStrategy()
     except tf.errors.OpError as error:
         raise AdaScaleError(
-            f"The workers of TF_CONFIG could not meet ({str(error).splitlines()[0][:120]}); start all of them within an "
+            f"The workers of TF_CONFIG could not meet ({str(error).splitlines()[0][:120]}); start all within an "
             "hour, each on the machine and the free port that its address names."
         ) from None
     tick("wait for workers", 1, 1, "")

@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from adascale_tf.errors import AdaScaleError, BadInput
 from android_harness import facts, keys, store
 from android_harness.adb import PORT, Adb, Address, PhoneGone, connect, parse_address
+from android_harness.transport import KEEPALIVE
 from tests.fixtures.adbd import Access, Adbd
 from tests.fixtures.emulated_phone import emulated
 from tests.fixtures.phones import SHAPES, Phone
@@ -375,6 +376,14 @@ def test_an_unknown_key_that_nobody_allows_says_what_to_do(tmp_path: Path, signe
 
 
 # --- what is no phone
+
+
+def test_the_system_looks_after_silent_connections(pixel: tuple[Phone, Adbd, Adb]) -> None:
+    """A phone that leaves the network sends no word of it."""
+    found = pixel[2]._device._io_manager._transport._socket
+    assert found.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+    asked = {name: found.getsockopt(socket.IPPROTO_TCP, getattr(socket, name)) for name in KEEPALIVE}
+    assert asked == KEEPALIVE and asked["TCP_KEEPIDLE"] + asked["TCP_KEEPINTVL"] * asked["TCP_KEEPCNT"] <= 30
 
 
 def test_nobody_there(signer: Any) -> None:

@@ -132,6 +132,36 @@ def test_a_kill_after_the_last_write_leaves_nothing_in_the_way(
     assert not journal.exists() and out.read_text() == written
 
 
+def test_a_kill_while_measurements_are_written_loses_none_and_repeats_none(
+    built: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, journal = tmp_path / "m.jsonl", tmp_path / "m.jsonl.journal"
+    branches = ["full", "int8", "width0.25-int8"]
+    append = cells.append
+
+    def torn(out: Path, measurements: Any) -> None:
+        append(out, measurements)
+        lines = out.read_bytes().splitlines(keepends=True)
+        out.write_bytes(lines[0] + lines[1][:100])  # as a kill between two pages leaves it
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(cells, "append", torn)
+        measure.profile(built, ["cpu"], [1], 4, out, branches=branches)
+    first = records.read([out])
+    blocks = [line for line in journal.read_text().splitlines() if '"kind":"block"' in line]
+    assert [m.branch for m in first] == ["full"] and len(blocks) == 3 * 4
+    found = measure.profile(built, ["cpu"], [1], 4, out, branches=branches)
+    assert not journal.exists() and [m.branch for m in found] == branches and found[0] == first[0]
+    assert [m.branch for m in records.read([out])] == branches
+    assert all(list(m.latency_ms) == _journaled(blocks, m.branch) for m in found)  # none was timed anew
+
+
+def _journaled(blocks: list[str], branch: str) -> list[float]:
+    facts = [json.loads(line) for line in blocks]
+    return [ms for fact in facts if fact["key"].startswith(f"{branch}/") for ms in fact["value"]["latency_ms"]]
+
+
 def test_unfinished_work_of_others_stays_when_there_is_nothing_to_do(built: Bundle, tmp_path: Path) -> None:
     out, journal = tmp_path / "m.jsonl", tmp_path / "m.jsonl.journal"
     profile(built, out, runs=4)

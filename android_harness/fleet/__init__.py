@@ -1,0 +1,1 @@
+"""Many phones at many hosts, as one device lab: `adascale profile --fleet`."""

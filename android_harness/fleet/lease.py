@@ -1,0 +1,162 @@
+"""What a host does for the coordinator: see which phones answer, measure a lease's cells on one, tidy up.
+
+These functions run in a Dask worker, several at once for different phones. A lease keeps journal and measurements in
+the host's cache until the profile is done, so a host that was killed goes on where it was.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from adascale_tf import bundle as bundles
+from adascale_tf import codec
+from adascale_tf.bundle import Bundle
+from adascale_tf.errors import AdaScaleError, BadInput
+from android_harness import discovery, keys, store
+from android_harness.adb import connect, parse_address
+from android_harness.fleet import parcels
+from android_harness.harness import Harness, Outcome
+from android_harness.runner import Options
+from profiling import cells as table
+
+#: How often a lease that waits for its phone looks whether anybody still waits for the lease, in seconds.
+LOOK_S = 1.0
+
+
+@dataclass(frozen=True)
+class Order:
+    """A lease as its host needs it: cells of one delegate and one number of threads, on one phone.
+
+    ``run``: the profile that it is part of; ``phone``: the device's name, so that no other is measured in its place;
+    ``bundle``: digest of its parcel. Paths in ``options`` are DIGEST/NAME of parcels. ``away_s``: how long to wait for
+    the phone when it goes away or is used by somebody else. ``clean``: remove first what an earlier time left there.
+    """
+
+    run: str
+    bundle: str
+    address: str
+    phone: str
+    key: str | None
+    delegate: str
+    threads: int
+    branches: tuple[str, ...]
+    options: Options
+    away_s: float
+    clean: bool = False
+
+
+class Abandoned(AdaScaleError):
+    """Nobody waits for this lease any more."""
+
+
+def survey(addresses: Sequence[str], key: str | None) -> list[dict[str, Any]]:
+    """Who answers at these addresses: :class:`android_harness.discovery.Found` as JSON, in order."""
+    try:
+        found = discovery.look([parse_address(text) for text in addresses], _signer(key))
+    except AdaScaleError as error:  # of the key
+        found = [discovery.Found(address, "waiting", str(error)) for address in addresses]
+    return codec.to_json(found)
+
+
+def measure(order: Order, wanted: Callable[[], bool] = lambda: True) -> dict[str, Any]:
+    """Measure a lease's cells; plain JSON: ``measurements``, ``failed`` (cell -> reason, the cell's own fault).
+
+    ``gone`` says why the phone could not finish, ``refused`` what it lacks for this delegate; else they are None. Stops
+    soon after ``wanted`` has become false.
+    """
+    try:
+        with _alone(order, wanted):
+            outcome = _profile(order, wanted)
+    except BadInput as error:
+        return _answer(refused=str(error))
+    except AdaScaleError as error:
+        return _answer(gone=str(error))
+    if outcome.device["name"] != order.phone:
+        return _answer(gone=f"{order.address} is another phone now ({outcome.device['name']})")
+    return _answer(codec.to_json(outcome.measurements), outcome.failed)
+
+
+def _answer(
+    measurements: Sequence[Any] = (), failed: dict[str, str] | None = None, gone: str | None = None,
+    refused: str | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    return {"measurements": list(measurements), "failed": failed or {}, "gone": gone, "refused": refused}
+
+
+def _profile(order: Order, wanted: Callable[[], bool]) -> Outcome:
+    def tick(what: str, done: int, total: int, note: str = "") -> None:
+        if not wanted():
+            raise Abandoned("The coordinator has gone; what was measured is kept for the next.")
+
+    opened = bundles.load(parcels.place(order.bundle))
+    options = replace(order.options, litert=_resolved(order.options.litert), binary=_resolved(order.options.binary))
+    out = _folder(order.run) / f"{_safe(order.phone)}.jsonl"
+    out.parent.mkdir(parents=True, exist_ok=True)
+    _take_over(out, opened, order)
+    harness = Harness(opened, parse_address(order.address), options, out, _signer(order.key), tick, order.away_s)
+    return harness.profile([order.delegate], [order.threads], order.branches, keep=True, clean=order.clean)
+
+
+def _take_over(out: Path, bundle: Bundle, order: Order) -> None:
+    """Let the journal of an earlier lease serve this one: facts of its cells stay, others are measured anew."""
+    settings = order.options.settings()
+    cells = table.choose(bundle, [order.delegate], [order.threads], order.options.runs, order.branches)
+    finished = table.finished(bundle, cells, settings, order.phone, out)
+    todo = [cell.key for cell in cells if cell.key not in finished]
+    same = {"bundle": bundle.digest, "device": order.phone, **settings}
+    for journal in out.parent.glob(f"{out.name}.*.journal"):
+        header, *facts = list(codec.read_lines(journal)) or [{}]
+        stay = [fact for fact in facts if str(fact.get("key")).split("#")[0] in todo]
+        before = {**header.get("settings", {}), "cells": todo}
+        if not stay or before != {**same, "cells": todo}:
+            journal.unlink()
+        else:
+            codec.write_text(journal, "".join(map(codec.dump_line, [{"settings": before}, *stay])))
+
+
+@contextlib.contextmanager
+def _alone(order: Order, wanted: Callable[[], bool]) -> Iterator[None]:
+    """No other lease uses the phone meanwhile, also none of an earlier coordinator that has not noticed its end yet."""
+    waited = 0.0
+    lock = parcels.cache() / "phones" / f"{_safe(order.phone)}.lock"
+    while wanted():
+        with parcels.held(lock, min(LOOK_S, order.away_s)) as mine:
+            if mine:
+                yield
+                return
+        waited += LOOK_S
+        if waited > order.away_s:
+            raise AdaScaleError(f"{order.phone} is used by another profile; it is tried again later.")
+    raise Abandoned("The coordinator has gone before the phone was free.")
+
+
+def tidy(address: str, key: str | None) -> None:
+    """Remove what leases brought to a phone; one that does not answer keeps it."""
+    with contextlib.suppress(AdaScaleError), connect(parse_address(address), _signer(key)) as adb:
+        store.remove(adb)
+
+
+def forget(run: str) -> None:
+    """Remove what this host kept for a profile that is done."""
+    shutil.rmtree(_folder(run), ignore_errors=True)
+
+
+def _signer(key: str | None) -> Any:
+    return keys.load(None if key is None else Path(key).expanduser())[0]
+
+
+def _resolved(path: Path | None) -> Path | None:
+    return None if path is None else parcels.place(path.parts[0]) / path.name
+
+
+def _folder(run: str) -> Path:
+    return parcels.cache() / "runs" / run
+
+
+def _safe(name: str) -> str:
+    return "".join(c if c.isalnum() or c in "-." else "_" for c in name)
