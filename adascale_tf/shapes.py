@@ -72,7 +72,7 @@ def _windowed(config: Mapping[str, Any], sizes: Shape) -> Shape:
     window = _tuple(config.get("kernel_size", config.get("pool_size")), len(sizes))
     strides = _tuple(config.get("strides") or window, len(sizes))
     dilation = _tuple(config.get("dilation_rate", 1), len(sizes))
-    if config["padding"] in ("same", "causal"):
+    if config.get("padding", "valid") in ("same", "causal"):
         return tuple(-(-n // s) for n, s in zip(sizes, strides, strict=True))
     found = tuple((n - (k - 1) * d - 1) // s + 1 for n, k, s, d in zip(sizes, window, strides, dilation, strict=True))
     if min(found) < 1:

@@ -11,7 +11,6 @@ import platform
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -40,7 +39,7 @@ def alternate(
     decision = policies.decide(context, budget, table, state, settings)
     first, second = sorted(table, key=policies.rank)[:2]
     other = second.id if state.branch == first.id else first.id
-    state = replace(state, branch=other, since_s=context.time_s)
+    state = state._replace(branch=other, since_s=context.time_s)
     return policies.Decision(other, decision.reason, state)
 
 

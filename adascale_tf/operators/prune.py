@@ -60,7 +60,8 @@ def mask(
 ) -> tuple[np.ndarray]:
     """The 0/1 mask that TF-MOT's pruning wrapper chooses for a kernel, seen as a matrix (inputs, outputs).
 
-    ``share`` in [0, 1] of ``sparsity`` is reached; a pattern comes whole once half of the way is gone.
+    ``share`` in [0, 1] of ``sparsity`` is reached; a pattern comes whole once half of the way is gone. A kernel that
+    holds but one row or column of blocks is pruned weight by weight: TF-MOT takes it for a vector.
     """
     if pattern is not None and (share < 0.5 or value.shape[-2] % pattern[1]):
         return (np.ones_like(value),)
@@ -68,6 +69,8 @@ def mask(
     from tf_keras import layers
 
     matrix = value.reshape(-1, value.shape[-1])
+    if any(-(-size // side) == 1 for size, side in zip(matrix.shape, block, strict=True)):
+        block = (1, 1)
     twin = layers.Dense(matrix.shape[1], use_bias=False)
     kind = tfmot.ConstantSparsity(sparsity * share, begin_step=0, frequency=1)
     options = {"sparsity_m_by_n": pattern} if pattern else {"block_size": block}

@@ -71,6 +71,7 @@ def test_a_killed_training_ends_like_an_undisturbed_one(small: Dataset, tmp_path
     assert evolved.trunks[0] is loaded.trunks[0] and evolved.trunks[1] is loaded.trunks[1]
 
 
+@pytest.mark.slow
 def test_other_settings_and_other_files_are_refused(small: Dataset, tmp_path: Path) -> None:
     net = network()
     train(

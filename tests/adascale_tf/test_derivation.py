@@ -25,7 +25,7 @@ STEPS = ("width(0.5)", "lowrank(0.5)", "separable", "fire(0.5)", "ghost(0.5)", "
 WEIGHTS = ("prune(0.5)", "prune(2:4)", "prune(0.5:2x2)", "cluster(8)")
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(keras_models(), st.lists(st.sampled_from(STEPS), max_size=2, unique=True), st.sampled_from(("", *WEIGHTS)))
 def test_operators_compose_on_random_networks(model: Any, steps: list[str], last: str) -> None:
     recipe = parse("+".join([*steps, *([last] if last else [])]) or "full")
@@ -173,3 +173,11 @@ def trained(digits: Dataset) -> ElasticNetwork:
     net = ElasticNetwork(backbones.build("resnet", (32, 32, 1), 10), [parse("full")])
     training.train(net, digits, training.Schedule(epochs=3))
     return ElasticNetwork(net.backbone, [parse("full")], sort=True)
+
+
+@pytest.mark.parametrize("shape", [(3, 3, 1, 2), (1, 1, 2, 8), (8, 1), (1, 8), (2, 2)])
+def test_kernels_that_hold_one_row_of_blocks_are_pruned(shape: tuple[int, ...]) -> None:
+    value = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    (found,) = prune.mask(value, 1.0, 0.5, (2, 2), None)
+    assert found.shape == shape and set(np.unique(found)) <= {0.0, 1.0}
+    assert np.mean(found == 0) == pytest.approx(0.5, abs=0.1)

@@ -105,3 +105,18 @@ def test_what_makes_no_sense_is_refused_with_a_reason(network: Any, text: str, s
 )
 def test_kept_channels_suit_simd(size: int, share: float, kept: int) -> None:
     assert kept_channels(size, share) == kept
+
+
+def test_a_lower_resolution_goes_through_layers_split_before() -> None:
+    import tf_keras
+
+    from adascale_tf.functional import read_graph, slots
+
+    inputs = tf_keras.Input((16, 16, 3))
+    x = tf_keras.layers.Conv2D(16, 3, name="a_conv")(inputs)
+    x = tf_keras.layers.Conv2D(16, 3, name="b_conv")(x)
+    outputs = tf_keras.layers.Dense(4, name="logits")(tf_keras.layers.GlobalAveragePooling2D()(x))
+    model = tf_keras.Model(inputs, outputs)
+    whole = operators.Plan(read_graph(model), {key: len(slot.variable.shape) for key, slot in slots(model).items()})
+    plan = operators.apply(whole, parse("lowrank(0.5)+resolution(0.5)"))
+    assert plan.graph["b_conv"].shape == (4, 4, 16)

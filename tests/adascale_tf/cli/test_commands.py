@@ -100,6 +100,7 @@ def test_a_damaged_bundle_is_refused(capsys: pytest.CaptureFixture[str], copied:
     assert "was cut off or changed" in refused(capsys, "profile", copied)
 
 
+@pytest.mark.slow
 def test_ctrl_c_in_training_leaves_no_bundle(tmp_path: Path) -> None:
     out = tmp_path / "b"
     command = [sys.executable, "-m", "adascale_tf", "build", "--data", "digits", "--epochs", "50", "--out", str(out)]

@@ -43,6 +43,7 @@ def test_a_step_through_one_trunk_moves_the_weights_of_all() -> None:
     assert np.abs(moved[..., :32, :32]).max() > 0 and np.abs(moved[..., 32:]).max() == 0
 
 
+@pytest.mark.slow
 def test_training_lowers_the_loss_of_every_trunk(small: Dataset) -> None:
     net = network("full,width(0.25),depth(0.5),prune(0.6)")
     seen: list[tuple[str, int, int]] = []
