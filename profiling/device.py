@@ -7,6 +7,7 @@ import importlib.metadata
 import os
 import platform
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,17 @@ def facts() -> dict[str, Any]:
         "memory_bytes": psutil.virtual_memory().total,
         "python": platform.python_version(),
     }
+
+
+def kind_of(device: Mapping[str, Any], share: str) -> str:
+    """What phones must have in common to do each other's work; the same for a phone and for its measurements.
+
+    ``share``: "model" (maker, model, Android's release and processor) or "none" (it is the same phone).
+    """
+    if share == "none" or device.get("kind", "phone") != "phone":
+        return str(device.get("name"))
+    model = " ".join(str(device[key]) for key in ("manufacturer", "model") if device.get(key)) or "phone"
+    return f"{model}, Android {device.get('android') or '?'}, {device.get('abi') or '?'}"
 
 
 def cpu_model() -> str:

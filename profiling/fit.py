@@ -55,29 +55,29 @@ class Row:
     source: Measurement
 
 
-def fit(measurements: list[Measurement]) -> Predictors:
+def fit(measurements: list[Measurement], share: str = "none") -> Predictors:
     """Predictors of latency, memory and energy for each device x delegate x threads among the measurements.
 
-    Micro-kernels (``settings["kernel"]``) are learned from; branches in other contexts than idle
-    (``settings["context"]``) give the slowdown. The features are chosen by the same held-out error that is reported,
-    which makes it too low where branches are few: by a quarter at 4, an eighth at 6, a twentieth at 10 (measured on
-    synthetic costs; choosing anew in every fold was further from the truth). Raises :class:`BadInput` for fewer than
-    four in a cell.
+    ``share``: "model" takes phones of a model for one device (:func:`profiling.device.kind_of`). Micro-kernels
+    (``settings["kernel"]``) are learned from; branches in other contexts than idle (``settings["context"]``) give the
+    slowdown. The features are chosen by the same held-out error that is reported, which makes it too low where
+    branches are few: by a quarter at 4, an eighth at 6, a twentieth at 10 (measured on synthetic costs; choosing anew in
+    every fold was further from the truth). Raises :class:`BadInput` for fewer than four in a cell.
     """
     cells: dict[tuple[str, str, int], list[Measurement]] = {}
     for m in measurements:
-        cells.setdefault((str(m.device.get("name")), m.delegate, m.threads), []).append(m)
+        cells.setdefault((device.kind_of(m.device, share), m.delegate, m.threads), []).append(m)
     if not cells:
         raise BadInput("There are no measurements to fit; write some with 'adascale profile'.")
     found: list[Predictor] = []
-    for members in cells.values():
-        found += fit_cell(members)
+    for (name, _, _), members in cells.items():
+        found += fit_cell(members, name)
     created = datetime.now(timezone.utc).isoformat(timespec="seconds")
     return Predictors(predictors.FORMAT, tuple(found), created, device.versions())
 
 
-def fit_cell(members: Sequence[Measurement]) -> list[Predictor]:
-    """The predictors of one device x delegate x threads."""
+def fit_cell(members: Sequence[Measurement], name: str) -> list[Predictor]:
+    """The predictors of one device, called ``name``, x delegate x threads."""
     idle = [m for m in members if is_idle(m)]
     if len(idle) < MINIMUM:
         raise BadInput(
@@ -86,7 +86,7 @@ def fit_cell(members: Sequence[Measurement]) -> list[Predictor]:
         )
     caches = {k: int(v) for k, v in dict(idle[0].device.get("caches") or _CACHES).items()}
     first = idle[0]
-    empty = Predictor("", str(first.device.get("name")), first.delegate, first.threads, "fitted", {}, {}, 0)
+    empty = Predictor("", name, first.delegate, first.threads, "fitted", {}, {}, 0)
     empty = replace(empty, caches=caches)
     rows = _rows(idle, [m.latency_quantile_ms(IDLE) for m in idle], caches)
     latency, guessed = _fit(replace(empty, quantity="latency_ms"), rows, (*FEATURE_SETS, _kernel_set(rows)))

@@ -176,13 +176,20 @@ def show_operators(measurements: list[records.Measurement]) -> None:
 
 @click.command(epilog="Example: adascale fit measurements.jsonl --out predictors.json")
 @click.argument("paths", metavar="FILE.jsonl...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--share",
+    type=click.Choice(["none", "model"]),
+    default="none",
+    show_default=True,
+    help="model: phones of a model count as one device, as in a fleet that shares.",
+)
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), required=True)
 @console.output_options
-def fit(paths: tuple[Path, ...], out: Path, quiet: bool, as_json: bool) -> None:
+def fit(paths: tuple[Path, ...], share: str, out: Path, quiet: bool, as_json: bool) -> None:
     """Fit predictors of latency, memory and energy from measurements, with their held-out error."""
     from profiling import fit as fitting
 
-    fitted = fitting.fit(records.read(paths))
+    fitted = fitting.fit(records.read(paths), share)
     codec.write_text(out, codec.dump(fitted))
     if as_json:
         console.emit(fitted)

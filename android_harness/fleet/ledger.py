@@ -16,17 +16,7 @@ from adascale_tf.errors import BadInput
 from adascale_tf.records import Measurement
 from profiling import cells as table
 from profiling.cells import Cell
-
-
-def kind_of(device: Mapping[str, Any], share: str) -> str:
-    """What phones must have in common to do each other's work; the same for a phone and for its measurements.
-
-    ``share``: "model" (maker, model, Android's release and processor) or "none" (it is the same phone).
-    """
-    if share == "none":
-        return str(device.get("name"))
-    model = " ".join(str(device[key]) for key in ("manufacturer", "model") if device.get(key)) or "phone"
-    return f"{model}, Android {device.get('android') or '?'}, {device.get('abi') or '?'}"
+from profiling.device import kind_of
 
 
 class Ledger:
@@ -84,7 +74,7 @@ class Ledger:
             self._remember()
 
     def kind(self, device: Mapping[str, Any]) -> str:
-        """See :func:`kind_of`."""
+        """See :func:`profiling.device.kind_of`."""
         return kind_of(device, self._share)
 
     def groups(self, kind: str) -> list[list[str]]:

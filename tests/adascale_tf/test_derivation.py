@@ -42,7 +42,9 @@ def test_operators_compose_on_random_networks(model: Any, steps: list[str], last
     assert logits.shape == (2, 5) and np.isfinite(logits).all()
     np.testing.assert_allclose(trunk.network(recipe)(x, training=False), logits, atol=1e-4, rtol=1e-4)
     gradients = tape.gradient(loss, network.variables)
-    assert any(g is not None and np.abs(tf.convert_to_tensor(g)).max() > 0 for g in gradients)
+    assert not np.any(logits) or any(  # by chance all ReLUs of a small head may be asleep
+        g is not None and np.abs(tf.convert_to_tensor(g)).max() > 0 for g in gradients
+    )
 
 
 @settings(max_examples=10, deadline=None)

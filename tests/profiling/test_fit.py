@@ -143,3 +143,20 @@ def test_a_foreign_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "p.json").write_text('{"format": "other"}')
     with pytest.raises(BadInput, match="is not a predictors file"):
         predictors.load(tmp_path / "p.json")
+
+
+def test_phones_of_a_model_can_count_as_one_device() -> None:
+    def phone(serial: str, model: str = "Pixel 8") -> dict[str, Any]:
+        facts = {"manufacturer": "Google", "model": model, "android": "14", "abi": "arm64-v8a"}
+        return {"name": f"Google {model} {serial}", "kind": "phone", "serial": serial, **facts}
+
+    some = [dataclasses.replace(m, device=phone("AB"[number % 2])) for number, m in enumerate(synthetic(7))]
+    with pytest.raises(BadInput, match="Only 3 branches"):
+        fit.fit(some)
+    shared = fit.fit(some, "model")
+    latency = shared.find("latency_ms", "cpu", 1)
+    assert latency is not None and latency.samples == 7
+    assert latency.device == "Google Pixel 8, Android 14, arm64-v8a"
+    others = [dataclasses.replace(m, device=phone("C", "Pixel 9")) for m in synthetic(7)]
+    assert len({p.device for p in fit.fit(some + others, "model").predictors}) == 2
+    assert {p.device for p in fit.fit(synthetic(), "model").predictors} == {"phone, Android ?, ?"}

@@ -13,8 +13,9 @@ from adascale_tf import records
 from adascale_tf.bundle import Bundle
 from adascale_tf.errors import BadInput
 from adascale_tf.records import Context, Energy, Measurement
-from android_harness.fleet.ledger import Ledger, kind_of
+from android_harness.fleet.ledger import Ledger
 from profiling import cells as table
+from profiling.device import kind_of
 
 SETTINGS = {"runs": 4, "runner": "agent"}
 PIXEL = {
