@@ -61,8 +61,8 @@ def fit(measurements: list[Measurement], share: str = "none") -> Predictors:
     ``share``: "model" takes phones of a model for one device (:func:`profiling.device.kind_of`). Micro-kernels
     (``settings["kernel"]``) are learned from; branches in other contexts than idle (``settings["context"]``) give the
     slowdown. The features are chosen by the same held-out error that is reported, which makes it too low where
-    branches are few: by a quarter at 4, an eighth at 6, a twentieth at 10 (measured on synthetic costs; choosing anew in
-    every fold was further from the truth). Raises :class:`BadInput` for fewer than four in a cell.
+    branches are few: by a quarter at 4, an eighth at 6, a twentieth at 10 (measured on synthetic costs; choosing anew
+    in every fold was further from the truth). Raises :class:`BadInput` for fewer than four in a cell.
     """
     cells: dict[tuple[str, str, int], list[Measurement]] = {}
     for m in measurements:

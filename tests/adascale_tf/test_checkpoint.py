@@ -92,3 +92,26 @@ def test_other_settings_and_other_files_are_refused(small: Dataset, tmp_path: Pa
         Checkpoint(other, net, small, SCHEDULE).begin([])
     with pytest.raises(BadInput, match="is not a checkpoint"):
         checkpoint.read_state(other)
+
+
+@pytest.mark.slow
+def test_a_training_goes_on_at_another_scale(small: Dataset, tmp_path: Path) -> None:
+    schedule = Schedule(epochs=3, batch=32, warm=0.34, optimizer="sgd", learning_rate=0.03)
+
+    def die(what: str, done: int, total: int, note: str = "") -> None:
+        if what == "train" and done > total * 0.5:
+            raise Killed
+
+    first = network()
+    with pytest.raises(Killed):
+        train(first, small, schedule, die, Checkpoint(tmp_path / "kept", first, small, schedule), accumulate=4)
+    assert checkpoint.read_state(tmp_path / "kept").epochs_done == 1
+    second = network()
+    effort = train(second, small, schedule, checkpoint=Checkpoint(tmp_path / "kept", second, small, schedule))
+    length = len(small.x_train) // 32
+    assert length < effort.iterations <= 2 * length  # what is left of three epochs after the first, a little too long
+    assert effort.steps == effort.iterations  # one batch a step
+    state, loaded = checkpoint.load(tmp_path / "kept")
+    assert state.finished
+    for a, b in zip(outputs(second, small), outputs(loaded, small), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5)
