@@ -53,14 +53,15 @@ def _packages() -> list[Check]:
     needs = {
         "tensorflow": "training", "tf-keras": "training", "tensorflow-model-optimization": "prune(...)",
         "ai-edge-litert": "running branches", "scikit-learn": "predictors", "matplotlib": "the report",
-        "adb-shell": "phones",
+        "adb-shell": "phones", "distributed": "fleets of phones",
     }  # fmt: skip
+    extras = {"distributed": "'adascale-tf[fleet]'"}
     checks = []
     for name, purpose in needs.items():
         try:
             checks.append(Check(name, "ok", importlib.metadata.version(name)))
         except importlib.metadata.PackageNotFoundError:
-            checks.append(Check(name, "missing", f"needed for {purpose}", f"pip install {name}"))
+            checks.append(Check(name, "missing", f"needed for {purpose}", f"pip install {extras.get(name, name)}"))
     return checks
 
 

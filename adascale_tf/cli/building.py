@@ -183,7 +183,9 @@ def work(job: Job, tick: Tick, dataset: Dataset | None = None) -> bundle.Bundle 
     epochs = job.epochs or default_epochs(len(dataset.x_train))
     schedule = Schedule(epochs=epochs, learning_rate=rate, optimizer=job.rule, flip=job.flip, seed=job.seed)
     kept = Checkpoint(job.checkpoint, network, dataset, schedule) if job.checkpoint else None
-    train(network, dataset, schedule, tick, kept, cluster, job.accumulate)
+    effort = train(network, dataset, schedule, tick, kept, cluster, job.accumulate)
+    if effort.iterations > effort.steps:
+        tick("steps", effort.steps, effort.steps, f"worth {effort.iterations:.0f} steps of one batch")
     if not cluster.chief:
         return None
     return pipeline.write_bundle(network, dataset, schedule, job.out, tick)
