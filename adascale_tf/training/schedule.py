@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 #: The optimizers by name, each with its peak learning rate for fresh weights and for networks that come trained.
-RATES = {"adamw": (3e-3, 1e-3), "sgd": (0.1, 0.01)}
+RATES = {"adamw": (3e-3, 1e-3), "sgd": (0.2, 0.02)}
 
 
 @dataclass(frozen=True)

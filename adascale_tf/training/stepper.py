@@ -31,6 +31,7 @@ class Stepper:
     ) -> None:
         self._network = network
         self._schedule = schedule
+        self._exits = 1 + schedule.exit_weight * (len(network.whole.graph.outputs) - 1)
         self._strategy, self._replicas, self._local = cluster.strategy, cluster.replicas, len(cluster.places)
         self._optimizer = _optimizer(schedule, steps, accumulate)
         self._optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
@@ -98,8 +99,11 @@ class Stepper:
 
         def update(*found: list[tf.Tensor]) -> None:
             sums = [tf.add_n(list(gradients)) for gradients in zip(*found, strict=True)]
-            if self._replicas > 1:  # Keras' way: divided by the number of replicas, over which they are summed
-                sums = [gradient / self._replicas for gradient in sums]
+            if isinstance(self._optimizer, AdaScaleSGD):
+                # A mean, so that the rate is the same however many trunks and exits train; AdamW sees no difference.
+                # And Keras' way: divided by the number of replicas, over which they are summed.
+                parts = len(found) * self._exits * self._replicas
+                sums = [gradient / parts for gradient in sums]
             act(list(zip(sums, self._network.variables, strict=True)))
 
         return tf.function(lambda *found: self._strategy.run(update, args=found))

@@ -124,7 +124,8 @@ def cut(adbd: Adbd) -> None:
 # --- the connection breaks
 
 
-@pytest.mark.parametrize("count", [2, slow(15)])
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [2, 15])
 def test_cuts_anywhere_in_the_first_push(
     profile: Profile, built: Bundle, pixel: tuple[Phone, Adbd], count: int
 ) -> None:
@@ -340,6 +341,7 @@ def test_an_agent_that_is_killed_goes_on(profile: Profile, pixel: tuple[Phone, A
     assert profile.whole(outcome, interrupted=1)
 
 
+@pytest.mark.slow
 def test_an_agent_that_always_dies_of_one_cell(profile: Profile, pixel: tuple[Phone, Adbd]) -> None:
     strike = kill(pixel[0], 0, signal.SIGKILL)
 
@@ -424,7 +426,7 @@ def journal_facts(journal: Path) -> dict[tuple[str, str], Any]:
 @pytest.mark.parametrize(
     ("seed", "most", "branches"),
     [
-        (1, 8, [FULL, SMALL]),
+        pytest.param(1, 8, [FULL, SMALL], marks=pytest.mark.slow),
         pytest.param(2, 4, [FULL, MIDDLE, SMALL], marks=pytest.mark.slow),
         pytest.param(3, 3, [FULL, MIDDLE, SMALL], marks=pytest.mark.slow),
     ],

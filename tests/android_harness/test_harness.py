@@ -24,6 +24,7 @@ from android_harness import keys, store
 from android_harness.adb import Address, PhoneGone
 from android_harness.harness import NOT_ASKED, Harness, Outcome, show
 from android_harness.runner import Options
+from profiling import cells
 from tests.fixtures.adbd import Adbd
 from tests.fixtures.emulated_phone import emulated
 from tests.fixtures.phones import SHAPES, Phone
@@ -337,20 +338,19 @@ def test_several_phones_at_once_share_a_file(
     profile: Callable[..., Outcome], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each appends to what the file holds; here all would do so at the same moment if they could."""
-    write, serials = codec.write_text, ["A1", "B2", "C3"]
+    whole, serials = cells._whole, ["A1", "B2", "C3"]
     meeting = threading.Barrier(len(serials))
 
-    def slow(path: Path, text: str) -> None:
-        if path.name == "m.jsonl":
-            with contextlib.suppress(threading.BrokenBarrierError):
-                meeting.wait(timeout=1)
-        write(path, text)
+    def slow(file: Any) -> int:
+        with contextlib.suppress(threading.BrokenBarrierError):
+            meeting.wait(timeout=1)
+        return whole(file)
 
     def one(serial: str) -> Outcome:
         with emulated(tmp_path / serial, serial=serial) as (_, adbd):
             return profile(adbd, branches=[FULL, SMALL])
 
-    monkeypatch.setattr(codec, "write_text", slow)
+    monkeypatch.setattr(cells, "_whole", slow)
     with concurrent.futures.ThreadPoolExecutor() as pool:
         outcomes = list(pool.map(one, serials))
     assert not any(outcome.failed for outcome in outcomes) and meeting.broken

@@ -173,7 +173,7 @@ def test_load_moves_down_and_its_end_moves_up_again(seed):
     assert share(seen, "full", 11, 13) > 0.9
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow), pytest.param(2, marks=pytest.mark.slow)])
 def test_deadlines_are_kept_under_stalls(seed):
     seen = simulate([(3, 1.0), (20, 2.6)], seed)
     assert sum(ms > BUDGET.latency_ms for _, _, ms in seen) / len(seen) < 0.06
