@@ -42,6 +42,7 @@ def test_the_headline_compares_every_hand_made_network(tmp_path: Path) -> None:
     assert len(pairs) == 5 and all(p["branch_macs"] <= p["macs"] for p in pairs)
 
 
+@pytest.mark.slow
 def test_startup_is_compared_with_python_itself(tmp_path: Path) -> None:
     run("startup.py", "--rounds", 1, "--out", tmp_path / "s.json")
     assert len(json.loads((tmp_path / "s.json").read_text())["seconds"]) == 3

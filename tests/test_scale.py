@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner
 
 from adascale_tf.cli import cli
@@ -16,6 +17,7 @@ ROOT = Path(__file__).parent.parent
 GUIDE = (ROOT / "docs" / "scale.md").read_text()
 
 
+@pytest.mark.slow
 def test_the_optimizer_trains_the_example() -> None:
     (code,) = re.findall(r"^```python\n(.*?)^```$", GUIDE, re.DOTALL | re.MULTILINE)
     done = subprocess.run(

@@ -385,7 +385,7 @@ def test_code_in_files_is_not_executed(library: Any, suffix: str, tmp_path: Path
 APPLICATIONS = ["MobileNet", "MobileNetV2", "MobileNetV3Small", "EfficientNetB0", "ResNet50", "DenseNet121", "VGG16"]
 
 
-@LIBRARIES
+@pytest.mark.parametrize("library", [keras, pytest.param(tf_keras, marks=pytest.mark.slow)], ids=["keras3", "keras2"])
 @pytest.mark.parametrize(
     "name", [n if n == "MobileNetV2" else pytest.param(n, marks=pytest.mark.slow) for n in APPLICATIONS]
 )

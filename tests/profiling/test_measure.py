@@ -71,7 +71,7 @@ def test_finished_work_is_not_repeated(built: Bundle, tmp_path: Path) -> None:
     assert more != first and len(records.read([out])) == CELLS
 
 
-@pytest.mark.parametrize("moment", [3, 25, 60])
+@pytest.mark.parametrize("moment", [25, *(pytest.param(m, marks=pytest.mark.slow) for m in (3, 60))])
 def test_a_kill_loses_no_block_and_repeats_none(built: Bundle, tmp_path: Path, moment: int) -> None:
     out, journal = tmp_path / "m.jsonl", tmp_path / "m.jsonl.journal"
     command = [sys.executable, "-m", "adascale_tf", "profile", str(built.root), "--runs", "20", "--out", str(out), "-q"]

@@ -78,6 +78,7 @@ def grown_kb(states):
         tracemalloc.stop()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(set(POLICIES) - set(rivals.REPLAY_ONLY)))
 def test_what_a_policy_remembers_does_not_grow(name):
     assert grown_kb(live(name, 20_000 if name == "adaptive" else 4_000)) < 64

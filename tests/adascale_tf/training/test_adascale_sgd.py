@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from adascale_tf.training.adascale_sgd import gain_ratio, gradient_moments
 #: A quadratic: the loss is half of the sum of curvature * w^2, each batch's gradient has noise of a given variance.
 CURVATURE = np.linspace(0.5, 2.0, 10, dtype=np.float32)
 START = np.full(10, 2.0, np.float32)
+SLOW = partial(pytest.param, marks=pytest.mark.slow)
 
 
 def quadratic(noise: float, rng: np.random.Generator) -> Callable[[tf.Variable], tf.Tensor]:
@@ -32,7 +34,7 @@ def step(optimizer: AdaScaleSGD, w: tf.Variable, gradient: Callable[[tf.Variable
     optimizer.step([(gradient(w), w)])
 
 
-@pytest.mark.parametrize(("scale", "noise"), [(2, 3.0), (4, 10.0), (16, 10.0), (16, 40.0)])
+@pytest.mark.parametrize(("scale", "noise"), [(2, 3.0), (16, 10.0), SLOW(4, 10.0), SLOW(16, 40.0)])
 def test_the_gain_on_a_quadratic_is_the_closed_form(scale: int, noise: float) -> None:
     w = tf.Variable(START)
     optimizer = AdaScaleSGD(0.0, accumulation=scale)
@@ -46,7 +48,7 @@ def test_the_gain_on_a_quadratic_is_the_closed_form(scale: int, noise: float) ->
     assert 1.0 <= float(optimizer.gain) <= scale and int(optimizer.iterations) == 250
 
 
-@pytest.mark.parametrize("scale", [4, 16])
+@pytest.mark.parametrize("scale", [4, SLOW(16)])
 def test_a_quadratic_is_descended_as_far_at_any_scale(scale: int) -> None:
     """After as many scale-invariant iterations the expected loss is that of one batch a step, or below it.
 
