@@ -42,9 +42,13 @@ def fleet(units: list[Unit], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 def start(*words: object) -> subprocess.Popen[str]:
     """The command line in a process group of its own, as a terminal starts it."""
+
+    def foreground() -> None:  # a shell's background processes ignore Ctrl-C, and their children inherit that
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
     return subprocess.Popen(
         [sys.executable, "-m", "adascale_tf", *map(str, words)], cwd=ROOT, start_new_session=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=foreground,
     )  # fmt: skip
 
 
