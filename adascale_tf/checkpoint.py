@@ -179,8 +179,7 @@ def load(folder: Path) -> tuple[State, ElasticNetwork]:
     backbone = tf_keras.models.load_model(folder / "backbone.keras", compile=False)
     network = ElasticNetwork(backbone, [parse(text) for text in state.recipes])
     network.take(_read(folder, network.values))
-    for trunk in network.trunks:
-        trunk.choose(1.0)
+    network.choose(1.0)
     return state, network
 
 

@@ -118,7 +118,7 @@ class Harness:
         outcome = Outcome(device)
         finished = table.finished(self.bundle, cells, settings, name, self.out)
         todo = [cell for cell in cells if cell.key not in finished]
-        unfinished = Path(f"{self.out}.{_file_name(device)}.journal")
+        unfinished = Path(f"{self.out}.{file_name(str(device['serial'] or device['address']))}.journal")
         same = {"bundle": self.bundle.digest, "device": name, **settings}
         settle(unfinished, same, finished)
         if todo:
@@ -263,8 +263,9 @@ def _runner(options: Options, bundle: Bundle) -> Runner:
     raise BadInput(f"There is no runner '{options.runner}'; use agent or benchmark_model.")
 
 
-def _file_name(device: dict[str, Any]) -> str:
-    return "".join(c if c.isalnum() or c in "-." else "_" for c in str(device["serial"] or device["address"]))
+def file_name(text: str) -> str:
+    """A phone's name or address as a part of a file's name."""
+    return "".join(c if c.isalnum() or c in "-." else "_" for c in text)
 
 
 def show(outcome: Outcome) -> dict[str, Any]:

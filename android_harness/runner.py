@@ -45,6 +45,11 @@ class Options:
     binary: Path | None = None
     op_profile: bool = False
 
+    @property
+    def silence_s(self) -> float:
+        """How long a task may say nothing: it waits for heat or a charger, or measures energy on a slow gauge."""
+        return self.patience_s + 8 * (self.batch_s + self.idle_s) + 30
+
     def settings(self) -> dict[str, Any]:
         """What two measurements must share to be the same, for their ``settings``."""
         found: dict[str, Any] = {"runs": self.runs, "runner": self.runner}
@@ -127,10 +132,9 @@ class AgentRunner:
             o.patience_s, o.op_profile,
         )  # fmt: skip
         adb.push(codec.dump(plan).encode(), f"{store.FOLDER}/plan.json")
-        silence_s = o.patience_s + 8 * (o.batch_s + o.idle_s) + 30
         said = ""
         begun = False
-        for line in adb.stream(f"{self._command} bench plan.json 2>&1", silence_s):
+        for line in adb.stream(f"{self._command} bench plan.json 2>&1", o.silence_s):
             message = parse_line(line)
             if message is not None:
                 begun = True

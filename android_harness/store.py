@@ -41,7 +41,7 @@ def libraries(path: Path, abi: str) -> dict[str, Content]:
     if path.suffix == ".so":
         if not path.is_file():
             raise BadInput(f"{path} is not there; give --litert the libLiteRt.so of LiteRT's Android package.")
-        return {"libLiteRt.so": path, **{p.name: p for p in sorted(path.parent.glob("libLiteRt*Accelerator.so"))}}
+        return {"libLiteRt.so": path, **{p.name: p for p in accelerators_of(path)}}
     if not zipfile.is_zipfile(path):
         raise BadInput(f"{path} is no libLiteRt.so, .aar or wheel; give --litert one of these.")
     with zipfile.ZipFile(path) as archive:
@@ -53,6 +53,11 @@ def libraries(path: Path, abi: str) -> dict[str, Content]:
     if "libLiteRt.so" not in found:
         raise BadInput(f"{path} holds no libLiteRt.so for {abi}; get LiteRT's package for that processor.")
     return found
+
+
+def accelerators_of(library: Path) -> list[Path]:
+    """The accelerators that lie beside a ``libLiteRt.so``."""
+    return sorted(library.parent.glob("libLiteRt*Accelerator.so"))
 
 
 def digest(content: Content) -> str:

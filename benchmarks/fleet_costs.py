@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import gzip
 import json
-import re
 import shutil
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from fleet_assumed import Costs
+from phones import phone
 
 from adascale_tf import bundle, codec, records
 from adascale_tf.errors import AdaScaleError
@@ -27,24 +24,9 @@ from android_harness.harness import Harness, Outcome
 from android_harness.runner import AgentRunner, Options, host_library
 from profiling import cells as table
 
-ROOT = Path(__file__).parent.parent
 CELLS_PER_LEASE = 4
 #: Short times where only what comes on top of them is looked for.
 IMPATIENT = Options(runs=5, patience_s=2.0, idle_s=0.1, batch_s=0.1)
-
-
-@contextlib.contextmanager
-def phone(tree: Path) -> Iterator[tuple[subprocess.Popen[str], Address]]:
-    """An emulated phone in a process of its own."""
-    command = [sys.executable, "-m", "tests.fixtures.emulated_phone", "--port", "0", "--tree", str(tree)]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout is not None
-        port = int(re.search(r":(\d+);", process.stdout.readline()).group(1))  # type: ignore[union-attr]
-        yield process, Address("127.0.0.1", port)
-    finally:
-        process.terminate()
-        process.wait()
 
 
 class Watch:
@@ -158,7 +140,6 @@ def deaths(opened: bundle.Bundle, folder: Path, repeats: int) -> dict[str, list[
     may keep, too.
     """
     signer = keys.load(folder / "adbkey")[0]
-    silence_s = IMPATIENT.patience_s + 8 * (IMPATIENT.batch_s + IMPATIENT.idle_s) + 30
 
     def once(name: str, number: signal.Signals) -> float:
         with phone(folder / name) as (process, address):
@@ -179,7 +160,7 @@ def deaths(opened: bundle.Bundle, folder: Path, repeats: int) -> dict[str, list[
 
     return {
         "cut": [once(f"cut{n}", signal.SIGKILL) for n in range(repeats)],
-        "silent": [once("silent", signal.SIGSTOP) - silence_s],
+        "silent": [once("silent", signal.SIGSTOP) - IMPATIENT.silence_s],
     }
 
 

@@ -12,7 +12,6 @@ Prints the table with the goals and writes ``benchmarks/results/harness.json``.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
 import platform
 import re
@@ -21,7 +20,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -29,6 +27,7 @@ from typing import Any
 
 import numpy as np
 from goals import Row, show
+from phones import phone
 
 from adascale_tf import bundle, codec
 from adascale_tf.errors import AdaScaleError
@@ -41,23 +40,9 @@ from android_harness.harness import Harness
 from android_harness.runner import Options
 
 RESULTS = Path(__file__).parent / "results" / "harness.json"
-ROOT = Path(__file__).parent.parent
 SIZE = 20_000_000
 ROUNDS = 11
 ADB_PORT = "5047"  # of an adb server of our own, so that a running one is left alone
-
-
-@contextlib.contextmanager
-def phone(folder: Path) -> Iterator[int]:
-    """The port of an emulated phone in another process."""
-    command = [sys.executable, "-m", "tests.fixtures.emulated_phone", "--port", "0", "--tree", str(folder / "phone")]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout is not None
-        yield int(re.search(r":(\d+);", process.stdout.readline()).group(1))  # type: ignore[union-attr]
-    finally:
-        process.terminate()
-        process.wait()
 
 
 def transfers(port: int, folder: Path) -> dict[str, list[float]]:
@@ -147,9 +132,9 @@ def main() -> None:
         sys.exit("The peer is missing; install the adb client (Debian's package 'adb').")
     try:
         opened = bundle.load(options.bundle)
-        with tempfile.TemporaryDirectory() as name, phone(Path(name)) as port:
-            moved = transfers(port, Path(name))
-            spent = overhead(port, opened, Path(name))
+        with tempfile.TemporaryDirectory() as name, phone(Path(name) / "phone") as (_, address):
+            moved = transfers(address.port, Path(name))
+            spent = overhead(address.port, opened, Path(name))
         called = calls(opened)
     except AdaScaleError as error:
         sys.exit(f"harness: {error}")

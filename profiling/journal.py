@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -89,14 +89,34 @@ def settle(path: Path, same: dict[str, Any], finished: Collection[str]) -> None:
     """
     if not path.exists():
         return
-    header, *facts = list(codec.read_lines(path)) or [None]
-    settings = header.get("settings") if isinstance(header, dict) else None
-    if not isinstance(settings, dict) or any(settings.get(name) != value for name, value in same.items()):
+    settings, facts = _kept(path)
+    if settings is None or any(settings.get(name) != value for name, value in same.items()):
         return
     cells = settings.get("cells", [None])
     left = [cell for cell in cells if cell not in finished]
     if not left:
         path.unlink()
     elif len(left) < len(cells):
-        lines = [{"settings": {**settings, "cells": left}}, *facts]
-        codec.write_text(path, "".join(map(codec.dump_line, lines)))
+        _keep(path, {**settings, "cells": left}, facts)
+
+
+def adopt(path: Path, same: dict[str, Any], cells: Sequence[str]) -> None:
+    """Let a journal serve for other cells: facts of these stay; one of other settings, or without such facts, goes."""
+    settings, facts = _kept(path)
+    stay = [fact for fact in facts if str(fact.get("key")).split("#")[0] in cells]
+    wanted = {**same, "cells": list(cells)}
+    if not stay or {**(settings or {}), "cells": list(cells)} != wanted:
+        path.unlink()
+    else:
+        _keep(path, wanted, stay)
+
+
+def _kept(path: Path) -> tuple[dict[str, Any] | None, list[Any]]:
+    """A journal's settings, None if it has none, and its facts."""
+    header, *facts = list(codec.read_lines(path)) or [None]
+    settings = header.get("settings") if isinstance(header, dict) else None
+    return settings if isinstance(settings, dict) else None, facts
+
+
+def _keep(path: Path, settings: dict[str, Any], facts: Sequence[Any]) -> None:
+    codec.write_text(path, "".join(map(codec.dump_line, [{"settings": settings}, *facts])))

@@ -24,7 +24,7 @@ def shuffled(samples: int, size: int, rng: np.random.Generator) -> Iterator[np.n
 def batches(data: Dataset, schedule: Schedule, rng: np.random.Generator) -> Iterator[Batch]:
     """Shuffled, augmented batches of one epoch; the incomplete last one is left out."""
     for index in shuffled(len(data.x_train), schedule.batch, rng):
-        yield data.inputs(augment(data.x_train[index], schedule, rng)), data.y_train[index]
+        yield _batch(data, schedule, index, rng)
 
 
 def shares(data: Dataset, schedule: Schedule, epoch: int, scale: int, mine: Sequence[int]) -> Iterator[list[Batch]]:
@@ -41,12 +41,14 @@ def shares(data: Dataset, schedule: Schedule, epoch: int, scale: int, mine: Sequ
     )
     for step in count():
         group = list(islice(passes, scale))
-        found = []
-        for place in mine:
-            rng = np.random.default_rng((schedule.seed, epoch, step * scale + place, 1))
-            index = group[place]
-            found.append((data.inputs(augment(data.x_train[index], schedule, rng)), data.y_train[index]))
-        yield found
+        yield [
+            _batch(data, schedule, group[p], np.random.default_rng((schedule.seed, epoch, step * scale + p, 1)))
+            for p in mine
+        ]
+
+
+def _batch(data: Dataset, schedule: Schedule, index: np.ndarray, rng: np.random.Generator) -> Batch:
+    return data.inputs(augment(data.x_train[index], schedule, rng)), data.y_train[index]
 
 
 def augment(x: np.ndarray, schedule: Schedule, rng: np.random.Generator) -> np.ndarray:

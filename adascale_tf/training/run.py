@@ -84,6 +84,7 @@ def _train(
     smallest, others = _sandwich(network)
     warm = int(schedule.warm * schedule.epochs)
     steps, first = 0, stepper.progress
+    progress = first
     for epoch in range(done, schedule.epochs):
         rng = np.random.default_rng((schedule.seed, epoch))  # of the epoch, so that a resumed run sees the same
         batches = shares(data, schedule, epoch, scale, mine)
@@ -96,22 +97,22 @@ def _train(
         network.choose(min(1.0, 1.5 * epoch / schedule.epochs))
         seconds[True] += time.perf_counter() - begun
         begun = time.perf_counter()
-        while (progress := stepper.progress) < (epoch + 1) * length:
+        while progress < (epoch + 1) * length:
             chosen = [] if alone else smallest + _sample(others, schedule.sampled, rng)
             taken = next(batches)
             loss = stepper.step(taken, chosen)
-            steps += 1
+            steps, before, progress = steps + 1, progress, stepper.progress
             forward = network.trunks[0].macs + sum(trunk.macs for trunk in chosen)
             macs[alone] += 3.0 * scale * len(taken[0][0]) * forward
             note = f"epoch {epoch + 1}/{schedule.epochs}, loss {loss:.3f}"
             if scale > 1:
-                note += f", gain {stepper.progress - progress:.2f} of {scale}"
-            tick("train", min(total, int(stepper.progress)), total, note)
+                note += f", gain {progress - before:.2f} of {scale}"
+            tick("train", min(total, int(progress)), total, note)
         seconds[alone] += time.perf_counter() - begun
         if checkpoint:
             checkpoint.save(epoch + 1, stepper.state)
     spent = (sum(macs.values()), sum(seconds.values()), macs[False], seconds[False])
-    return Effort(*spent, steps, stepper.progress - first), stepper
+    return Effort(*spent, steps, progress - first), stepper
 
 
 def _sandwich(network: ElasticNetwork) -> tuple[list[Trunk], list[Trunk]]:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from adascale_tf.errors import AdaScaleError, BadInput
-from android_harness.fleet.inventory import Inventory
+from android_harness.fleet.inventory import EXTRA, Inventory
 
 #: Seconds between looks at which hosts are there.
 LOOK_S = 0.5
@@ -215,7 +215,7 @@ def _distributed() -> Any:
     try:
         return importlib.import_module("distributed")
     except ImportError:
-        raise BadInput("A fleet needs Dask and PyYAML; give pip install 'adascale-tf[fleet]'.") from None
+        raise BadInput(EXTRA) from None
 
 
 def _local(inventory: Inventory) -> Any:

@@ -13,6 +13,8 @@ from android_harness.adb import parse_address
 
 #: What phones must have in common to do each other's work: the model, or nothing (each measures all cells).
 SHARES = ("model", "none")
+#: What is said where the extra is not installed.
+EXTRA = "A fleet needs Dask and PyYAML; give pip install 'adascale-tf[fleet]'."
 _KEYS = ("scheduler", "share", "cells_per_lease", "hosts")
 _HOST_KEYS = ("phones", "key")
 _SCHEMES = ("tcp", "tls", "ws", "wss")
@@ -45,7 +47,7 @@ def load(path: Path) -> Inventory:
     try:
         import yaml
     except ImportError:
-        raise BadInput("A fleet needs Dask and PyYAML; give pip install 'adascale-tf[fleet]'.") from None
+        raise BadInput(EXTRA) from None
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

@@ -20,9 +20,10 @@ from adascale_tf.errors import AdaScaleError, BadInput
 from android_harness import discovery, keys, store
 from android_harness.adb import connect, parse_address
 from android_harness.fleet import parcels
-from android_harness.harness import Harness, Outcome
+from android_harness.harness import Harness, Outcome, file_name
 from android_harness.runner import Options
 from profiling import cells as table
+from profiling.journal import adopt
 
 #: How often a lease that waits for its phone looks whether anybody still waits for the lease, in seconds.
 LOOK_S = 1.0
@@ -95,7 +96,7 @@ def _profile(order: Order, wanted: Callable[[], bool]) -> Outcome:
 
     opened = bundles.load(parcels.place(order.bundle))
     options = replace(order.options, litert=_resolved(order.options.litert), binary=_resolved(order.options.binary))
-    out = _folder(order.run) / f"{_safe(order.phone)}.jsonl"
+    out = _folder(order.run) / f"{file_name(order.phone)}.jsonl"
     out.parent.mkdir(parents=True, exist_ok=True)
     _take_over(out, opened, order)
     harness = Harness(opened, parse_address(order.address), options, out, _signer(order.key), tick, order.away_s)
@@ -110,20 +111,14 @@ def _take_over(out: Path, bundle: Bundle, order: Order) -> None:
     todo = [cell.key for cell in cells if cell.key not in finished]
     same = {"bundle": bundle.digest, "device": order.phone, **settings}
     for journal in out.parent.glob(f"{out.name}.*.journal"):
-        header, *facts = list(codec.read_lines(journal)) or [{}]
-        stay = [fact for fact in facts if str(fact.get("key")).split("#")[0] in todo]
-        before = {**header.get("settings", {}), "cells": todo}
-        if not stay or before != {**same, "cells": todo}:
-            journal.unlink()
-        else:
-            codec.write_text(journal, "".join(map(codec.dump_line, [{"settings": before}, *stay])))
+        adopt(journal, same, todo)
 
 
 @contextlib.contextmanager
 def _alone(order: Order, wanted: Callable[[], bool]) -> Iterator[None]:
     """No other lease uses the phone meanwhile, also none of an earlier coordinator that has not noticed its end yet."""
     waited = 0.0
-    lock = parcels.cache() / "phones" / f"{_safe(order.phone)}.lock"
+    lock = parcels.cache() / "phones" / f"{file_name(order.phone)}.lock"
     while wanted():
         with parcels.held(lock, min(LOOK_S, order.away_s)) as mine:
             if mine:
@@ -156,7 +151,3 @@ def _resolved(path: Path | None) -> Path | None:
 
 def _folder(run: str) -> Path:
     return parcels.cache() / "runs" / run
-
-
-def _safe(name: str) -> str:
-    return "".join(c if c.isalnum() or c in "-." else "_" for c in name)

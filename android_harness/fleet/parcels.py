@@ -17,6 +17,7 @@ from pathlib import Path
 
 from adascale_tf.bundle import MANIFEST, Bundle
 from adascale_tf.errors import AdaScaleError, BadInput
+from android_harness.store import accelerators_of
 
 #: Parcels that no profile used for so long make room.
 UNUSED_S = 30 * 24 * 3600.0
@@ -51,7 +52,7 @@ def of_bundle(bundle: Bundle) -> Parcel:
 
 def of_file(path: Path) -> Parcel:
     """A file by its own name; a ``libLiteRt.so`` takes the accelerators that lie beside it along."""
-    beside = sorted(path.parent.glob("libLiteRt*Accelerator.so")) if path.suffix == ".so" else []
+    beside = accelerators_of(path) if path.suffix == ".so" else []
     return pack({found.name: found for found in [path, *beside]})
 
 

@@ -24,8 +24,9 @@ from adascale_tf.errors import AdaScaleError, BadInput
 from adascale_tf.records import Measurement
 from adascale_tf.runtime.delegates import wheel_library
 from android_harness import keys, store
-from android_harness.fleet import lease, parcels
+from android_harness.fleet import parcels
 from android_harness.fleet.lease import Order, forget, measure, survey, tidy
+from android_harness.harness import file_name
 from android_harness.runner import AgentRunner, Message, Options
 from tests.fixtures.adbd import Access
 from tests.fixtures.emulated_phone import emulated
@@ -288,4 +289,4 @@ def test_the_same_files_are_the_same_parcel(
 
 
 def test_safe_names_stay_apart() -> None:
-    assert lease._safe("Google Pixel 8 A/1") == "Google_Pixel_8_A_1"
+    assert file_name("Google Pixel 8 A/1") == "Google_Pixel_8_A_1"
