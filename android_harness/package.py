@@ -14,7 +14,18 @@ MODULES = (
     "adascale_tf/__init__.py",
     *(
         f"adascale_tf/{name}.py"
-        for name in ("errors", "codec", "progress", "bundle", "records", "predictors", "recipe")
+        for name in (
+            "errors",
+            "text",
+            "disk",
+            "archives",
+            "codec",
+            "progress",
+            "bundle",
+            "records",
+            "predictors",
+            "recipe",
+        )
     ),
     "adascale_tf/runtime/*.py",
     "android_harness/__init__.py",

@@ -1,0 +1,33 @@
+"""Text from outside (names of phones and models, reasons, file names) as it may be shown to a person.
+
+Standard library only and Python 3.8 compatible. The command line shows every message and table cell through
+:func:`printable`, so no other module has to escape what it quotes.
+"""
+
+from __future__ import annotations
+
+#: Longest message that is shown whole, in characters.
+LIMIT = 2000
+_KEPT = "\n\t"
+
+
+def printable(text: str, limit: int = LIMIT) -> str:
+    """``text`` with control characters, lone surrogates and direction marks escaped, cut to ``limit`` characters.
+
+    A terminal would obey an escape sequence in a phone's name; here it is seen as ``\\x1b``.
+    """
+    cut = text if len(text) <= limit else text[: limit - 4] + " ..."
+    return "".join(c if c.isprintable() or c in _KEPT else _escaped(c) for c in cut)
+
+
+def excerpt(value: object, limit: int = 60) -> str:
+    """A value from outside as one short line, for the middle of a sentence."""
+    shown = value if isinstance(value, str) else repr(value)
+    return printable(" ".join(shown[: 4 * limit].split()), limit)
+
+
+def _escaped(character: str) -> str:
+    number = ord(character)
+    if number < 0x100:
+        return "\\x{:02x}".format(number)
+    return "\\u{:04x}".format(number) if number < 0x10000 else "\\U{:08x}".format(number)
