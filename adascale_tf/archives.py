@@ -6,7 +6,6 @@ Standard library only and Python 3.8 compatible. Everything that unpacks (data, 
 
 from __future__ import annotations
 
-import lzma
 import struct
 import zipfile
 import zlib
@@ -16,6 +15,14 @@ from pathlib import Path
 from typing import IO, Iterator, Union
 
 from adascale_tf.errors import BadInput
+
+try:
+    from lzma import LZMAError
+except ImportError:  # a phone's Python may lack it; zipfile then refuses what needs it
+
+    class LZMAError(Exception):  # type: ignore[no-redef]
+        """Never raised here."""
+
 
 #: Most bytes that an archive may declare, unpacked; see :func:`limit`.
 DEFAULT_LIMIT = 4 << 30
@@ -71,7 +78,7 @@ def opened(path: Path, content: Union[IO[bytes], None] = None) -> Iterator[zipfi
         _check(archive, path)
         try:
             yield archive
-        except (zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMAError, struct.error) as error:
+        except (zipfile.BadZipFile, EOFError, zlib.error, LZMAError, struct.error) as error:
             raise BadInput("{} is damaged ({}); copy it again.".format(path, error)) from None
 
 
