@@ -42,7 +42,8 @@ def make_manifest(extra: tuple[str, ...] = ()) -> Manifest:
         Branch(
             id=f"b{i}" if r in extra else parse(r).id, recipe=r, exit=e,
             precision=p, file="m.tflite", signature=f"s{i}", size_bytes=int(macs / 40 * (1 if p == "int8" else 4)),
-            input=spec, output=spec, cost=make_cost(macs), accuracy=Accuracy("top-1", acc, 360, "test"),
+            input=spec, output=TensorSpec("y", (1, 10), "float32"), cost=make_cost(macs),
+            accuracy=Accuracy("top-1", acc, 360, "test"),
             verification=Verification(64, 1.0 if p == "float32" else 0.984, 0.031, 24.2), expected="e.bin",
         )
         for i, (r, e, p, macs, acc) in enumerate(rows)
@@ -248,9 +249,9 @@ def test_gather_opens_a_bundle(tmp_path: Path, zipped: bool) -> None:
 
     root = tmp_path / "bundle"
     files = []
-    for name in ("m.tflite", "e.bin", "samples.bin"):
-        codec.write_text(root / name, name)
-        files.append(FileEntry(name, hashlib.sha256(name.encode()).hexdigest(), len(name)))
+    for name, size in (("m.tflite", 9), ("e.bin", 8 * 10 * 4), ("samples.bin", 8 * 28 * 28 * 4)):
+        codec.write_bytes(root / name, bytes(size))
+        files.append(FileEntry(name, hashlib.sha256(bytes(size)).hexdigest(), size))
     manifest = dataclasses.replace(make_manifest(), files=tuple(files))
     codec.write_text(root / "manifest.json", codec.dump(manifest))
     path = Path(shutil.make_archive(str(tmp_path / "packed"), "zip", root)) if zipped else root
