@@ -8,7 +8,7 @@ dynamic batch breaks LiteRT's C API and the GPU and NNAPI delegates.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,22 +55,34 @@ def convert(
     :class:`AdaScaleError` names the network that the converter refuses or dies on; the converter runs in another
     process (:mod:`converters.process`).
     """
+    return begin(networks, mode, calibration, names)()
+
+
+def begin(
+    networks: Mapping[str, tf_keras.Model], mode: str, calibration: np.ndarray, names: Mapping[str, str] | None = None
+) -> Callable[[], dict[str, Converted]]:
+    """Like :func:`convert`, but the converter works on while this process does something else; call the result."""
     if mode not in PRECISIONS:
         raise BadInput(f"There is no precision '{mode}'; choose among {', '.join(PRECISIONS)}.")
     if mode in _ALONE and len(networks) > 1:
-        return _each(networks, mode, calibration, names)
-    try:
-        packed = _packed(networks, mode, calibration)
-    except (process.Refused, process.Died) as error:
-        if len(networks) > 1:  # which of them is it?
-            return _each(networks, mode, calibration, names)
-        key = next(iter(networks))
-        fault = f"refuses it: {error}" if isinstance(error, process.Refused) else f"dies of it ({error})"
-        raise AdaScaleError(
-            f"Branch '{(names or {}).get(key, key)}' cannot be written as {mode}, the TFLite converter {fault}; leave "
-            "this recipe out."
-        ) from None
-    return _choose(packed, list(networks))
+        return lambda: _each(networks, mode, calibration, names)
+    pending = _begin_packed(networks, mode, calibration)
+
+    def finish() -> dict[str, Converted]:
+        try:
+            packed = pending()
+        except (process.Refused, process.Died) as error:
+            if len(networks) > 1:  # which of them is it?
+                return _each(networks, mode, calibration, names)
+            key = next(iter(networks))
+            fault = f"refuses it: {error}" if isinstance(error, process.Refused) else f"dies of it ({error})"
+            raise AdaScaleError(
+                f"Branch '{(names or {}).get(key, key)}' cannot be written as {mode}, the TFLite converter {fault}; "
+                "leave this recipe out."
+            ) from None
+        return _choose(packed, list(networks))
+
+    return finish
 
 
 def _each(
@@ -79,16 +91,30 @@ def _each(
     return {key: convert({key: model}, mode, calibration, names)[key] for key, model in networks.items()}
 
 
-def _packed(networks: Mapping[str, tf_keras.Model], mode: str, calibration: np.ndarray) -> bytes:
-    """One .tflite with a signature for each network."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+def _begin_packed(networks: Mapping[str, tf_keras.Model], mode: str, calibration: np.ndarray) -> Callable[[], bytes]:
+    """One .tflite with a signature for each network, once the converter is done."""
+    holder = tempfile.TemporaryDirectory()
+    folder = Path(holder.name)
+    out = folder / "model.tflite"
+    try:
         _save(networks, folder / "model")
         with writing(folder, "free some space or set TMPDIR"):
             np.save(folder / "calibration.npy", calibration)
         inputs = {key: model.input.name for key, model in networks.items()}
-        process.start().convert(folder / "model", inputs, mode, folder / "calibration.npy", folder / "model.tflite")
-        return (folder / "model.tflite").read_bytes()
+        done = process.start().begin(
+            "convert", out, model=str(folder / "model"), inputs=inputs, mode=mode,
+            calibration=str(folder / "calibration.npy"),
+        )  # fmt: skip
+    except BaseException:
+        holder.cleanup()
+        raise
+
+    def finish() -> bytes:
+        with holder:
+            done()
+            return out.read_bytes()
+
+    return finish
 
 
 def _save(networks: Mapping[str, tf_keras.Model], folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""The TFLite converter in a process of its own: one for all conversions, restarted where it dies.
+"""The TFLite converter, and the first run of what it wrote, in a process of their own, restarted where it dies.
 
 Starting it takes as long as importing TensorFlow, so who is going to convert calls :func:`start` beforehand.
 """
@@ -11,7 +11,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +21,15 @@ from adascale_tf.errors import AdaScaleError
 
 
 class Died(AdaScaleError):
-    """The converter's process ended in the middle of a conversion; the message is what it died of."""
+    """The process ended in the middle of its work; the message is what it died of."""
 
 
 class Refused(AdaScaleError):
-    """The converter does not convert this model; the message is its reason."""
+    """The converter does not convert this model, or LiteRT does not load this file; the message is the reason."""
 
 
 class Process:
-    """A converter's process. Start it early: :meth:`convert` waits until it is ready."""
+    """A converter's process. Start it early: the first answer waits until it is ready. One request at a time."""
 
     def __init__(self) -> None:
         # Calibration runs on the CPU, and an idle process should hold no memory of a GPU.
@@ -42,32 +43,36 @@ class Process:
     def alive(self) -> bool:
         return self._child.poll() is None
 
-    def convert(self, model: Path, inputs: Mapping[str, str], mode: str, calibration: Path, out: Path) -> None:
-        """Convert a SavedModel into the .tflite file ``out``; see :mod:`converters.worker` for the arguments.
+    @property
+    def pid(self) -> int:
+        return self._child.pid
 
-        :class:`Refused` gives the converter's reason, :class:`Died` its signal; :class:`Unwritable` if the disk is full.
+    def begin(self, do: str, out: Path, **request: Any) -> Callable[[], None]:
+        """Send a request that :mod:`converters.worker` describes; the result waits until ``out`` is written.
+
+        It raises :class:`Refused` with a reason, :class:`Died` with the signal's name, :class:`Unwritable` if the disk
+        is full.
         """
-        request = {"model": str(model), "inputs": dict(inputs), "mode": mode}
-        answer = self._ask({**request, "calibration": str(calibration), "out": str(out)})
+        assert self._child.stdin is not None
+        with suppress(BrokenPipeError):  # it died while it was idle; its end is seen when the answer is read
+            self._child.stdin.write(json.dumps({"do": do, "out": str(out), **request}) + "\n")
+            self._child.stdin.flush()
+        return lambda: self._finish(out)
+
+    def _finish(self, out: Path) -> None:
+        assert self._child.stdout is not None
+        try:
+            line = self._child.stdout.readline()
+        except BaseException:  # interrupted: the answer would be taken for that of the next request
+            self.close()
+            raise
+        if not line:
+            raise Died(_cause(self._child.wait()))
+        answer = json.loads(line)
         if "disk" in answer:
             raise Unwritable(f"{out} cannot be written ({answer['disk']}); free some space or set TMPDIR.")
         if "refused" in answer:
             raise Refused(answer["refused"])
-
-    def _ask(self, request: dict[str, Any]) -> dict[str, str]:
-        assert self._child.stdin is not None and self._child.stdout is not None
-        try:
-            self._child.stdin.write(json.dumps(request) + "\n")
-            self._child.stdin.flush()
-            answer = self._child.stdout.readline()
-        except BrokenPipeError:
-            answer = ""
-        except BaseException:  # interrupted: its answer would be taken for the next request's
-            self.close()
-            raise
-        if not answer:
-            raise Died(_cause(self._child.wait()))
-        return dict(json.loads(answer))
 
     def close(self) -> None:
         """End the process, whatever it does."""

@@ -1,7 +1,8 @@
-"""The process that runs the TFLite converter, which aborts on some models: only this process dies of it.
+"""The process that converts models and runs what came out for the first time: native code that may abort.
 
-Requests come as JSON lines on standard input, answers leave as JSON lines on standard output; models, calibration data
-and results are files. It ends when its input ends. See :mod:`converters.process` for the other side.
+The TFLite converter aborts on some models, LiteRT on some files that the converter wrote; then only this process dies.
+Requests come as JSON lines on standard input, answers leave as JSON lines on standard output; models, inputs and
+results are files. It ends when its input ends. See :mod:`converters.process` for the other side.
 """
 
 from __future__ import annotations
@@ -30,9 +31,9 @@ def main() -> None:
 
 
 def _answer(request: dict[str, Any]) -> dict[str, str]:
-    """``{"disk": reason}`` if the result cannot be written, ``{"refused": reason}`` for what the converter says."""
+    """``{"disk": reason}`` if the result cannot be written, ``{"refused": reason}`` for what the native code says."""
     try:
-        content = _convert(Path(request["model"]), request["inputs"], request["mode"], Path(request["calibration"]))
+        content = _WORK[request["do"]](request)
     except Exception as error:  # the converter raises its own and TensorFlow's kinds alike
         return {"refused": str(error).strip().split("\n")[0] or type(error).__name__}
     try:
@@ -42,23 +43,47 @@ def _answer(request: dict[str, Any]) -> dict[str, str]:
     return {}
 
 
-def _convert(model: Path, inputs: dict[str, str], mode: str, calibration: Path) -> bytes:
-    """A SavedModel as .tflite. ``inputs``: the input's name by signature; ``calibration``: examples (N, ...), .npy."""
+def _convert(request: dict[str, Any]) -> bytes:
+    """``model``, a SavedModel, as .tflite in ``mode``.
+
+    ``inputs``: the input's name by signature; ``calibration``: a .npy file of examples (N, ...).
+    """
     import numpy as np
     import tensorflow as tf
 
     from converters.precisions import PRECISIONS
 
-    examples = np.load(calibration, allow_pickle=False)
+    examples = np.load(request["calibration"], allow_pickle=False)
 
     def representative() -> Iterator[Any]:
-        for key, name in inputs.items():
+        for key, name in request["inputs"].items():
             for example in examples:
                 yield key, {name: example[np.newaxis]}
 
-    converter = tf.lite.TFLiteConverter.from_saved_model(str(model), signature_keys=list(inputs))
-    PRECISIONS[mode](converter, representative)
+    converter = tf.lite.TFLiteConverter.from_saved_model(request["model"], signature_keys=list(request["inputs"]))
+    PRECISIONS[request["mode"]](converter, representative)
     return bytes(converter.convert())
+
+
+def _run(request: dict[str, Any]) -> bytes:
+    """The outputs (N, classes) of a branch for the inputs (N, ...) of a .npy file, as raw float32.
+
+    ``model``: the .tflite; ``branch``: the manifest's entry of it.
+    """
+    import numpy as np
+
+    from adascale_tf import codec
+    from adascale_tf.bundle import Branch
+    from adascale_tf.runtime.delegates import DELEGATES
+    from converters import verify
+
+    branch = codec.from_json(Branch, request["branch"], "branch")
+    x = np.load(request["inputs"], mmap_mode="r", allow_pickle=False)
+    run = DELEGATES["cpu"](Path(request["model"]), branch, 1, False)
+    return np.ascontiguousarray(verify.outputs(run, x), "<f4").tobytes()
+
+
+_WORK = {"convert": _convert, "run": _run}
 
 
 if __name__ == "__main__":

@@ -14,18 +14,20 @@ import numpy as np
 import pytest
 import tf_keras
 
+from adascale_tf.bundle import Accuracy, Branch, Cost, Verification
 from adascale_tf.errors import AdaScaleError
-from converters import convert, process
+from converters import convert, process, verify
 
 
 def convolution() -> Any:
+    tf_keras.utils.set_random_seed(2)
     image = tf_keras.Input((8, 8, 3), name="image")
     x = tf_keras.layers.Conv2D(8, 3, activation="relu")(image)
     return tf_keras.Model(image, tf_keras.layers.Dense(3)(tf_keras.layers.GlobalAveragePooling2D()(x)))
 
 
 def normalized() -> Any:
-    """Layer normalization over four axes: with 16-bit activations the converter aborts its process."""
+    """Layer normalization over four axes: with 16-bit activations LiteRT aborts the process that runs the file."""
     image = tf_keras.Input((8, 8, 3), name="image")
     x = tf_keras.layers.LayerNormalization()(tf_keras.layers.Conv2D(8, 3)(image))
     return tf_keras.Model(image, tf_keras.layers.Dense(3)(tf_keras.layers.GlobalAveragePooling2D()(x)))
@@ -36,14 +38,30 @@ def inputs() -> np.ndarray:
     return np.random.default_rng(0).random((4, 8, 8, 3)).astype(np.float32)
 
 
-def test_a_branch_that_the_converter_dies_on_is_named(inputs: np.ndarray) -> None:
+def branch(one: convert.Converted, recipe: str) -> Branch:
+    cost, accuracy = Cost(1, 1, 1, 1, 1, 1), Accuracy("top-1", 0.0, 1, "test")
+    return Branch(
+        recipe, recipe, 1, "int16x8", "f", one.signature, 1, one.input, one.output, cost, accuracy,
+        Verification(1, 1.0, 0.0, 1.0), "e",
+    )  # fmt: skip
+
+
+def test_a_branch_that_dies_when_it_runs_is_named(inputs: np.ndarray, tmp_path: Path) -> None:
+    one = convert.convert({"wide": normalized()}, "int16x8", inputs)["wide"]
+    (tmp_path / "m.tflite").write_bytes(one.model)
+    np.save(tmp_path / "x.npy", inputs)
     with pytest.raises(AdaScaleError) as caught:
-        convert.convert({"wide": normalized()}, "int16x8", inputs, {"wide": "int16x8"})
+        verify.outputs_apart(tmp_path / "m.tflite", branch(one, "width(0.5)+int16x8"), tmp_path / "x.npy")
     assert str(caught.value) == (
-        "Branch 'int16x8' cannot be written as int16x8, the TFLite converter dies of it (SIGABRT); leave this recipe "
-        "out."
+        "Branch 'width(0.5)+int16x8' does not run, LiteRT dies of it (SIGABRT); leave this recipe out."
     )
-    assert convert.convert({"net": convolution()}, "int16x8", inputs)["net"].size_bytes > 500
+    good = convert.convert({"net": convolution()}, "float32", inputs)["net"]
+    (tmp_path / "m.tflite").write_bytes(good.model)
+    found = verify.outputs_apart(tmp_path / "m.tflite", branch(good, "full"), tmp_path / "x.npy")
+    np.testing.assert_allclose(found, convolution().predict(inputs, verbose=0), atol=1e-5)
+    (tmp_path / "m.tflite").write_bytes(good.model[:200])
+    with pytest.raises(AdaScaleError, match="Branch 'full' does not run, LiteRT refuses its file"):
+        verify.outputs_apart(tmp_path / "m.tflite", branch(good, "full"), tmp_path / "x.npy")
 
 
 def test_one_process_serves_all_conversions(inputs: np.ndarray) -> None:
@@ -56,15 +74,14 @@ def test_a_killed_process_is_named_then_replaced(inputs: np.ndarray) -> None:
     process.start().close()
     assert convert.convert({"net": convolution()}, "float32", inputs)["net"].model
     held = process.start()
-    os.kill(held._child.pid, signal.SIGKILL)
+    os.kill(held.pid, signal.SIGKILL)
     with pytest.raises(process.Died, match="SIGKILL, perhaps since memory ran out"):
-        held.convert(Path("m"), {"net": "image"}, "int8", Path("c"), Path("o"))
+        held.begin("run", Path("o"))()
 
 
-def test_what_the_converter_refuses_is_a_sentence(inputs: np.ndarray, tmp_path: Path) -> None:
-    np.save(tmp_path / "c.npy", inputs)
-    with pytest.raises(process.Refused):
-        process.start().convert(tmp_path / "none", {"net": "image"}, "int8", tmp_path / "c.npy", tmp_path / "o")
+def test_what_the_converter_refuses_is_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(process.Refused, match="No such file"):
+        process.start().begin("convert", tmp_path / "o", calibration=str(tmp_path / "none"))()
     assert process.start().alive and not (tmp_path / "o").exists()
 
 
@@ -87,7 +104,7 @@ def test_it_ends_with_the_program_that_asked(tmp_path: Path) -> None:
     code = (
         "import os, signal, sys\n"
         "from converters import process\n"
-        "print(process.start()._child.pid, flush=True)\n"
+        "print(process.start().pid, flush=True)\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     root = str(Path(__file__).parents[2])
