@@ -11,7 +11,7 @@ from __future__ import annotations
 import mmap
 import struct
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Dict, NamedTuple, Sequence, Set, Tuple
+from typing import TYPE_CHECKING, Any, Dict, List, NamedTuple, Sequence, Set, Tuple
 
 from adascale_tf import model_graph
 from adascale_tf.errors import BadBundle
@@ -218,7 +218,10 @@ def check(root: Path, branches: "Sequence[Branch]", sums: Dict[str, str]) -> Non
 
 
 def _compare(branch: "Branch", noun: str, found: Border, wanted: "TensorSpec") -> None:
-    pairs = [("name", found.name, wanted.name), ("shape", list(found.shape), list(wanted.shape))]
+    pairs: List[Tuple[str, Any, Any]] = [
+        ("name", found.name, wanted.name),
+        ("shape", list(found.shape), list(wanted.shape)),
+    ]
     pairs += [("dtype", found.dtype, wanted.dtype), ("zero point", found.zero_point, wanted.zero_point)]
     if not _close(found.scale, wanted.scale):
         pairs.append(("scale", found.scale, wanted.scale))

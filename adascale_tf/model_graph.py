@@ -185,8 +185,9 @@ def _calls(operator: Table, code: Code, graphs: int, where: str) -> List[int]:
     kinds = operator.number(3, "B"), operator.number(11, "B")
     options = operator.table(4), operator.table(12)
     for kind, table, vectors in zip(kinds, options, (_VECTORS, _VECTORS_2)):
-        for field, size in vectors.get(kind, {}).items() if table is not None else ():
-            table.vector(field, size)
+        if table is not None:
+            for field, size in vectors.get(kind, {}).items():
+                table.vector(field, size)
     start, size = operator.number(9, "Q"), operator.number(10, "Q")
     if start + size > operator.reader.size:
         raise Damaged("{} has options outside of the file".format(where))
