@@ -25,6 +25,10 @@ _STRING, _HANDLES = 5, (13, 14)
 _CUSTOM = 32
 #: What LiteRT's compilers for NPUs leave in a file: one operator that stands for the part they compiled.
 _COMPILED = b"DISPATCH_OP"
+#: Operators some of whose inputs, though never the first, may be left out: biases, gates of recurrent cells.
+_OPTIONAL = {3, 4, 9, 16, 27, 33, 35, 44, 46, 52, 67, 132, 133, _CUSTOM}
+#: Scales of integers lie far within these; LiteRT aborts on one that it cannot turn into a multiplier.
+_SCALES = (1e-30, 1e30)
 #: By operator, the type of the options that name other subgraphs, and the fields which do.
 _CALLS = {31: (16, (0,)), 118: (92, (0, 1)), 119: (93, (0, 1)), 129: (103, (0,))}
 _CALLS_2 = {174: (6, (1,)), 190: (7, (6,)), 198: (13, (5,)), 199: (14, (2,)), 200: (15, (0, 1)), 206: (21, (1,))}
@@ -91,7 +95,7 @@ def read(table: Table, codes: Sequence[Code], buffers: Sequence[int], graphs: in
     for number, operator in enumerate(operators):
         where = "operator {} of {}".format(number, name)
         code = _code(operator, codes, where)
-        sources, targets = _ends(operator, len(tensors), where)
+        sources, targets = _ends(operator, code, len(tensors), where)
         _check_order(sources, targets, written, fixed, where)
         written.update(targets)
         fixed.update(targets)
@@ -143,6 +147,8 @@ def _quantization(table: Optional[Table], rank: int, where: str) -> Tuple[Option
         raise Damaged("{} is quantized in a way that is not supported".format(where))
     if len(zeros) not in (0, 1, len(scales)) or (len(scales) > 1 and not 0 <= dimension < rank):
         raise Damaged("{} has {} scales and {} zero points".format(where, len(scales), len(zeros)))
+    if any(scale and not _SCALES[0] < scale < _SCALES[1] for scale in scales):
+        raise Damaged("{} has a scale that is not possible".format(where))
     return (float(scales[0]), int(zeros[0]) if zeros else 0) if scales else (None, None)
 
 
@@ -160,12 +166,14 @@ def _code(operator: Table, codes: Sequence[Code], where: str) -> Code:
     return code
 
 
-def _ends(operator: Table, tensors: int, where: str) -> Tuple[List[int], List[int]]:
+def _ends(operator: Table, code: Code, tensors: int, where: str) -> Tuple[List[int], List[int]]:
     """The tensors that an operator reads and writes; -1, an optional one, is left out."""
     ends = operator.numbers(1, "i"), operator.numbers(2, "i"), operator.numbers(8, "i")
     for index in ends[0] + ends[1] + ends[2]:
         if not -1 <= index < tensors:
             raise Damaged("{} uses tensor {}, which does not exist".format(where, index))
+    if -1 in ends[0][: len(ends[0]) if code.number not in _OPTIONAL else 1]:
+        raise Damaged("{} lacks an input that it needs".format(where))
     if len(operator.numbers(7, "B")) not in (0, len(ends[0])):
         raise Damaged("{} says of other inputs than its own that they are variables".format(where))
     return [i for i in ends[0] if i >= 0], [i for i in ends[1] if i >= 0]

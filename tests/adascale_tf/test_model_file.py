@@ -66,6 +66,12 @@ def _double(model: Any) -> None:
         model.subgraphs.append(graph)
 
 
+def _quantize(model: Any, scale: float) -> None:
+    _graph(model).tensors[3].quantization = schema.QuantizationParametersT()
+    _graph(model).tensors[3].quantization.scale = [scale]
+    _graph(model).tensors[3].quantization.zeroPoint = [0]
+
+
 def _copies(model: Any, count: int) -> None:
     """The last operator, over and over."""
     graph = _graph(model)
@@ -84,6 +90,10 @@ SPOILED: dict[str, tuple[small_model.Spoil, str]] = {
     "constant written": (lambda m: setattr(_graph(m).operators[1], "outputs", [1]), "values from elsewhere"),
     "input written": (lambda m: setattr(_graph(m).operators[2], "outputs", [0]), "values from elsewhere"),
     "no such input": (lambda m: setattr(_graph(m).operators[0], "inputs", [0, 1, 99]), "tensor 99, which does not"),
+    "left out": (lambda m: setattr(_graph(m).operators[2], "inputs", [3, -1]), "lacks an input that it needs"),
+    "first left out": (lambda m: setattr(_graph(m).operators[0], "inputs", [-1, 1, 2]), "lacks an input that it needs"),
+    "scale": (lambda m: _quantize(m, 1e-45), "a scale that is not possible"),
+    "no scale": (lambda m: _quantize(m, float("nan")), "a scale that is not possible"),
     "far below": (lambda m: setattr(_graph(m).operators[0], "inputs", [-5, 1, 2]), "tensor -5, which does not"),
     "no such output": (lambda m: setattr(_graph(m).operators[0], "outputs", [1 << 30]), "which does not exist"),
     "intermediate": (lambda m: setattr(_graph(m).operators[0], "intermediates", [77]), "which does not exist"),
