@@ -25,8 +25,8 @@ _STRING, _HANDLES = 5, (13, 14)
 _CUSTOM = 32
 #: What LiteRT's compilers for NPUs leave in a file: one operator that stands for the part they compiled.
 _COMPILED = b"DISPATCH_OP"
-#: Operators some of whose inputs, though never the first, may be left out: biases, gates of recurrent cells.
-_OPTIONAL = {3, 4, 9, 16, 27, 33, 35, 44, 46, 52, 67, 132, 133, _CUSTOM}
+#: Operators some of whose inputs may be left out, from which on: biases, gates of recurrent cells.
+_OPTIONAL = {3: 2, 4: 2, 9: 2, 16: 1, 27: 4, 33: 2, 35: 1, 44: 1, 46: 1, 52: 1, 67: 3, 132: 2, 133: 3, _CUSTOM: 0}
 #: Scales of integers lie far within these; LiteRT aborts on one that it cannot turn into a multiplier.
 _SCALES = (1e-30, 1e30)
 #: By operator, the type of the options that name other subgraphs, and the fields which do.
@@ -132,6 +132,8 @@ def _tensor(table: Table, buffers: Sequence[int], where: str) -> Tensor:
     if held and held != size:
         raise Damaged("{} takes {} bytes, but the file holds {} for it".format(where, size, held))
     scale, zero_point = _quantization(table.table(4), len(shape), where)
+    if scale == 0.0 and not held:
+        raise Damaged("{} has a scale that is not possible".format(where))
     given = bool(held) or elements == 0 or bool(table.number(5, "B"))
     return Tensor(shape, kind, size, bool(held), given, scale, zero_point)
 
@@ -145,7 +147,7 @@ def _quantization(table: Optional[Table], rank: int, where: str) -> Tuple[Option
     dimension = table.number(6, "i")
     if table.number(4, "B") or table.at(5):
         raise Damaged("{} is quantized in a way that is not supported".format(where))
-    if len(zeros) not in (0, 1, len(scales)) or (len(scales) > 1 and not 0 <= dimension < rank):
+    if len(zeros) not in (0, len(scales)) or (len(scales) > 1 and not 0 <= dimension < rank):
         raise Damaged("{} has {} scales and {} zero points".format(where, len(scales), len(zeros)))
     if any(scale and not _SCALES[0] < scale < _SCALES[1] for scale in scales):
         raise Damaged("{} has a scale that is not possible".format(where))
@@ -172,7 +174,7 @@ def _ends(operator: Table, code: Code, tensors: int, where: str) -> Tuple[List[i
     for index in ends[0] + ends[1] + ends[2]:
         if not -1 <= index < tensors:
             raise Damaged("{} uses tensor {}, which does not exist".format(where, index))
-    if -1 in ends[0][: len(ends[0]) if code.number not in _OPTIONAL else 1]:
+    if -1 in ends[0][: _OPTIONAL.get(code.number, len(ends[0]))]:
         raise Damaged("{} lacks an input that it needs".format(where))
     if len(operator.numbers(7, "B")) not in (0, len(ends[0])):
         raise Damaged("{} says of other inputs than its own that they are variables".format(where))

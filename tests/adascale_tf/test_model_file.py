@@ -92,6 +92,8 @@ SPOILED: dict[str, tuple[small_model.Spoil, str]] = {
     "no such input": (lambda m: setattr(_graph(m).operators[0], "inputs", [0, 1, 99]), "tensor 99, which does not"),
     "left out": (lambda m: setattr(_graph(m).operators[2], "inputs", [3, -1]), "lacks an input that it needs"),
     "first left out": (lambda m: setattr(_graph(m).operators[0], "inputs", [-1, 1, 2]), "lacks an input that it needs"),
+    "weights left out": (lambda m: setattr(_graph(m).operators[0], "inputs", [0, -1, 2]), "lacks an input that it"),
+    "zero scale": (lambda m: _quantize(m, 0.0), "a scale that is not possible"),
     "scale": (lambda m: _quantize(m, 1e-45), "a scale that is not possible"),
     "no scale": (lambda m: _quantize(m, float("nan")), "a scale that is not possible"),
     "far below": (lambda m: setattr(_graph(m).operators[0], "inputs", [-5, 1, 2]), "tensor -5, which does not"),
