@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Dict, Optional, Tuple
 
-from adascale_tf import codec, disk
+from adascale_tf import codec, disk, model_file
 from adascale_tf.errors import BadBundle, BadInput
 
 FORMAT = "adascale-bundle/1"
@@ -187,7 +187,8 @@ class Bundle:
 
 
 def load(path: "str | os.PathLike[str]") -> Bundle:
-    """Open a bundle folder or .zip and check every file's size and sha256; :class:`BadBundle` says what is wrong.
+    """Open a bundle folder or .zip and check every file's size and sha256, and that each .tflite holds together and is
+    what the manifest says (:mod:`adascale_tf.model_file`); :class:`BadBundle` says what is wrong.
 
     A .zip is unpacked beside itself, into ``NAME.unpacked``, once: interpreters need real files.
     """
@@ -201,6 +202,7 @@ def load(path: "str | os.PathLike[str]") -> Bundle:
     manifest = _read_manifest(root / MANIFEST)
     for entry in manifest.files:
         _check_file(root, entry)
+    model_file.check(root, manifest.branches, {entry.path: entry.sha256 for entry in manifest.files})
     return Bundle(root, manifest)
 
 
