@@ -23,6 +23,7 @@ from adascale_tf.records import Agreement, Context, Delegation, Energy, Measurem
 from adascale_tf.runtime import events
 from adascale_tf.runtime.events import Event, Header
 from profiling import plots, report
+from tests.fixtures.plain_bundle import write_bundle
 
 RECIPES = (
     ("full", 3, "float32", 8.4e6, 0.984), ("float16", 3, "float16", 8.4e6, 0.983),
@@ -244,16 +245,10 @@ def test_gather_sorts_by_content(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("zipped", [False, True])
 def test_gather_opens_a_bundle(tmp_path: Path, zipped: bool) -> None:
-    import hashlib
     import shutil
 
-    root = tmp_path / "bundle"
-    files = []
-    for name, size in (("m.tflite", 9), ("e.bin", 8 * 10 * 4), ("samples.bin", 8 * 28 * 28 * 4)):
-        codec.write_bytes(root / name, bytes(size))
-        files.append(FileEntry(name, hashlib.sha256(bytes(size)).hexdigest(), size))
-    manifest = dataclasses.replace(make_manifest(), files=tuple(files))
-    codec.write_text(root / "manifest.json", codec.dump(manifest))
+    made = write_bundle(tmp_path / "bundle")
+    root, manifest = made.root, made.manifest
     path = Path(shutil.make_archive(str(tmp_path / "packed"), "zip", root)) if zipped else root
     assert report.gather([path]).manifest == manifest
     assert report.gather([root / "manifest.json"]).manifest == manifest
