@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from adascale_tf import bundle
-from adascale_tf.cli import console
+from adascale_tf.cli import console, examples
 from adascale_tf.errors import BadInput
 from adascale_tf.recipe import parse_list
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 data_option = click.option(
     "--data", "spec", required=True, metavar="SPEC",
-    help="'digits', a folder or .zip of train/<class>/* and test/<class>/* (jpg, png, wav), or a .npz.",
+    help="'digits', a folder or .zip of train/<class>/* and test/<class>/* (images, wav), or a .npz.",
 )  # fmt: skip
 
 
@@ -42,6 +42,7 @@ class Job:
     flip: bool = False
     seed: int = 0
     input_range: str | None = None
+    size: tuple[int, int] | None = None
     checkpoint: Path | None = None
     strategy: str = "none"
     replicas: int | None = None
@@ -78,6 +79,9 @@ class Job:
     help="What --model expects of pixels. Default: 0,255 if it rescales by itself, else 0,1.",
 )
 @click.option(
+    "--size", default=None, metavar="H[xW]", help="Bring all images to this size. Default: that of the first one."
+)
+@click.option(
     "--checkpoint",
     type=click.Path(path_type=Path),
     default=None,
@@ -107,24 +111,29 @@ class Job:
 @console.output_options
 def build(
     spec: str, model: Path | None, backbone: str | None, recipes: str | None, epochs: int | None, flip: bool, seed: int,
-    input_range: str | None, checkpoint: Path | None, strategy: str, replicas: int | None, accumulate: int,
-    optimizer: str | None, out: Path, quiet: bool, as_json: bool,
+    input_range: str | None, size: str | None, checkpoint: Path | None, strategy: str, replicas: int | None,
+    accumulate: int, optimizer: str | None, out: Path, quiet: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Train one elastic network, convert and verify its branches, and write a bundle.
 
     A build that was killed goes on at its last whole epoch when the same command is given again, with as many
     workers as there are then.
     """
+    from adascale_tf.data import parse_size
+
     bundle.check_target(out)
     if recipes is not None:
         parse_list(recipes)
     if model is not None and backbone is not None:
         raise BadInput("--model brings its own network and --backbone names another one; give one of them.")
+    if model is not None and size is not None:
+        raise BadInput("--model says which size its images have; leave --size out.")
+    sides = None if size is None else parse_size(size)
     kept = checkpoint or out.with_name(out.name + ".checkpoint")
     if not quiet and (kept / "checkpoint.json").is_file():
         click.echo(f"Going on with the training in {kept}.", err=True)
     job = Job(
-        spec, out, model, backbone, recipes, epochs, flip, seed, input_range, kept,
+        spec, out, model, backbone, recipes, epochs, flip, seed, input_range, sides, kept,
         strategy, replicas, accumulate, optimizer,
     )  # fmt: skip
     with console.progress(quiet) as tick:
@@ -148,12 +157,11 @@ def build_bundle(job: Job, tick: Tick, dataset: Dataset | None = None) -> bundle
 
 def work(job: Job, tick: Tick, dataset: Dataset | None = None) -> bundle.Bundle | None:
     """This worker's part of a job: train, and as the chief write the bundle."""
-    from adascale_tf import data
     from adascale_tf.cli import pipeline
     from adascale_tf.quiet import quiet_stderr
 
     if job.model is None and dataset is None:  # a wrong SPEC should not wait for TensorFlow
-        dataset = data.load(job.spec, tick=tick)
+        dataset = examples.load(job.spec, tick, size=job.size)
     with quiet_stderr():  # TensorFlow reports on GPUs and oneDNN while it is imported
         import tensorflow as tf
         import tf_keras
@@ -169,7 +177,7 @@ def work(job: Job, tick: Tick, dataset: Dataset | None = None) -> bundle.Bundle 
     wanted = parse_list(job.recipes) if job.recipes else None
     if job.model is not None:
         network = api.elastic(job.model, wanted)
-        dataset = data.load(job.spec, _preprocessing(network.backbone, job.input_range), tick)
+        dataset = examples.load(job.spec, tick, _preprocessing(network.backbone, job.input_range))
         _check_fit(network, dataset, job.model)
         pipeline.rehearse(network, dataset, tick)
         api.fit_heads(network, dataset)
@@ -246,7 +254,6 @@ def show_branches(manifest: Manifest, where: str) -> None:
 @console.output_options
 def evaluate(path: Path, spec: str, branch_id: str | None, quiet: bool, as_json: bool) -> None:
     """Measure the accuracy of the .tflite files themselves on the test split."""
-    from adascale_tf import data
     from adascale_tf.runtime.delegates import open_runner
     from converters import verify
 
@@ -255,12 +262,7 @@ def evaluate(path: Path, spec: str, branch_id: str | None, quiet: bool, as_json:
     branches = manifest.branches if branch_id is None else (manifest.branch(branch_id),)
     results = []
     with console.progress(quiet) as tick:
-        dataset = data.load(spec, preprocessing=manifest.preprocessing, tick=tick)
-        if dataset.labels != manifest.labels:
-            raise BadInput(
-                f"{spec} has the classes {', '.join(dataset.labels)[:80]}, but the bundle was trained for "
-                f"{', '.join(manifest.labels)[:80]}; give the data it was built for."
-            )
+        dataset = examples.load_for(opened, spec, tick)
         x = dataset.inputs(dataset.x_test)
         for number, branch in enumerate(branches):
             run = open_runner(opened, branch)

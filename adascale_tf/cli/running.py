@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from adascale_tf import bundle
-from adascale_tf.cli import console, phases, phones
+from adascale_tf.cli import console, examples, phases, phones
 from adascale_tf.cli.building import data_option
 
 if TYPE_CHECKING:
@@ -52,7 +52,6 @@ def run(
     delegates: str, policy: str, cascade: bool, warm_mb: float | None, out: Path | None, quiet: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Run the adaptive loop on the test split: keep the budget, with the best accuracy that is left."""
-    from adascale_tf import data
     from adascale_tf import predictors as prediction
     from adascale_tf.cli import live
     from adascale_tf.runtime import budget as budgets
@@ -70,7 +69,7 @@ def run(
         "warm_mb": warm_mb,
     }
     with console.progress(quiet) as tick:
-        dataset = data.load(spec, preprocessing=opened.manifest.preprocessing, tick=tick)
+        dataset = examples.load_for(opened, spec, tick)
     kind = CascadeSession if cascade else Session
     pace = None if fps is None else 1.0 / fps
     with kind(opened, budget, **options) as session, loop.writer(out) as write, live.view(budget.latency_ms) as watch:
