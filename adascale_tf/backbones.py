@@ -67,7 +67,7 @@ def resnet(input_shape: tuple[int, ...], classes: int) -> tf_keras.Model:
     if min(input_shape[:2]) < 8:
         raise BadInput(
             f"Backbone 'resnet' needs images of at least 8x8 pixels, but they have {input_shape[1]}x{input_shape[0]}; "
-            "enlarge them, as with --size 32."
+            "enlarge them, as with --input-size 32."
         )
     stride = max(1, min(input_shape[:2]) // 32)
     image = L.Input(input_shape, name="image")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from adascale_tf import bundle
-from adascale_tf.cli import console, examples
+from adascale_tf.cli import console, inputs
 from adascale_tf.errors import BadInput
 from adascale_tf.recipe import parse_list
 
@@ -25,10 +25,6 @@ data_option = click.option(
 )  # fmt: skip
 
 
-#: Pixels 0..255 to what a model's input expects: (mean, scale) of ``(x - mean) * scale``.
-INPUT_RANGES = {"0,255": (0.0, 1.0), "0,1": (0.0, 1 / 255), "-1,1": (127.5, 1 / 127.5)}
-
-
 @dataclass(frozen=True)
 class Job:
     """What is to be built: None stands for the default that suits the data or the model."""
@@ -42,7 +38,7 @@ class Job:
     flip: bool = False
     seed: int = 0
     input_range: str | None = None
-    size: tuple[int, int] | None = None
+    input_size: str | None = None
     checkpoint: Path | None = None
     strategy: str = "none"
     replicas: int | None = None
@@ -71,15 +67,18 @@ class Job:
 @click.option("--recipes", default=None, help="Branches, comma-separated ('adascale operators'). Default: about ten.")
 @click.option("--epochs", type=click.IntRange(1), default=None, help="Passes over the data. Default: by its size.")
 @click.option("--flip", is_flag=True, help="Mirror training images at random (not for digits or text).")
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True)
 @click.option(
     "--input-range",
-    type=click.Choice(sorted(INPUT_RANGES)),
+    type=click.Choice(sorted(inputs.RANGES)),
     default=None,
     help="What --model expects of pixels. Default: 0,255 if it rescales by itself, else 0,1.",
 )
 @click.option(
-    "--size", default=None, metavar="H[xW]", help="Bring all images to this size. Default: that of the first one."
+    "--input-size",
+    default=None,
+    metavar="H[xW]",
+    help="The size that all images are brought to. Default: that of the first one. With --model: what it leaves open.",
 )
 @click.option(
     "--checkpoint",
@@ -111,7 +110,7 @@ class Job:
 @console.output_options
 def build(
     spec: str, model: Path | None, backbone: str | None, recipes: str | None, epochs: int | None, flip: bool, seed: int,
-    input_range: str | None, size: str | None, checkpoint: Path | None, strategy: str, replicas: int | None,
+    input_range: str | None, input_size: str | None, checkpoint: Path | None, strategy: str, replicas: int | None,
     accumulate: int, optimizer: str | None, out: Path, quiet: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Train one elastic network, convert and verify its branches, and write a bundle.
@@ -119,33 +118,29 @@ def build(
     A build that was killed goes on at its last whole epoch when the same command is given again, with as many
     workers as there are then.
     """
-    from adascale_tf.data import parse_size
-
     bundle.check_target(out)
     if recipes is not None:
         parse_list(recipes)
     if model is not None and backbone is not None:
         raise BadInput("--model brings its own network and --backbone names another one; give one of them.")
-    if model is not None and size is not None:
-        raise BadInput("--model says which size its images have; leave --size out.")
-    sides = None if size is None else parse_size(size)
+    inputs.parse_size(input_size)
     kept = checkpoint or out.with_name(out.name + ".checkpoint")
     if not quiet and (kept / "checkpoint.json").is_file():
-        click.echo(f"Going on with the training in {kept}.", err=True)
+        console.say(f"Going on with the training in {kept}.", err=True)
     job = Job(
-        spec, out, model, backbone, recipes, epochs, flip, seed, input_range, sides, kept,
+        spec, out, model, backbone, recipes, epochs, flip, seed, input_range, input_size, kept,
         strategy, replicas, accumulate, optimizer,
     )  # fmt: skip
     with console.progress(quiet) as tick:
         built = work(job, tick)
     if built is None:
         if not quiet:
-            click.echo("This worker is done; the chief converts the branches and writes the bundle.", err=True)
+            console.say("This worker is done; the chief converts the branches and writes the bundle.", err=True)
     elif as_json:
         console.emit(built.manifest)
     elif not quiet:
         show_branches(built.manifest, str(out))
-        click.echo(f"The trained network is kept in {kept}, for 'adascale search' and 'adascale evolve'.", err=True)
+        console.say(f"The trained network is kept in {kept}, for 'adascale search' and 'adascale evolve'.", err=True)
 
 
 def build_bundle(job: Job, tick: Tick, dataset: Dataset | None = None) -> bundle.Bundle:
@@ -161,7 +156,7 @@ def work(job: Job, tick: Tick, dataset: Dataset | None = None) -> bundle.Bundle 
     from adascale_tf.quiet import quiet_stderr
 
     if job.model is None and dataset is None:  # a wrong SPEC should not wait for TensorFlow
-        dataset = examples.load(job.spec, tick, size=job.size)
+        dataset = inputs.load(job.spec, tick, size=inputs.parse_size(job.input_size))
     with quiet_stderr():  # TensorFlow reports on GPUs and oneDNN while it is imported
         import tensorflow as tf
         import tf_keras
@@ -176,9 +171,8 @@ def work(job: Job, tick: Tick, dataset: Dataset | None = None) -> bundle.Bundle 
     tf_keras.utils.set_random_seed(job.seed)
     wanted = parse_list(job.recipes) if job.recipes else None
     if job.model is not None:
-        network = api.elastic(job.model, wanted)
-        dataset = examples.load(job.spec, tick, _preprocessing(network.backbone, job.input_range))
-        _check_fit(network, dataset, job.model)
+        network = api.elastic(job.model, wanted, inputs.parse_size(job.input_size))
+        dataset = inputs.load_for(network, job.model, job.spec, job.input_range, tick)
         pipeline.rehearse(network, dataset, tick)
         api.fit_heads(network, dataset)
         rate = RATES[job.rule][1]
@@ -197,28 +191,6 @@ def work(job: Job, tick: Tick, dataset: Dataset | None = None) -> bundle.Bundle 
     if not cluster.chief:
         return None
     return pipeline.write_bundle(network, dataset, schedule, job.out, tick)
-
-
-def _preprocessing(model: Any, input_range: str | None) -> dict[str, Any] | None:
-    """How data becomes the input of a user's model; None (as the data suggests) where that is no image."""
-    shape = tuple(model.input_shape[1:])
-    if len(shape) != 3 or None in shape:
-        return None
-    rescales = any(type(layer).__name__ == "Rescaling" for layer in model.layers[:3])
-    mean, scale = INPUT_RANGES[input_range or ("0,255" if rescales else "0,1")]
-    how = {"kind": "image", "height": shape[0], "width": shape[1], "channels": shape[2], "scale": scale}
-    return {**how, "mean": mean} if mean else how
-
-
-def _check_fit(network: ElasticNetwork, dataset: Dataset, model: Path) -> None:
-    shape = tuple(network.backbone.input_shape[1:])
-    if shape != dataset.input_shape:
-        raise BadInput(f"{model} takes inputs {shape}, but the data has {dataset.input_shape}; give data of its shape.")
-    if network.classes != len(dataset.labels):
-        raise BadInput(
-            f"{model} answers {network.classes} classes, but the data has {len(dataset.labels)}; give the data it was "
-            "made for, or give the model an output for each class first."
-        )
 
 
 @click.command(epilog="Example: adascale inspect build/demo/bundle")
@@ -262,7 +234,7 @@ def evaluate(path: Path, spec: str, branch_id: str | None, quiet: bool, as_json:
     branches = manifest.branches if branch_id is None else (manifest.branch(branch_id),)
     results = []
     with console.progress(quiet) as tick:
-        dataset = examples.load_for(opened, spec, tick)
+        dataset = inputs.load_for_bundle(opened, spec, tick)
         x = dataset.inputs(dataset.x_test)
         for number, branch in enumerate(branches):
             run = open_runner(opened, branch)

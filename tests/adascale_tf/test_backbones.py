@@ -24,7 +24,9 @@ def test_a_backbone_that_does_not_suit_says_what_does(name: str, shape: tuple[in
 
 
 def test_small_images_can_be_enlarged() -> None:
-    with pytest.raises(BadInput, match=r"at least 8x8 pixels, but they have 9x7; enlarge them, as with --size 32\.$"):
+    with pytest.raises(
+        BadInput, match=r"at least 8x8 pixels, but they have 9x7; enlarge them, as with --input-size 32\.$"
+    ):
         backbones.build("resnet", (7, 9, 3), 3)
 
 
