@@ -76,7 +76,8 @@ def profile(
     path: Path, delegates: str, threads: str, branches: str | None, runs: int, allow_fallback: bool, op_profile: bool,
     calibrate: bool, contexts: str, out: Path, again: bool, devices: tuple[str, ...], every: bool, lab: Path | None,
     energy: bool, affinity: str | None, cooldown: float | None, patience: float, batch: float, runner: str,
-    binary: Path | None, python: str, litert: Path | None, key: Path | None, keep: bool, clean: bool, quiet: bool, as_json: bool,
+    binary: Path | None, python: str, litert: Path | None, key: Path | None, keep: bool, clean: bool, quiet: bool,
+    as_json: bool,
 ) -> None:  # fmt: skip
     """Measure every branch in interleaved rounds, with raw samples: on this machine, on phones, or on a fleet."""
     opened = bundle.load(path)
@@ -116,7 +117,7 @@ def profile(
         show_measurements(measurements)
         show_operators(measurements)
     if measurements and not quiet and _sizes(out) == before:
-        click.echo(_nothing_new(measurements, out), err=True)
+        console.say(_nothing_new(measurements, out), err=True)
     phones.report(problems)
 
 
