@@ -76,7 +76,8 @@ def profile(
     path: Path, delegates: str, threads: str, branches: str | None, runs: int, allow_fallback: bool, op_profile: bool,
     calibrate: bool, contexts: str, out: Path, again: bool, devices: tuple[str, ...], every: bool, lab: Path | None,
     energy: bool, affinity: str | None, cooldown: float | None, patience: float, batch: float, runner: str,
-    binary: Path | None, python: str, litert: Path | None, key: Path | None, keep: bool, clean: bool, quiet: bool, as_json: bool,
+    binary: Path | None, python: str, litert: Path | None, key: Path | None, keep: bool, clean: bool, quiet: bool,
+    as_json: bool,
 ) -> None:  # fmt: skip
     """Measure every branch in interleaved rounds, with raw samples: on this machine, on phones, or on a fleet."""
     opened = bundle.load(path)
