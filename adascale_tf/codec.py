@@ -228,8 +228,8 @@ def read_bytes(path: Path, memory: int = 1) -> bytes:
     size = max(size, len(data))
     if size > most:
         raise BadInput(
-            "{} has {:.1f} GB, above the limit of {:.2f} GB for its kind; if you trust it, allow more with "
-            "'adascale --max-gb {:.0f} ...'.".format(path, size / 1e9, most / 1e9, math.ceil(size * memory / 1e9) + 1)
+            "{} has {:,.1f} MB, above the limit of {:,.1f} MB for its kind; if you trust it, allow more with "
+            "'adascale --max-gb {} ...'.".format(path, size / 1e6, most / 1e6, math.ceil(size * memory / 1e9))
         )
     return data
 

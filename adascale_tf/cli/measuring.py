@@ -180,7 +180,7 @@ def show_measurements(measurements: list[records.Measurement]) -> None:
     )  # fmt: skip
     console.table("Measurements (~ is an estimate: no energy meter)", columns, rows)
     if len(branches) < len(measurements):
-        click.echo(f"And {len(measurements) - len(branches)} micro-kernels, for 'adascale fit'.")
+        console.say(f"And {len(measurements) - len(branches)} micro-kernels, for 'adascale fit'.")
 
 
 def show_operators(measurements: list[records.Measurement]) -> None:
@@ -241,7 +241,7 @@ def report(paths: tuple[Path, ...], out: Path, title: str, quiet: bool) -> None:
     inputs = reporting.gather(list(paths))
     reporting.write(out, inputs.manifest, inputs.measurements, inputs.traces, inputs.predictors, title)
     if not quiet:
-        click.echo(f"Wrote {out}.")
+        console.say(f"Wrote {out}.")
 
 
 @click.command(epilog="Example: adascale doctor --json")

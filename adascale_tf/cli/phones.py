@@ -57,12 +57,12 @@ def devices(named: tuple[str, ...], lab: Path | None, key: Path | None, quiet: b
         console.emit(found)
     elif not quiet:
         if not found:
-            click.echo("No phone is in reach; name one as HOST:PORT, or plug it in (pip install adb-shell[usb]).")
+            console.say("No phone is in reach; name one as HOST:PORT, or plug it in (pip install adb-shell[usb]).")
             return
         console.table("Devices", COLUMNS, [row(f.address, f.state, f.facts) for f in found])
         for f in found:
             if f.detail:
-                click.echo(f.detail)
+                console.say(f.detail)
 
 
 COLUMNS = ("address", "state", "phone", "SoC", "Android", "ABI", "battery", "temperature", "thermal")
@@ -91,15 +91,15 @@ def pair(named: str, key: Path | None, wait_s: float) -> None:
     address = parse_address(named)
     signer, made = keys.load(key)
     if made:
-        click.echo(f"Made a key: {key or keys.default_path()}", err=True)
+        console.say(f"Made a key: {key or keys.default_path()}", err=True)
 
     def waiting() -> None:
-        click.echo("The phone asks 'Allow USB debugging?': unlock it and allow this computer.", err=True)
+        console.say("The phone asks 'Allow USB debugging?': unlock it and allow this computer.", err=True)
 
     with connect(address, signer, dialog_s=wait_s, waiting=waiting) as adb:
         name = facts.read(adb)["name"]
     discovery.remember(address)
-    click.echo(f"{name} at {address} knows this computer.")
+    console.say(f"{name} at {address} knows this computer.")
 
 
 def profile(
@@ -196,7 +196,7 @@ def agent(
         if out is None:
             raise BadInput("Say where the agent goes: --out agent.pyz, or --termux with a bundle and a phone.")
         package.write(out)
-        click.echo(f"Wrote {out}; 'python3 {out} --help' says what it does.")
+        console.say(f"Wrote {out}; 'python3 {out} --help' says what it does.")
         return
     if path is None or len(devices) != 1:
         raise BadInput("--termux needs a BUNDLE and one --device whose storage the files go to.")
@@ -214,10 +214,10 @@ def agent(
         adb.check(f"mkdir -p {export.SHARED}")
         for name, data in content.items():
             adb.push(data, f"{export.SHARED}/{name}")
-    click.echo("Paste into Termux, line by line:", err=True)
+    console.say("Paste into Termux, line by line:", err=True)
     for line in export.commands("libLiteRt.so" in content):
-        click.echo(line)
-    click.echo(f"Then: adascale pull {path} --device {devices[0]} --out m.jsonl", err=True)
+        console.say(line)
+    console.say(f"Then: adascale pull {path} --device {devices[0]} --out m.jsonl", err=True)
 
 
 @click.command(epilog="Example: adascale pull bundle --device 192.168.1.20:5555 --out m.jsonl")
