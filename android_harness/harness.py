@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -18,15 +19,15 @@ from adascale_tf.progress import Tick, silent
 from adascale_tf.records import Measurement
 from android_harness import facts as phone_facts
 from android_harness import keys, store
-from android_harness.adb import Adb, Address, PhoneGone, connect
+from android_harness.adb import Adb, Address, PhoneGone, Silent, connect
+from android_harness.agent.alone import Owner
 from android_harness.agent.work import Task
 from android_harness.runner import AgentRunner, Message, Options, Runner
+from android_harness.strikes import Strikes
 from profiling import cells as table
 from profiling.cells import Cell
 from profiling.journal import Journal, settle
 
-#: A task that kills the runner or the connection so often belongs to a cell that fails.
-STRIKES = 2
 #: Seconds between attempts to reach a phone that went away.
 RETRY_S = 0.5
 Result = TypeVar("Result")
@@ -35,14 +36,15 @@ NOT_ASKED = "not asked for; give --energy"
 
 @dataclass
 class Outcome:
-    """What came of a profile: ``failed`` says why cells could not be measured. ``seconds`` of the whole, and
-    ``measuring_s`` of them while the runner worked on tasks."""
+    """What came of a profile: ``failed`` says why cells could not be measured; the facts of those ``given_up`` wait for
+    the same command. ``seconds`` of the whole, and ``measuring_s`` of them while the runner worked on tasks."""
 
     device: dict[str, Any]
     measurements: list[Measurement] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
     measuring_s: float = 0.0
+    given_up: set[str] = field(default_factory=set)
 
 
 def tasks_of(cells: Sequence[Cell], options: Options, seed: int = 0) -> list[Task]:
@@ -81,6 +83,7 @@ class Harness:
     ) -> None:  # fmt: skip
         self.bundle, self.address, self.options, self.out, self.tick = bundle, address, options, out, tick
         self.signer = signer or keys.load()[0]
+        self.owner = store.owner(out)
         self.away_s = options.patience_s if away_s is None else away_s
         self._adb: Adb | None = None
         self._waited = ""
@@ -95,15 +98,15 @@ class Harness:
         """
         begun = time.monotonic()
         cells = table.choose(self.bundle, delegates, threads, self.options.runs, branches)
-        runner = _runner(self.options, self.bundle)
+        runner = _runner(self.options, self.bundle, self.owner)
         try:
             self._connected()
             device = self._steadily(phone_facts.read)
             if clean:
-                self._steadily(store.remove)
+                self._steadily(lambda adb: store.clear(adb, self.owner))
             outcome = self._measure(cells, runner, device, delegates)
-            if not keep:
-                self._steadily(store.remove)
+            tidy = store.release if keep else store.remove
+            self._steadily(lambda adb: tidy(adb, self.owner))
         except BaseException:
             if not keep and self._adb is not None:
                 self._leave()
@@ -135,27 +138,29 @@ class Harness:
                         )
                         finished[cell.key] = measured
                 table.append(self.out, [finished[cell.key] for cell in todo if cell.key in finished])
-                journal.remove()
+                if not outcome.given_up:
+                    journal.remove()
         outcome.measurements = [finished[cell.key] for cell in cells if cell.key in finished]
         return outcome
 
     def _bring(self, adb: Adb, runner: Runner, device: dict[str, Any], delegates: Sequence[str]) -> None:
+        store.refuse_others(adb, self.owner)
         runner.prepare(adb, device, delegates, self.tick)
-        store.bring(adb, store.bundle_files(self.bundle), self.tick)
+        store.bring(adb, store.bundle_files(self.bundle), self.tick, self.owner)
 
     def _drive(
         self, runner: Runner, tasks: list[Task], journal: Journal, device: dict[str, Any], delegates: Sequence[str],
         outcome: Outcome,
     ) -> None:  # fmt: skip
         """Run all tasks that the journal lacks, however often the phone or the runner goes away."""
-        strikes: dict[str, int] = {}
+        strikes, boot = Strikes(), self._steadily(_boot)
         total = len(tasks)
         while True:
             left = [t for t in tasks if not journal.has(t.kind, t.key) and t.cell not in outcome.failed]
             if not left:
                 return
             current: Task | None = None
-            finished = False
+            finished = lost = False
             try:
                 for message in self._messages(runner, left, outcome):
                     if message["say"] == "done":
@@ -163,16 +168,20 @@ class Harness:
                     current = self._take(message, left, journal, outcome, total, current)
                 reason = "the runner on the phone died"
             except PhoneGone as error:
-                reason = str(error).rstrip(".")
+                reason, lost = str(error).rstrip("."), not isinstance(error, Silent)
             if finished:
                 continue
-            key = f"start {len(left)}" if current is None else f"{current.kind} {current.key}"
-            strikes[key] = strikes.get(key, 0) + 1
-            if strikes[key] >= STRIKES:
-                if current is None:
-                    raise AdaScaleError(f"{self.address} cannot be measured: {reason}. Nothing that was done is lost.")
-                outcome.failed[current.cell] = f"{reason} while it did '{current.kind}', {STRIKES} times"
             self._again(runner, device, delegates)
+            before, boot = boot, self._steadily(_boot)
+            if boot != before:
+                reason, lost = "the phone rebooted", False
+            progress = any(journal.has(t.kind, t.key) or t.cell in outcome.failed for t in left)
+            times = strikes.ended(current and (current.kind, current.key), progress, lost)
+            if times and current is None:
+                raise AdaScaleError(f"{self.address} cannot be measured: {reason}. Nothing that was done is lost.")
+            if times and current is not None:
+                outcome.failed[current.cell] = f"{reason} while it did '{current.kind}', {times} times"
+                outcome.given_up.add(current.cell)
 
     def _messages(self, runner: Runner, left: list[Task], outcome: Outcome) -> Iterator[Message]:
         """The runner's messages; counts the time between them as measuring."""
@@ -248,24 +257,31 @@ class Harness:
         """Remove everything after a failure, if the phone answers at once."""
         self._hang_up()  # and with it what still runs there
         with contextlib.suppress(AdaScaleError):
-            store.remove(self._connected())
+            store.remove(self._connected(), self.owner)
 
 
-def _runner(options: Options, bundle: Bundle) -> Runner:
+def _boot(adb: Adb) -> str:
+    """What is another after each boot of the phone."""
+    told = adb.shell("cat /proc/sys/kernel/random/boot_id 2>/dev/null || getprop ro.boottime.init")[1]
+    return told.strip().rpartition("\n")[2]
+
+
+def _runner(options: Options, bundle: Bundle, owner: Owner) -> Runner:
     if options.runner == "agent":
-        return AgentRunner(options)
+        return AgentRunner(options, store.bundle_folder(bundle), owner)
     if options.runner == "benchmark_model":
         from android_harness.benchmark_runner import BenchmarkRunner
 
-        return BenchmarkRunner(options, bundle)
+        return BenchmarkRunner(options, bundle, owner)
     from adascale_tf.errors import BadInput
 
     raise BadInput(f"There is no runner '{options.runner}'; use agent or benchmark_model.")
 
 
 def file_name(text: str) -> str:
-    """A phone's name or address as a part of a file's name."""
-    return "".join(c if c.isalnum() or c in "-." else "_" for c in text)
+    """A phone's name or address as a part of a file's name; of a long one its beginning and a checksum."""
+    found = "".join(c if c.isalnum() or c in "-." else "_" for c in text)
+    return found if len(found.encode()) <= 80 else f"{found[:20]}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
 
 def show(outcome: Outcome) -> dict[str, Any]:

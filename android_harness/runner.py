@@ -18,6 +18,7 @@ from adascale_tf.errors import AdaScaleError, BadInput
 from adascale_tf.progress import Tick
 from android_harness import store
 from android_harness.adb import Adb, quote
+from android_harness.agent.alone import Owner
 from android_harness.agent.bench import MARK, Plan
 from android_harness.agent.work import Task
 
@@ -88,8 +89,8 @@ def parse_line(line: str) -> Message | None:
 class AgentRunner:
     """The agent: a zipapp that the phone's Python runs with LiteRT's C library."""
 
-    def __init__(self, options: Options) -> None:
-        self.options = options
+    def __init__(self, options: Options, bundle: str = "bundle", owner: Owner | None = None) -> None:
+        self.options, self.bundle, self.owner = options, bundle, owner
         self.versions: dict[str, str] = {}
         self._command = ""
 
@@ -107,9 +108,10 @@ class AgentRunner:
         library = self.options.litert or host_library(facts.get("abi"))
         accelerated = any(name in ("gpu", "npu") for name in delegates)
         files = store.agent_files(library, str(facts.get("abi")), accelerated)
-        store.bring(adb, files, tick)
-        chosen = f" --litert {store.FOLDER}/{store.LIBRARIES}/libLiteRt.so" if library else ""
-        self._command = f"cd {store.FOLDER} && {quote(python)} {store.AGENT}{chosen}"
+        store.bring(adb, files, tick, self.owner)
+        place = store.top(files)
+        chosen = f" --litert {store.FOLDER}/{place}/{store.LIBRARIES}/libLiteRt.so" if library else ""
+        self._command = f"cd {store.FOLDER} && {quote(python)} {place}/{store.AGENT}{chosen}"
         told = adb.check(f"{self._command} info 2>/dev/null", timeout_s=120)
         info, _ = json.JSONDecoder().raw_decode(told, max(0, told.find('{"python"')))  # logs may stand around it
         if info["engine"] is None:
@@ -128,13 +130,14 @@ class AgentRunner:
     def run(self, adb: Adb, tasks: Sequence[Task]) -> Iterator[Message]:
         o = self.options
         plan = Plan(
-            "bundle", tuple(tasks), o.affinity, o.allow_fallback, o.cooldown_c, o.idle_s, o.batch_s,
-            o.patience_s, o.op_profile,
+            self.bundle, tuple(tasks), o.affinity, o.allow_fallback, o.cooldown_c, o.idle_s, o.batch_s,
+            o.patience_s, o.op_profile, self.owner,
         )  # fmt: skip
-        adb.push(codec.dump(plan).encode(), f"{store.FOLDER}/plan.json")
+        name = f"{store.run_folder(self.owner)}/plan.json" if self.owner else "plan.json"
+        adb.push(codec.dump(plan).encode(), f"{store.FOLDER}/{name}")
         said = ""
         begun = False
-        for line in adb.stream(f"{self._command} bench plan.json 2>&1", o.silence_s):
+        for line in adb.stream(f"{self._command} bench {name} 2>&1", o.silence_s):
             message = parse_line(line)
             if message is not None:
                 begun = True
