@@ -83,7 +83,7 @@ def row(address: str, state: str, facts: dict[str, Any]) -> tuple[str, ...]:
     "--wait", "wait_s", type=click.FloatRange(1), default=60.0, show_default=True, help="Seconds to allow it."
 )
 def pair(named: str, key: Path | None, wait_s: float) -> None:
-    """Make a phone know this computer: it asks "Allow USB debugging?" on its screen."""
+    """Pair a phone with this computer: it asks "Allow USB debugging?" on its screen."""
     from android_harness import discovery, facts, keys
     from android_harness.adb import connect, parse_address
 
@@ -233,7 +233,7 @@ def counts(text: str) -> list[int]:
     except ValueError:
         found = []
     if not found or not all(1 <= count <= 64 for count in found):
-        raise BadInput(f"'{text}' are no numbers of threads; write 1, or 1,4.")
+        raise BadInput(f"'{text}' is not a list of thread counts; write 1, or 1,4.")
     return found
 
 
