@@ -139,11 +139,11 @@ def adapt(result: Result) -> Section:
         (name, *(f"{100 * missed[p][0]:.1f}" if p in missed else "-" for p in phases), f"{missed['all'][1]:.2%}")
         for name, missed in worst["judged"].items()
     ]
+    bundles = ", ".join(dict.fromkeys(str(run["model"]) for run in result["runs"]))
     text = (
-        f"Bundles: {', '.join(dict.fromkeys(str(run['model']) for run in result['runs']))}. Runs: "
-        f"{len(result['runs'])} of {result['seconds']:g} s, {result['fps']:g} inputs a second, under CPU burners and memory thrashers. The "
-        "budget is 1.3 times the full branch's idle latency. The second table has the deadlines missed in the worst "
-        "run, by phase, in %."
+        f"Bundles: {bundles}. Runs: {len(result['runs'])} of {result['seconds']:g} s, {result['fps']:g} inputs a "
+        "second, under CPU burners and memory thrashers. The budget is 1.3 times the full branch's idle latency. The "
+        "second table has the deadlines missed in the worst run, by phase, in %."
     )
     return Section(
         "Adaptation under load", "adapt.py --short --bundle BUNDLE", text, _goals(result["rows"], briefs),

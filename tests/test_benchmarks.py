@@ -16,12 +16,12 @@ import pytest
 
 from adascale_tf.bundle import Bundle
 
-ROOT = Path(__file__).parent.parent
-BENCHMARKS = ROOT / "benchmarks"
-sys.path.insert(0, str(BENCHMARKS))
+sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
 
 from sections import WRITERS
 
+ROOT = Path(__file__).parent.parent
+BENCHMARKS = ROOT / "benchmarks"
 BUNDLE = "BUNDLE"
 #: How a user starts each; BUNDLE stands for a bundle.
 COMMANDS = {

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT / "benchmarks"))
+sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
 
 import evidence
 import figures
 import goals
 from sections import WRITERS
 
+ROOT = Path(__file__).parent.parent
 BENCHMARKS = {"adapt", "adascale_sgd", "fleet", "harness", "headline", "operators", "predict", "startup", "switching"}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import configparser
 import re
+import subprocess
 import sys
 from importlib.metadata import packages_distributions
 from pathlib import Path
@@ -63,3 +64,10 @@ def test_the_lowest_versions_are_the_floors() -> None:
     assert {plain(name) for name in pinned} == set(floors) - tools
     for name, text in pinned.items():
         assert version(text) == version(floors[plain(name)]), name
+
+
+def test_the_pythons_of_the_versions_are_found_or_said_to_be_missing() -> None:
+    done = subprocess.run([ROOT / ".ci" / "versions", "--list"], capture_output=True, text=True, check=True)
+    lowest, newest = done.stdout.splitlines()
+    assert re.fullmatch(r"lowest versions: (.*python3\.10|skipped, no Python 3\.10 .*)", lowest)
+    assert re.fullmatch(r"newest versions: (.*python3\.12|skipped, no Python 3\.12 .*)", newest)
