@@ -5,7 +5,7 @@ PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.10; do \
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test test-all lint check bench clean
+.PHONY: setup demo test test-all lint check bench figures clean
 setup: $(VENV)/.ready
 
 $(VENV)/.ready: setup.cfg setup.py pyproject.toml
@@ -33,6 +33,10 @@ check: lint test
 
 bench: setup
 	$(BIN)/python benchmarks/switching.py build/demo/bundle
+
+# docs/figures.md and the figures of other pages, from benchmarks/results.
+figures: setup
+	$(BIN)/python benchmarks/figures.py
 
 clean:
 	rm -rf build $(VENV) *.egg-info
