@@ -84,7 +84,7 @@ def row(address: str, state: str, facts: dict[str, Any]) -> tuple[str, ...]:
     "--wait", "wait_s", type=click.FloatRange(1), default=60.0, show_default=True, help="Seconds to allow it."
 )
 def pair(named: str, key: Path | None, wait_s: float) -> None:
-    """Make a phone know this computer: it asks "Allow USB debugging?" on its screen."""
+    """Pair a phone with this computer: it asks "Allow USB debugging?" on its screen."""
     from android_harness import discovery, facts, keys
     from android_harness.adb import connect, parse_address
 
