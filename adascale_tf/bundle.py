@@ -20,8 +20,8 @@ from adascale_tf.errors import BadBundle, BadInput
 
 FORMAT = "adascale-bundle/1"
 MANIFEST = "manifest.json"
-#: Points of accuracy that a branch's file may lose against its Keras network: more is marked, much more is left out.
-MAX_LOSS, LEFT_OUT_LOSS = 5.0, 20.0
+#: Points of accuracy that a branch's file may lose against its Keras network without being marked.
+MAX_LOSS = 5.0
 
 
 @dataclass(frozen=True)

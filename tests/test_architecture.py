@@ -10,7 +10,19 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-SEAMS = ("errors", "text", "disk", "archives", "codec", "progress", "recipe", "bundle", "records", "predictors")
+SEAMS = (
+    "errors",
+    "text",
+    "disk",
+    "archives",
+    "codec",
+    "progress",
+    "recipe",
+    "bundle",
+    "losses",
+    "records",
+    "predictors",
+)
 SEAM_MODULES = tuple(f"adascale_tf.{name}" for name in SEAMS)
 
 #: What the modules below a path may import of this project, by prefix.
