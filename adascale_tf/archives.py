@@ -77,7 +77,11 @@ def opened(path: Path, content: Union[IO[bytes], None] = None) -> Iterator[zipfi
         _check(archive, path)
         try:
             yield archive
-        except (zipfile.BadZipFile, EOFError, zlib.error, LZMAError, struct.error) as error:
+        except (zipfile.BadZipFile, EOFError, NotImplementedError, zlib.error, LZMAError, struct.error) as error:
+            raise BadInput("{} is damaged ({}); copy it again.".format(path, error)) from None
+        except OSError as error:
+            if error.errno is not None:  # of the block's own work; bz2 raises a bare one
+                raise
             raise BadInput("{} is damaged ({}); copy it again.".format(path, error)) from None
 
 

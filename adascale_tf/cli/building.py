@@ -5,28 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from adascale_tf import bundle, codec
-from adascale_tf.cli import branches, console
+from adascale_tf.cli import branches, console, inputs
 from adascale_tf.errors import BadInput
 from adascale_tf.recipe import parse_list
 
 if TYPE_CHECKING:
     from adascale_tf.data import Dataset
-    from adascale_tf.network import ElasticNetwork
     from adascale_tf.progress import Tick
 
 data_option = click.option(
     "--data", "spec", required=True, metavar="SPEC",
-    help="'digits', a folder or .zip of train/<class>/* and test/<class>/* (jpg, png, wav), or a .npz.",
+    help="'digits', a folder or .zip of train/<class>/* and test/<class>/* (images, wav), or a .npz.",
 )  # fmt: skip
-
-
-#: Pixels 0..255 to what a model's input expects: (mean, scale) of ``(x - mean) * scale``.
-INPUT_RANGES = {"0,255": (0.0, 1.0), "0,1": (0.0, 1 / 255), "-1,1": (127.5, 1 / 127.5)}
 
 
 @dataclass(frozen=True)
@@ -42,6 +37,7 @@ class Job:
     flip: bool = False
     seed: int = 0
     input_range: str | None = None
+    input_size: str | None = None
     checkpoint: Path | None = None
     strategy: str = "none"
     replicas: int | None = None
@@ -71,12 +67,18 @@ class Job:
 @click.option("--recipes", default=None, help="Branches, comma-separated ('adascale operators'). Default: about ten.")
 @click.option("--epochs", type=click.IntRange(1), default=None, help="Passes over the data. Default: by its size.")
 @click.option("--flip", is_flag=True, help="Mirror training images at random (not for digits or text).")
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True)
 @click.option(
     "--input-range",
-    type=click.Choice(sorted(INPUT_RANGES)),
+    type=click.Choice(sorted(inputs.RANGES)),
     default=None,
     help="What --model expects of pixels. Default: 0,255 if it rescales by itself, else 0,1.",
+)
+@click.option(
+    "--input-size",
+    default=None,
+    metavar="H[xW]",
+    help="The size that all images are brought to. Default: that of the first one. With --model: what it leaves open.",
 )
 @click.option(
     "--checkpoint",
@@ -109,8 +111,8 @@ class Job:
 @console.output_options
 def build(
     spec: str, model: Path | None, backbone: str | None, recipes: str | None, epochs: int | None, flip: bool, seed: int,
-    input_range: str | None, checkpoint: Path | None, strategy: str, replicas: int | None, accumulate: int,
-    optimizer: str | None, max_loss: float, out: Path, quiet: bool, as_json: bool,
+    input_range: str | None, input_size: str | None, checkpoint: Path | None, strategy: str, replicas: int | None,
+    accumulate: int, optimizer: str | None, max_loss: float, out: Path, quiet: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Train one elastic network, convert and verify its branches, and write a bundle.
 
@@ -122,11 +124,12 @@ def build(
         parse_list(recipes)
     if model is not None and backbone is not None:
         raise BadInput("--model brings its own network and --backbone names another one; give one of them.")
+    inputs.parse_size(input_size)
     kept = checkpoint or out.with_name(out.name + ".checkpoint")
     if not quiet and _begun(kept):
         console.say(f"Going on with the training in {kept}.", err=True)
     job = Job(
-        spec, out, model, backbone, recipes, epochs, flip, seed, input_range, kept,
+        spec, out, model, backbone, recipes, epochs, flip, seed, input_range, input_size, kept,
         strategy, replicas, accumulate, optimizer, max_loss,
     )  # fmt: skip
     with console.progress(quiet) as tick:
@@ -167,13 +170,12 @@ def work(
 
     ``say`` is given a sentence for each step of a recipe that does nothing here.
     """
-    from adascale_tf import data
     from adascale_tf.cli import pipeline
     from adascale_tf.quiet import quiet_stderr
     from converters import process
 
     if job.model is None and dataset is None:  # a wrong SPEC should not wait for TensorFlow
-        dataset = data.load(job.spec, tick=tick)
+        dataset = inputs.load(job.spec, tick, size=inputs.parse_size(job.input_size))
     process.start()  # it imports TensorFlow while this process does the same and trains
     with quiet_stderr():  # TensorFlow reports on GPUs and oneDNN while it is imported
         import tensorflow as tf
@@ -190,9 +192,8 @@ def work(
     wanted = parse_list(job.recipes) if job.recipes else None
     given = None
     if job.model is not None:
-        network = api.elastic(job.model, wanted)
-        dataset = data.load(job.spec, _preprocessing(network.backbone, job.input_range), tick)
-        _check_fit(network, dataset, job.model)
+        network = api.elastic(job.model, wanted, inputs.parse_size(job.input_size))
+        dataset = inputs.load_for(network, job.model, job.spec, job.input_range, tick)
         pipeline.check_data(dataset)
         pipeline.check_finite(network)
         pipeline.rehearse(network, dataset, tick)
@@ -218,28 +219,6 @@ def work(
         process.stop()
         return None
     return pipeline.write_bundle(network, dataset, schedule, job.out, tick, given, job.max_loss)
-
-
-def _preprocessing(model: Any, input_range: str | None) -> dict[str, Any] | None:
-    """How data becomes the input of a user's model; None (as the data suggests) where that is no image."""
-    shape = tuple(model.input_shape[1:])
-    if len(shape) != 3 or None in shape:
-        return None
-    rescales = any(type(layer).__name__ == "Rescaling" for layer in model.layers[:3])
-    mean, scale = INPUT_RANGES[input_range or ("0,255" if rescales else "0,1")]
-    how = {"kind": "image", "height": shape[0], "width": shape[1], "channels": shape[2], "scale": scale}
-    return {**how, "mean": mean} if mean else how
-
-
-def _check_fit(network: ElasticNetwork, dataset: Dataset, model: Path) -> None:
-    shape = tuple(network.backbone.input_shape[1:])
-    if shape != dataset.input_shape:
-        raise BadInput(f"{model} takes inputs {shape}, but the data has {dataset.input_shape}; give data of its shape.")
-    if network.classes != len(dataset.labels):
-        raise BadInput(
-            f"{model} answers {network.classes} classes, but the data has {len(dataset.labels)}; give the data it was "
-            "made for, or give the model an output for each class first."
-        )
 
 
 COMMANDS = (build,)

@@ -8,9 +8,8 @@ import click
 
 from adascale_tf import bundle, losses
 from adascale_tf.cli import branches as shown
-from adascale_tf.cli import console
+from adascale_tf.cli import console, inputs
 from adascale_tf.cli.building import data_option
-from adascale_tf.errors import BadInput
 
 
 @click.command(epilog="Example: adascale inspect build/demo/bundle")
@@ -34,7 +33,6 @@ def inspect(path: Path, as_json: bool) -> None:
 @console.output_options
 def evaluate(path: Path, spec: str, branch_id: str | None, quiet: bool, as_json: bool) -> None:
     """Measure the accuracy of the .tflite files themselves on the test split."""
-    from adascale_tf import data
     from adascale_tf.runtime.delegates import open_runner
     from converters import verify
 
@@ -43,12 +41,7 @@ def evaluate(path: Path, spec: str, branch_id: str | None, quiet: bool, as_json:
     branches = manifest.branches if branch_id is None else (manifest.branch(branch_id),)
     results = []
     with console.progress(quiet) as tick:
-        dataset = data.load(spec, preprocessing=manifest.preprocessing, tick=tick)
-        if dataset.labels != manifest.labels:
-            raise BadInput(
-                f"{spec} has the classes {', '.join(dataset.labels)[:80]}, but the bundle was trained for "
-                f"{', '.join(manifest.labels)[:80]}; give the data it was built for."
-            )
+        dataset = inputs.load_for_bundle(opened, spec, tick)
         x = dataset.inputs(dataset.x_test)
         for number, branch in enumerate(branches):
             run = open_runner(opened, branch)

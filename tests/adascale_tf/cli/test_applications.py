@@ -45,9 +45,7 @@ def test_an_application_becomes_a_verified_bundle(name: str, library: str, data:
     model = make(weights=None, input_shape=(32, 32, 3), classes=3, **APPLICATIONS[name])
     model.save(tmp_path / "model.keras")
     # Random weights hardly tell the classes apart, so eight bits may change any answer.
-    job = Job(
-        str(data), tmp_path / "b", tmp_path / "model.keras", recipes=",".join(RECIPES), epochs=1, max_loss=100.0
-    )
+    job = Job(str(data), tmp_path / "b", tmp_path / "model.keras", recipes=",".join(RECIPES), epochs=1, max_loss=100.0)
     build_bundle(job, silent)
     manifest = bundle.load(tmp_path / "b").manifest
     assert tuple(b.recipe for b in manifest.branches) == RECIPES and not manifest.left_out
