@@ -18,11 +18,14 @@ $(VENV)/.ready: setup.cfg setup.py pyproject.toml
 demo: setup
 	$(BIN)/adascale demo --out build/demo
 
+# Two processes: many tests wait for a phone, a timer or a child, and TensorFlow is imported twice only.
+TESTS := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+
 test: setup
-	$(BIN)/python -m pytest
+	$(TESTS)
 
 test-all: setup
-	$(BIN)/python -m pytest -m ''
+	$(TESTS) -m ''
 
 lint: setup
 	$(BIN)/ruff check .

@@ -7,6 +7,7 @@ inputs are random and its outputs stay inside, so nothing is compared with the b
 
 from __future__ import annotations
 
+import contextlib
 import re
 import signal
 import tempfile
@@ -25,12 +26,13 @@ from adascale_tf.runtime import sensors
 from android_harness import store
 from android_harness.adb import Adb
 from android_harness.agent import bench, work
+from android_harness.agent.alone import Owner
 from android_harness.agent.work import Failed, Task
 from android_harness.benchmark_log import SWITCHES, BenchmarkLog, command, parse
+from android_harness.facts import OUTPUT
 from android_harness.runner import Message, Options
 
-TOOL = "bin/benchmark_model"
-PATH = f"{store.FOLDER}/{TOOL}"
+TOOL = "benchmark_model"
 NO_ENERGY = "benchmark_model measures no energy; use the agent"
 #: What spares a run that is not timed the second that the tool would go on for.
 SHORT = " --min_secs=0 --warmup_min_secs=0"
@@ -41,15 +43,17 @@ FILES = (
     "/sys/class/thermal/thermal_zone*/temp /sys/class/power_supply/*/type /sys/class/power_supply/*/status "
     "/sys/class/power_supply/*/capacity /sys/class/power_supply/*/online"
 )
-_LINE = re.compile(r"(/(?:proc|sys/devices/system/cpu|sys/class)/[^:]+):(.*)$")
+#: The beginning of a file's name in what ``grep -H`` prints; no other name is written.
+_NAME = re.compile(r"/(?:proc|sys/devices/system/cpu|sys/class)(?:/[\w@+,=-][\w@+,=.-]{0,99}){1,9}$")
 _UNKNOWN_SIGNATURE = re.compile(r"Unconsumed cmdline flags:.*--signature_to_run_for")
 
 
 class BenchmarkRunner:
     """A runner that brings the tool and starts it anew for each task."""
 
-    def __init__(self, options: Options, bundle: Bundle) -> None:
-        self.options, self.bundle = options, bundle
+    def __init__(self, options: Options, bundle: Bundle, owner: Owner | None = None) -> None:
+        self.options, self.bundle, self.owner = options, bundle, owner
+        self._path = TOOL
         self.versions: dict[str, str] = {"engine": "benchmark_model"}
         self._cores, self._mask = None, None  # type: int | None, str | None
 
@@ -61,9 +65,11 @@ class BenchmarkRunner:
         lacking = [name for name in delegates if name not in SWITCHES]
         if lacking:
             raise BadInput(f"benchmark_model is not used for the delegate {lacking[0]}; use {', '.join(SWITCHES)}.")
-        store.bring(adb, {TOOL: binary}, tick)
-        adb.check(f"chmod 755 {PATH}")
-        code, said = adb.shell(f"{PATH} --help")
+        files = store.tool_files(TOOL, binary)
+        store.bring(adb, files, tick, self.owner)
+        self._path = f"{store.FOLDER}/{next(iter(files))}"
+        adb.check(f"chmod 755 {self._path}")
+        code, said = adb.shell(f"{self._path} --help")
         if code in (126, 127):  # the shell's words for what it cannot start
             raise BadInput(f"{binary} does not start on {adb.address} ({_last(said)}); it must be built for {abi}.")
         self._cores = facts.get("cores")
@@ -106,9 +112,9 @@ class BenchmarkRunner:
     def _tool(self, adb: Adb, task: Task, runs: int, more: str = "", op_profile: bool = False) -> BenchmarkLog:
         """What one run of the tool says; :class:`Failed` if that is no measurement of the branch on its delegate."""
         branch, name = self.bundle.manifest.branch(task.branch), task.delegate
-        graph = f"{store.FOLDER}/bundle/{branch.file}"
+        graph = f"{store.FOLDER}/{store.bundle_folder(self.bundle)}/{branch.file}"
         asked = command(
-            PATH, graph, name, task.threads, runs, 1, op_profile, mask=self._mask, signature=branch.signature
+            self._path, graph, name, task.threads, runs, 1, op_profile, mask=self._mask, signature=branch.signature
         )
         code, text = adb.shell(asked + more, self.options.patience_s)
         log = parse(text + "\n", name)
@@ -184,13 +190,15 @@ def _process(log: BenchmarkLog) -> dict[str, Any]:
 def _lay(adb: Adb, asked: str, root: Path) -> list[str]:
     """Write what ``grep -H`` prints of the phone's files to files below ``root``; gives the lines of ``/proc/stat``."""
     found: dict[str, list[str]] = {"/proc/stat": []}
-    for line in adb.shell(asked)[1].splitlines():
-        if match := _LINE.search(line):
-            found.setdefault(match[1], []).append(match[2] + "\n")
+    for line in adb.shell(asked)[1][:OUTPUT].splitlines():
+        name, _, value = line.partition(":")
+        if match := _NAME.search(name[-1000:]):  # the end: a log may stand before it
+            found.setdefault(match[0], []).append(value + "\n")
     for name, lines in found.items():
         path = root / name.lstrip("/")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("".join(lines))
+        with contextlib.suppress(OSError):  # a name that is a file and a folder
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("".join(lines))
     return found["/proc/stat"]
 
 

@@ -3,72 +3,52 @@
 from __future__ import annotations
 
 import contextlib
-import random
+import hashlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, TypeVar
 
 from adascale_tf import codec
 from adascale_tf.bundle import Bundle
-from adascale_tf.errors import AdaScaleError
+from adascale_tf.disk import Busy
+from adascale_tf.errors import AdaScaleError, BadInput
 from adascale_tf.progress import Tick, silent
 from adascale_tf.records import Measurement
+from adascale_tf.text import excerpt
 from android_harness import facts as phone_facts
-from android_harness import keys, store
-from android_harness.adb import Adb, Address, PhoneGone, connect
+from android_harness import keys, messages, store
+from android_harness.adb import Adb, Address, PhoneGone, Silent, connect
+from android_harness.agent.alone import Owner
 from android_harness.agent.work import Task
 from android_harness.runner import AgentRunner, Message, Options, Runner
+from android_harness.strikes import Strikes
+from android_harness.tasks import tasks_of
 from profiling import cells as table
 from profiling.cells import Cell
-from profiling.journal import Journal, settle
+from profiling.facts import EnergyFact
+from profiling.journal import Journal, work
 
-#: A task that kills the runner or the connection so often belongs to a cell that fails.
-STRIKES = 2
 #: Seconds between attempts to reach a phone that went away.
 RETRY_S = 0.5
+#: How much longer a task may take than it may be silent: it waits for heat and a charger, and makes batches longer.
+TALK = 4
 Result = TypeVar("Result")
 NOT_ASKED = "not asked for; give --energy"
 
 
 @dataclass
 class Outcome:
-    """What came of a profile: ``failed`` says why cells could not be measured. ``seconds`` of the whole, and
-    ``measuring_s`` of them while the runner worked on tasks."""
+    """What came of a profile: ``failed`` says why cells could not be measured; the facts of those ``given_up`` wait for
+    the same command. ``seconds`` of the whole, and ``measuring_s`` of them while the runner worked on tasks."""
 
     device: dict[str, Any]
     measurements: list[Measurement] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
     measuring_s: float = 0.0
-
-
-def tasks_of(cells: Sequence[Cell], options: Options, seed: int = 0) -> list[Task]:
-    """All work on some cells in the order in which it is done: what is needed first, rounds in shuffled order, energy
-    in shuffled order, and a last look at the context."""
-
-    def task(kind: str, cell: Cell, key: str | None = None, **more: int) -> Task:
-        return Task(kind, key or cell.key, cell.key, cell.branch.id, cell.delegate, cell.threads, **more)
-
-    found = [task(kind, cell) for cell in cells for kind in ("process", "start")]
-    rounds = min(options.rounds, options.runs)
-    for number in range(rounds):
-        done, share = options.runs * number // rounds, table.share(options.runs, rounds, number)
-        found += [
-            task("block", cell, f"{cell.key}#{number}", runs=share, skip=done)
-            for cell in _shuffled(cells, seed + number)
-        ]
-    if options.energy:
-        found += [task("energy", cell) for cell in _shuffled(cells, seed - 1)]
-    return found + [task("end", cell) for cell in cells]
-
-
-def _shuffled(cells: Sequence[Cell], seed: int) -> list[Cell]:
-    order = list(cells)
-    random.Random(seed).shuffle(order)
-    return order
+    given_up: set[str] = field(default_factory=set)
 
 
 class Harness:
@@ -81,29 +61,32 @@ class Harness:
     ) -> None:  # fmt: skip
         self.bundle, self.address, self.options, self.out, self.tick = bundle, address, options, out, tick
         self.signer = signer or keys.load()[0]
+        self.owner = store.owner(out)
         self.away_s = options.patience_s if away_s is None else away_s
         self._adb: Adb | None = None
         self._waited = ""
+        self._progress_s = 0.0
 
     def profile(
         self, delegates: Sequence[str], threads: Sequence[int], branches: Sequence[str] | None = None,
-        keep: bool = False, clean: bool = False,
+        keep: bool = False, clean: bool = False, again: bool = False,
     ) -> Outcome:  # fmt: skip
-        """Measure what is not yet in ``out``, append it there; continues what a kill cut short.
+        """Measure what is not yet in ``out``, append it there; continues what a kill cut short. ``again``: also what is
+        there already.
 
         Raises :class:`BadInput` for what cannot be asked, :class:`AdaScaleError` if the phone stays away.
         """
         begun = time.monotonic()
         cells = table.choose(self.bundle, delegates, threads, self.options.runs, branches)
-        runner = _runner(self.options, self.bundle)
+        runner = _runner(self.options, self.bundle, self.owner)
         try:
             self._connected()
             device = self._steadily(phone_facts.read)
-            if clean:
-                self._steadily(store.remove)
-            outcome = self._measure(cells, runner, device, delegates)
-            if not keep:
-                self._steadily(store.remove)
+            outcome = self._measure(cells, runner, device, delegates, clean, again)
+            tidy = store.release if keep else store.remove
+            self._steadily(lambda adb: tidy(adb, self.owner))
+        except Busy:  # the files on the phone are another command's
+            raise
         except BaseException:
             if not keep and self._adb is not None:
                 self._leave()
@@ -113,49 +96,61 @@ class Harness:
         outcome.seconds = time.monotonic() - begun
         return outcome
 
-    def _measure(self, cells: list[Cell], runner: Runner, device: dict[str, Any], delegates: Sequence[str]) -> Outcome:
+    def _measure(
+        self, cells: list[Cell], runner: Runner, device: dict[str, Any], delegates: Sequence[str], clean: bool,
+        again: bool,
+    ) -> Outcome:  # fmt: skip
         settings, name = self.options.settings(), device["name"]
         outcome = Outcome(device)
-        finished = table.finished(self.bundle, cells, settings, name, self.out)
-        todo = [cell for cell in cells if cell.key not in finished]
-        unfinished = Path(f"{self.out}.{file_name(str(device['serial'] or device['address']))}.journal")
-        same = {"bundle": self.bundle.digest, "device": name, **settings}
-        settle(unfinished, same, finished)
-        if todo:
-            with Journal(unfinished, {**same, "cells": [c.key for c in todo]}) as journal:
-                self._steadily(lambda adb: self._bring(adb, runner, device, delegates))
-                self._drive(runner, tasks_of(todo, self.options), journal, device, delegates, outcome)
-                identity = phone_facts.identity(device)
-                for cell in todo:
-                    if cell.key not in outcome.failed:
-                        if not self.options.energy:
-                            journal.add("energy", cell.key, {"value_mj": None, "reason": NOT_ASKED})
-                        measured = table.measurement(
-                            self.bundle, cell, journal, identity, dict(runner.versions), settings
-                        )
-                        finished[cell.key] = measured
-                table.append(self.out, [finished[cell.key] for cell in todo if cell.key in finished])
-                journal.remove()
+        path = Path(f"{self.out}.{file_name(str(device['serial'] or device['address']))}.journal")
+        with work(path, self.bundle, cells, name, settings, self.out, again) as found:
+            finished, todo = found.finished, found.todo
+            if clean:
+                self._steadily(lambda adb: store.clear(adb, self.owner))
+            if todo:
+                with Journal(path, found.settings, self.tick) as journal:
+                    self._steadily(lambda adb: self._bring(adb, runner, device, delegates))
+                    self._drive(runner, tasks_of(todo, self.options), journal, device, delegates, outcome)
+                    for cell in todo:
+                        if cell.key not in outcome.failed:
+                            self._finish(cell, journal, device, dict(runner.versions), finished, outcome)
+                    table.append(self.out, [finished[cell.key] for cell in todo if cell.key in finished])
+                    if not outcome.given_up:
+                        journal.remove()
         outcome.measurements = [finished[cell.key] for cell in cells if cell.key in finished]
         return outcome
 
+    def _finish(
+        self, cell: Cell, journal: Journal, device: dict[str, Any], versions: dict[str, str],
+        finished: dict[str, Measurement], outcome: Outcome,
+    ) -> None:  # fmt: skip
+        """Make the measurement of a cell; one that no reader would take is a cell that failed."""
+        if not self.options.energy:
+            journal.add("energy", cell.key, EnergyFact(reason=NOT_ASKED))
+        identity, settings = phone_facts.identity(device), self.options.settings()
+        try:
+            finished[cell.key] = table.measurement(self.bundle, cell, journal, identity, versions, settings)
+        except BadInput as error:
+            outcome.failed[cell.key] = f"its facts make no measurement: {error}"
+
     def _bring(self, adb: Adb, runner: Runner, device: dict[str, Any], delegates: Sequence[str]) -> None:
+        store.refuse_others(adb, self.owner)
         runner.prepare(adb, device, delegates, self.tick)
-        store.bring(adb, store.bundle_files(self.bundle), self.tick)
+        store.bring(adb, store.bundle_files(self.bundle), self.tick, self.owner)
 
     def _drive(
         self, runner: Runner, tasks: list[Task], journal: Journal, device: dict[str, Any], delegates: Sequence[str],
         outcome: Outcome,
     ) -> None:  # fmt: skip
         """Run all tasks that the journal lacks, however often the phone or the runner goes away."""
-        strikes: dict[str, int] = {}
+        strikes, boot = Strikes(), self._steadily(_boot)
         total = len(tasks)
         while True:
             left = [t for t in tasks if not journal.has(t.kind, t.key) and t.cell not in outcome.failed]
             if not left:
                 return
             current: Task | None = None
-            finished = False
+            finished = lost = False
             try:
                 for message in self._messages(runner, left, outcome):
                     if message["say"] == "done":
@@ -163,22 +158,31 @@ class Harness:
                     current = self._take(message, left, journal, outcome, total, current)
                 reason = "the runner on the phone died"
             except PhoneGone as error:
-                reason = str(error).rstrip(".")
-            if finished:
+                reason, lost = str(error).rstrip("."), not isinstance(error, Silent)
+            progress = any(journal.has(t.kind, t.key) or t.cell in outcome.failed for t in left)
+            if finished and progress:
                 continue
-            key = f"start {len(left)}" if current is None else f"{current.kind} {current.key}"
-            strikes[key] = strikes.get(key, 0) + 1
-            if strikes[key] >= STRIKES:
-                if current is None:
-                    raise AdaScaleError(f"{self.address} cannot be measured: {reason}. Nothing that was done is lost.")
-                outcome.failed[current.cell] = f"{reason} while it did '{current.kind}', {STRIKES} times"
+            if finished:  # it says that it is done, and did nothing of what is left
+                current, reason = current or left[0], "the runner ended without it"
             self._again(runner, device, delegates)
+            before, boot = boot, self._steadily(_boot)
+            if boot != before:
+                reason, lost = "the phone rebooted", False
+            times = strikes.ended(current and (current.kind, current.key), progress, lost)
+            if times and current is None:
+                raise AdaScaleError(f"{self.address} cannot be measured: {reason}. Nothing that was done is lost.")
+            if times and current is not None:
+                outcome.failed[current.cell] = f"{reason} while it did '{current.kind}', {times} times"
+                outcome.given_up.add(current.cell)
 
     def _messages(self, runner: Runner, left: list[Task], outcome: Outcome) -> Iterator[Message]:
         """The runner's messages; counts the time between them as measuring."""
         last: float | None = None
+        self._progress_s = time.monotonic()
         for message in runner.run(self._connected(), left):
             now = time.monotonic()
+            if now - self._progress_s > TALK * self.options.silence_s:
+                raise Silent(f"{self.address} goes on, but has ended no task for {now - self._progress_s:.0f} s.")
             if last is not None and message["say"] in ("fact", "failed"):
                 outcome.measuring_s += now - last
             last = now
@@ -187,24 +191,24 @@ class Harness:
     def _take(
         self, message: Message, left: list[Task], journal: Journal, outcome: Outcome, total: int, current: Task | None
     ) -> Task | None:
-        """Keep what a message says; gives the task that is being done."""
-        kind, key = message.get("kind"), message.get("key")
-        task = next((t for t in left if t.kind == kind and t.key == key), current)
-        if message["say"] == "wait":
-            self._waited = f"waits: {message.get('why')}"
-        elif message["say"] == "begin":
+        """Keep what a message says, or why it cannot be used; gives the task that is being done."""
+        said, task = messages.understood(message, left, current)
+        if said.say == "wait":
+            self._waited = f"waits: {excerpt(said.why, 100)}"
+        elif said.say == "begin":
             self._waited = ""
-        if message["say"] == "fact" and task is not None and not journal.has(task.kind, task.key):
-            value = message["value"]
-            if task.kind == "start":
-                value = {**value, "started": datetime.now(timezone.utc).isoformat(timespec="seconds")}
-            journal.add(task.kind, task.key, value)
-        elif message["say"] == "failed" and task is not None:
-            outcome.failed[task.cell] = str(message.get("reason"))
+        ended = task is not None and said.say in ("fact", "failed")
+        if task is None:
+            task = current
+        elif ended and task.cell not in outcome.failed and not journal.has(task.kind, task.key):
+            self._progress_s = time.monotonic()
+            reason = messages.keep(task, said, journal)
+            if reason is not None:
+                outcome.failed[task.cell] = reason
         done = total - sum(not journal.has(t.kind, t.key) for t in left)
         note = self._waited or ("" if task is None else f"{task.kind} {task.cell}")
         self.tick(f"profile {self.address}", done, total, note)
-        return None if message["say"] in ("fact", "failed") else task
+        return None if ended else task
 
     def _connected(self) -> Adb:
         if self._adb is None:
@@ -248,24 +252,29 @@ class Harness:
         """Remove everything after a failure, if the phone answers at once."""
         self._hang_up()  # and with it what still runs there
         with contextlib.suppress(AdaScaleError):
-            store.remove(self._connected())
+            store.remove(self._connected(), self.owner)
 
 
-def _runner(options: Options, bundle: Bundle) -> Runner:
+def _boot(adb: Adb) -> str:
+    """What is another after each boot of the phone."""
+    told = adb.shell("cat /proc/sys/kernel/random/boot_id 2>/dev/null || getprop ro.boottime.init")[1]
+    return told.strip().rpartition("\n")[2]
+
+
+def _runner(options: Options, bundle: Bundle, owner: Owner) -> Runner:
     if options.runner == "agent":
-        return AgentRunner(options)
+        return AgentRunner(options, store.bundle_folder(bundle), owner)
     if options.runner == "benchmark_model":
         from android_harness.benchmark_runner import BenchmarkRunner
 
-        return BenchmarkRunner(options, bundle)
-    from adascale_tf.errors import BadInput
-
+        return BenchmarkRunner(options, bundle, owner)
     raise BadInput(f"There is no runner '{options.runner}'; use agent or benchmark_model.")
 
 
 def file_name(text: str) -> str:
-    """A phone's name or address as a part of a file's name."""
-    return "".join(c if c.isalnum() or c in "-." else "_" for c in text)
+    """A phone's name or address as a part of a file's name; of a long one its beginning and a checksum."""
+    found = "".join(c if c.isalnum() or c in "-." else "_" for c in text)
+    return found if len(found.encode()) <= 80 else f"{found[:20]}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
 
 def show(outcome: Outcome) -> dict[str, Any]:

@@ -22,9 +22,13 @@ MODULES = (
             "codec",
             "progress",
             "bundle",
+            "manifests",
             "records",
             "predictors",
             "recipe",
+            "model_bytes",
+            "model_graph",
+            "model_file",
         )
     ),
     "adascale_tf/runtime/*.py",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from adascale_tf import bundle
-from adascale_tf.cli import console, phases, phones
+from adascale_tf.cli import console, inputs, phases, phones
 from adascale_tf.cli.building import data_option
 
 if TYPE_CHECKING:
@@ -30,8 +30,8 @@ budget_option = click.option(
 @click.argument("path", metavar="BUNDLE", type=click.Path(path_type=Path))
 @data_option
 @budget_option
-@click.option("--seconds", type=click.FloatRange(0.1), default=10.0, show_default=True)
-@click.option("--fps", type=click.FloatRange(0.1), default=None, help="Inputs per second. Default: one after another.")
+@click.option("--seconds", type=console.Number(0.1), default=10.0, show_default=True)
+@click.option("--fps", type=console.Number(0.1), default=None, help="Inputs per second. Default: one after another.")
 @click.option(
     "--predictors", type=click.Path(path_type=Path), default=None, help="From 'adascale fit': energy, memory."
 )
@@ -41,7 +41,7 @@ budget_option = click.option(
     "--policy", default="adaptive", show_default=True, help="Also: static-full, static-smallest, threshold, ..."
 )
 @click.option("--cascade", is_flag=True, help="A cheap branch answers first; a better one is asked when it is unsure.")
-@click.option("--warm-mb", type=click.FloatRange(0.1), default=None, help="Memory for branches that are kept ready.")
+@click.option("--warm-mb", type=console.Number(0.1), default=None, help="Memory for branches that are kept ready.")
 @click.option(
     "--trace-out", "--out", "out", type=click.Path(path_type=Path, dir_okay=False), default=None,
     help="Write events here: a trace for 'replay' and 'compare-policies'.",
@@ -52,7 +52,6 @@ def run(
     delegates: str, policy: str, cascade: bool, warm_mb: float | None, out: Path | None, quiet: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Run the adaptive loop on the test split: keep the budget, with the best accuracy that is left."""
-    from adascale_tf import data
     from adascale_tf import predictors as prediction
     from adascale_tf.cli import live
     from adascale_tf.runtime import budget as budgets
@@ -70,7 +69,7 @@ def run(
         "warm_mb": warm_mb,
     }
     with console.progress(quiet) as tick:
-        dataset = data.load(spec, preprocessing=opened.manifest.preprocessing, tick=tick)
+        dataset = inputs.load_for_bundle(opened, spec, tick)
     kind = CascadeSession if cascade else Session
     pace = None if fps is None else 1.0 / fps
     with kind(opened, budget, **options) as session, loop.writer(out) as write, live.view(budget.latency_ms) as watch:
