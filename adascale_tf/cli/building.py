@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -16,7 +16,6 @@ from adascale_tf.recipe import parse_list
 if TYPE_CHECKING:
     from adascale_tf.bundle import Manifest
     from adascale_tf.data import Dataset
-    from adascale_tf.network import ElasticNetwork
     from adascale_tf.progress import Tick
 
 data_option = click.option(
