@@ -25,6 +25,9 @@ MODULES = (
             "records",
             "predictors",
             "recipe",
+            "model_bytes",
+            "model_graph",
+            "model_file",
         )
     ),
     "adascale_tf/runtime/*.py",

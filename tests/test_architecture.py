@@ -10,7 +10,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-SEAMS = ("errors", "text", "disk", "archives", "codec", "progress", "recipe", "bundle", "records", "predictors")
+SEAMS = (
+    *("errors", "text", "disk", "archives", "codec", "progress", "recipe", "bundle", "records", "predictors"),
+    *("model_bytes", "model_graph", "model_file"),
+)
 SEAM_MODULES = tuple(f"adascale_tf.{name}" for name in SEAMS)
 
 #: What the modules below a path may import of this project, by prefix.

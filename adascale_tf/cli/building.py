@@ -124,7 +124,7 @@ def build(
     inputs.parse_size(input_size)
     kept = checkpoint or out.with_name(out.name + ".checkpoint")
     if not quiet and (kept / "checkpoint.json").is_file():
-        click.echo(f"Going on with the training in {kept}.", err=True)
+        console.say(f"Going on with the training in {kept}.", err=True)
     job = Job(
         spec, out, model, backbone, recipes, epochs, flip, seed, input_range, input_size, kept,
         strategy, replicas, accumulate, optimizer,
@@ -133,12 +133,12 @@ def build(
         built = work(job, tick)
     if built is None:
         if not quiet:
-            click.echo("This worker is done; the chief converts the branches and writes the bundle.", err=True)
+            console.say("This worker is done; the chief converts the branches and writes the bundle.", err=True)
     elif as_json:
         console.emit(built.manifest)
     elif not quiet:
         show_branches(built.manifest, str(out))
-        click.echo(f"The trained network is kept in {kept}, for 'adascale search' and 'adascale evolve'.", err=True)
+        console.say(f"The trained network is kept in {kept}, for 'adascale search' and 'adascale evolve'.", err=True)
 
 
 def build_bundle(job: Job, tick: Tick, dataset: Dataset | None = None) -> bundle.Bundle:

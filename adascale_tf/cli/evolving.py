@@ -182,7 +182,7 @@ def _show(chosen: list[Candidate], seen: int, as_json: bool, quiet: bool) -> Non
     elif not quiet:
         rows = [(str(c.recipe), f"{c.accuracy:.2%}", f"{c.latency_ms:.3f}") for c in chosen]
         console.table(f"The best {len(chosen)} of {seen} recipes", ("recipe", "accuracy (float)", "predicted ms"), rows)
-        click.echo("--recipes '" + ",".join(str(c.recipe) for c in chosen) + "'")
+        console.say("--recipes '" + ",".join(str(c.recipe) for c in chosen) + "'")
 
 
 COMMANDS = (evolve, search)

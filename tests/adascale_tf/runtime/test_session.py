@@ -22,6 +22,7 @@ PACKAGE = Path(adascale_tf.__file__).parent
 ON_PHONE = [
     *sorted((PACKAGE / "runtime").glob("*.py")),
     *(PACKAGE / f"{name}.py" for name in ("errors", "codec", "bundle", "records", "predictors", "recipe")),
+    *sorted(PACKAGE.glob("model_*.py")),
 ]
 
 
