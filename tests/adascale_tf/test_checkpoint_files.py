@@ -20,6 +20,7 @@ import tf_keras
 
 from adascale_tf import archives, checkpoint, codec
 from adascale_tf.checkpoint import Checkpoint
+from adascale_tf.cli import main
 from adascale_tf.data import Dataset
 from adascale_tf.disk import Busy, Unwritable
 from adascale_tf.errors import BadInput
@@ -99,6 +100,18 @@ def test_checkpoints_of_older_versions_are_not_opened(finished: Path, form: str)
     with pytest.raises(BadInput, match="was kept by an older version, in a form that could carry code"):
         checkpoint.load(finished)
     assert not trace.exists()
+
+
+def test_evolve_refuses_an_older_checkpoint_in_one_sentence(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    changed(finished, lambda found: found.update(format="adascale-checkpoint/1"))
+    arguments = ["evolve", str(finished), "--data", "digits", "--recipes", "full", "--out", str(tmp_path / "out")]
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    error = capsys.readouterr().err.strip()
+    assert stop.value.code == 2 and error.endswith("delete it and build again.") and "Traceback" not in error
+    assert not (tmp_path / "out").exists()
 
 
 def changed(folder: Path, change: Any) -> None:
