@@ -32,7 +32,7 @@ from adascale_tf.records import Context, Measurement
 from adascale_tf.runtime.context import Monitor
 from adascale_tf.runtime.delegates import Runner, open_runner
 from profiling import cells as table
-from profiling import device
+from profiling import crashes, device
 from profiling.cells import Cell
 from profiling.journal import Journal, settle
 from profiling.load import Burners, Holder
@@ -115,6 +115,7 @@ def take(
     same = {"bundle": bundle.digest, "device": facts["name"], **settings}
     settle(unfinished, same, finished)
     if todo:
+        crashes.find(bundle, todo, True)  # all at once; opening a cell that crashes is an error
         with Journal(unfinished, {**same, "cells": [c.key for c in todo]}) as journal:
             for cell in todo:
                 if not journal.has("process", cell.key):

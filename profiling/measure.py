@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,13 @@ import numpy as np
 
 from adascale_tf import codec, records
 from adascale_tf.bundle import Bundle
+from adascale_tf.errors import AdaScaleError
 from adascale_tf.progress import Tick, silent
 from adascale_tf.records import Measurement
 from adascale_tf.runtime import accelerators
 from adascale_tf.runtime.delegates import Runner, check_delegate, library, open_runner
 from profiling import cells as table
-from profiling import device, meters
+from profiling import crashes, device, meters
 from profiling.cells import Cell
 from profiling.journal import Journal, settle
 from profiling.memory import in_own_process
@@ -46,12 +47,14 @@ def profile(
     branches: Sequence[str] | None = None,
     allow_fallback: bool = False,
     op_profile: bool = False,
+    failed: Callable[[Cell, str], None] | None = None,
 ) -> list[Measurement]:
     """Measure branches of a bundle (all, or those of the ids ``branches``), append to ``out`` (JSON lines).
 
     ``runs`` timed runs per cell, in ``min(10, runs)`` rounds. A call that was killed continues where it was, if its
     settings are the same; a finished ``out`` of the same settings is returned as it is, and other ``runs`` measure
-    anew. ``tick("profile", ...)`` after every block. Raises :class:`BadInput` for an unknown delegate or branch, or a
+    anew. ``failed(cell, sentence)`` for each cell that crashes or never ends, which is then left out; without it that is
+    an :class:`AdaScaleError`. ``tick("profile", ...)`` after every block. Raises :class:`BadInput` for an unknown delegate or branch, or a
     journal of other settings; :class:`AdaScaleError` where a delegate does not take all of a branch, unless
     ``allow_fallback``. ``op_profile`` adds the times of each branch's operators.
     """
@@ -64,6 +67,12 @@ def profile(
     unfinished = Path(f"{out}.journal")
     same = {"bundle": bundle.digest, "runs": runs, "device": facts["name"]}
     settle(unfinished, same, finished)
+    crashed = crashes.find(bundle, todo, allow_fallback)
+    for cell in [cell for cell in todo if cell.key in crashed]:
+        if failed is None:
+            raise AdaScaleError(crashed[cell.key])
+        failed(cell, crashed[cell.key])
+        todo.remove(cell)
     if todo:
         with Journal(unfinished, {**same, "cells": [c.key for c in todo]}) as journal:
             _run(bundle, todo, runs, journal, tick, allow_fallback, op_profile)
@@ -72,7 +81,7 @@ def profile(
             table.append(out, measured)
             journal.remove()
         finished.update({cell.key: m for cell, m in zip(todo, measured, strict=True)})
-    return [finished[cell.key] for cell in cells]
+    return [finished[cell.key] for cell in cells if cell.key in finished]
 
 
 def _run(

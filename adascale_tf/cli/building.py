@@ -247,7 +247,7 @@ def show_branches(manifest: Manifest, where: str) -> None:
 def evaluate(path: Path, spec: str, branch_id: str | None, quiet: bool, as_json: bool) -> None:
     """Measure the accuracy of the .tflite files themselves on the test split."""
     from adascale_tf import data
-    from adascale_tf.runtime.delegates import open_runner
+    from adascale_tf.runtime.delegates import examine, open_runner
     from converters import verify
 
     opened = bundle.load(path)
@@ -262,6 +262,7 @@ def evaluate(path: Path, spec: str, branch_id: str | None, quiet: bool, as_json:
                 f"{', '.join(manifest.labels)[:80]}; give the data it was built for."
             )
         x = dataset.inputs(dataset.x_test)
+        examine(opened, branches)
         for number, branch in enumerate(branches):
             run = open_runner(opened, branch)
             logits = verify.outputs(

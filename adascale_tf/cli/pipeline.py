@@ -17,6 +17,7 @@ from adascale_tf.data import Dataset
 from adascale_tf.errors import AdaScaleError
 from adascale_tf.progress import Tick, silent
 from adascale_tf.recipe import Recipe
+from adascale_tf.runtime import trial
 
 if TYPE_CHECKING:
     from adascale_tf.network import ElasticNetwork
@@ -57,7 +58,9 @@ def write_bundle(
             versions=versions(),
         )
         codec.write_text(folder / bundle.MANIFEST, codec.dump(manifest))
-    return bundle.load(out)
+    opened = bundle.load(out)
+    trial.remember(opened)  # verifying has run every branch
+    return opened
 
 
 def rehearse(network: ElasticNetwork, data: Dataset, tick: Tick = silent) -> None:

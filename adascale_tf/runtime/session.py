@@ -16,7 +16,7 @@ from adascale_tf.runtime import policy as policies
 from adascale_tf.runtime import rivals
 from adascale_tf.runtime.budget import Budget
 from adascale_tf.runtime.context import Monitor
-from adascale_tf.runtime.delegates import Runner, check_delegate, open_runner
+from adascale_tf.runtime.delegates import Runner, check_delegate, examine, open_runner
 from adascale_tf.runtime.events import Event
 from adascale_tf.runtime.policy import Option, Settings, State
 from adascale_tf.runtime.warm import Warm
@@ -33,7 +33,8 @@ class Session:
     """Keeps a budget while it predicts; thread-safe, one inference at a time.
 
     Opening loads every branch on every delegate with every number of threads, and measures its idle latency, which a
-    table of options keeps for the policy; ``broken`` says why options could not be opened. What exceeds ``warm_mb``
+    table of options keeps for the policy; ``broken`` says why options could not be opened, a branch that crashes among
+    them: what this machine has not run yet is tried in a child process first (:mod:`adascale_tf.runtime.trial`). What exceeds ``warm_mb``
     together is given up again and prepared in the background when the policy wants it, while a ready branch serves.
     ``predictors`` add energy and memory. ``last`` is the event of the latest inference. A branch that fails or answers
     NaN is taken out, and the next best answers the same request.
@@ -81,6 +82,8 @@ class Session:
             branch, engine = self._branches[key]
             return open_runner(bundle, branch, engine[0], engine[1], allow_fallback)
 
+        for name, count in engines:
+            examine(bundle, bundle.manifest.branches, name, count, allow_fallback)
         runners, self.broken = _open_all(open_one, tuple(self._branches))
         latencies = probe(runners)
         self.table: policies.Table = tuple(
