@@ -11,6 +11,7 @@ import tf_keras
 
 from adascale_tf import defaults, heads, port
 from adascale_tf.data import Dataset
+from adascale_tf.errors import BadInput
 from adascale_tf.functional import build_model, read_graph, slots
 from adascale_tf.network import ElasticNetwork
 from adascale_tf.operators import Plan
@@ -20,14 +21,23 @@ from adascale_tf.recipe import Recipe, parse
 _FIT = 2000
 
 
-def elastic(model: Any, recipes: Sequence[str | Recipe] | None = None) -> ElasticNetwork:
+def elastic(
+    model: Any, recipes: Sequence[str | Recipe] | None = None, input_size: Sequence[int] = ()
+) -> ElasticNetwork:
     """The elastic network of a model: a Keras 3 or ``tf_keras`` model, or the path of a saved one.
 
     ``recipes``: its branches, as text or :class:`~adascale_tf.recipe.Recipe`; by default about a dozen that its graph
     allows. Early exits are added where one node carries everything. The network's last exit gives the model's own
-    logits; its weights are the model's. :class:`~adascale_tf.errors.BadInput` names a layer that stands in the way.
+    logits; its weights are the model's. ``input_size``: what the model leaves open of its input, (height, width) or one
+    number for both. :class:`~adascale_tf.errors.BadInput` names a layer that stands in the way.
     """
-    ported = port.load(Path(model)) if isinstance(model, (str, Path)) else port.port(model)
+    ported = port.load(Path(model), input_size) if isinstance(model, (str, Path)) else port.port(model, input_size)
+    shape = tuple(ported.input_shape[1:])
+    if None in shape:
+        raise BadInput(
+            f"Model '{ported.name}' takes inputs {shape}, which leaves sizes open; fix them with --input-size, as in "
+            "--input-size 224x224 (in Python: input_size=(224, 224))."
+        )
     backbone = with_exits(ported)
     chosen = [parse(r) if isinstance(r, str) else r for r in recipes] if recipes else default_recipes(backbone)
     return ElasticNetwork(backbone, chosen, sort=True)

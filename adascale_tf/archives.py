@@ -6,20 +6,26 @@ Standard library only and Python 3.8 compatible. Everything that unpacks (data, 
 
 from __future__ import annotations
 
-import lzma
 import struct
 import zipfile
 import zlib
 from contextlib import contextmanager
-from contextvars import ContextVar
 from pathlib import Path
 from typing import IO, Iterator, Union
 
 from adascale_tf.errors import BadInput
 
+try:
+    from lzma import LZMAError
+except ImportError:  # a phone's Python may lack it; zipfile then refuses what needs it
+
+    class LZMAError(Exception):  # type: ignore[no-redef]
+        """Never raised here."""
+
+
 #: Most bytes that an archive may declare, unpacked; see :func:`limit`.
 DEFAULT_LIMIT = 4 << 30
-_LIMIT: "ContextVar[int]" = ContextVar("limit", default=DEFAULT_LIMIT)
+_limits = [DEFAULT_LIMIT]  # of the whole process: phones are served by threads of their own
 #: Compressions that Python reads without help.
 _KNOWN = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
 
@@ -27,16 +33,16 @@ _KNOWN = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.Z
 @contextmanager
 def limit(most_bytes: int) -> Iterator[None]:
     """Allow archives of up to ``most_bytes`` unpacked bytes inside the block."""
-    token = _LIMIT.set(most_bytes)
+    _limits.append(most_bytes)
     try:
         yield
     finally:
-        _LIMIT.reset(token)
+        _limits.pop()
 
 
 def most_bytes() -> int:
     """How many unpacked bytes an archive may declare now."""
-    return _LIMIT.get()
+    return _limits[-1]
 
 
 def check_size(size: int, what: str) -> None:
@@ -71,7 +77,11 @@ def opened(path: Path, content: Union[IO[bytes], None] = None) -> Iterator[zipfi
         _check(archive, path)
         try:
             yield archive
-        except (zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMAError, struct.error) as error:
+        except (zipfile.BadZipFile, EOFError, NotImplementedError, zlib.error, LZMAError, struct.error) as error:
+            raise BadInput("{} is damaged ({}); copy it again.".format(path, error)) from None
+        except OSError as error:
+            if error.errno is not None:  # of the block's own work; bz2 raises a bare one
+                raise
             raise BadInput("{} is damaged ({}); copy it again.".format(path, error)) from None
 
 

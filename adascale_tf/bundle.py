@@ -9,19 +9,19 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
-import tempfile
 import zipfile
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Dict, Iterator, Optional, Tuple
+from typing import Any, Dict, Optional, Tuple
 
-from adascale_tf import codec, model_file
+from adascale_tf import codec, disk, model_file
 from adascale_tf.errors import BadBundle, BadInput
 
 FORMAT = "adascale-bundle/1"
 MANIFEST = "manifest.json"
+#: Points of accuracy that a branch's file may lose against its Keras network: more is marked, much more is left out.
+MAX_LOSS, LEFT_OUT_LOSS = 5.0, 20.0
 
 
 @dataclass(frozen=True)
@@ -101,6 +101,18 @@ class Branch:
     expected: str
     training: Dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def float_accuracy(self) -> Optional[float]:
+        """The accuracy of the Keras network that the branch was converted from, in [0, 1]; None if it is not known."""
+        value = self.training.get("keras_accuracy")
+        return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+
+    @property
+    def loss(self) -> float:
+        """Points of accuracy (1 point is 0.01) that the file has lost against its Keras network; 0 if not known."""
+        before = self.float_accuracy
+        return 0.0 if before is None else 100.0 * (before - self.accuracy.value)
+
 
 @dataclass(frozen=True)
 class FileEntry:
@@ -122,7 +134,12 @@ class Samples:
 
 @dataclass(frozen=True)
 class Manifest:
-    """Everything about a bundle. ``preprocessing`` says how raw data becomes the input, see :mod:`adascale_tf.data`."""
+    """Everything about a bundle. ``preprocessing`` says how raw data becomes the input, see :mod:`adascale_tf.data`.
+
+    ``given``: the accuracy of the model that the bundle was built from, before its training; None if there was none.
+    ``max_loss``: points that a branch's file may lose against its Keras network without being marked. ``left_out``:
+    why, by recipe, for branches that were built but lost too much.
+    """
 
     format: str
     name: str
@@ -135,6 +152,13 @@ class Manifest:
     samples: Samples
     created: str
     versions: Dict[str, str]
+    given: Optional[Accuracy] = None
+    max_loss: float = MAX_LOSS
+    left_out: Dict[str, str] = field(default_factory=dict)
+
+    def lossy(self, branch: Branch) -> bool:
+        """Whether a branch's file lost more than the bundle's mark."""
+        return branch.loss > self.max_loss + 1e-9  # what is exactly at the mark should not fall to rounding
 
     def branch(self, branch_id: str) -> Branch:
         """The branch of that id; :class:`BadInput` lists the known ones."""
@@ -244,37 +268,11 @@ def entries(root: Path) -> Tuple[FileEntry, ...]:
     return tuple(FileEntry(p.relative_to(root).as_posix(), sha256(p), p.stat().st_size) for p in paths)
 
 
-@contextmanager
-def whole_folder(target: Path) -> Iterator[Path]:
-    """A temporary folder that becomes ``target`` when the block ends well, and vanishes when it does not.
-
-    An earlier ``target`` is replaced only if it is empty or a bundle; anything else is refused, never deleted.
-    """
-    check_target(target)
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=".{}.".format(target.name), dir=str(target.parent)))
-    except OSError as error:
-        raise BadInput("{} cannot be written ({}); choose another place.".format(target, error.strerror)) from None
-    try:
-        yield folder
-        folder.chmod(0o755)
-        if target.exists():
-            shutil.rmtree(str(target))
-        os.replace(str(folder), str(target))
-    except BaseException:
-        shutil.rmtree(str(folder), ignore_errors=True)
-        raise
+def whole_folder(target: Path) -> "AbstractContextManager[Path]":
+    """A temporary folder that becomes the bundle ``target`` when the block ends well, see :func:`disk.whole_folder`."""
+    return disk.whole_folder(target, MANIFEST)
 
 
 def check_target(target: Path) -> None:
     """Refuse, before long work, a place where a bundle cannot be written."""
-    if target.is_file():
-        raise BadInput("{} is a file; choose a folder for the bundle.".format(target))
-    if target.is_dir() and any(target.iterdir()) and not (target / MANIFEST).is_file():
-        raise BadInput("{} holds other files; choose an empty or new folder for the bundle.".format(target))
-    parent = next(p for p in [target, *target.absolute().parents] if p.is_dir())
-    try:  # asking the system for permission bits is not enough: a mount may be read-only, or no disk at all
-        os.rmdir(tempfile.mkdtemp(prefix=".adascale.", dir=str(parent)))
-    except OSError as error:
-        raise BadInput("{} cannot be written ({}); choose another place.".format(parent, error.strerror)) from None
+    disk.check_target(target, MANIFEST)

@@ -1,33 +1,41 @@
 """Checkpoints: an elastic network with its training, so that a killed run goes on at its last whole epoch.
 
-A folder with ``checkpoint.json`` (what is trained, how far), ``backbone.keras`` (the layers) and ``epoch-N.npz`` (the
-weights, statistics and optimizer after epoch N; only the newest is kept). A finished one is also where
-``adascale search`` and ``adascale evolve`` derive new branches from.
+A folder with ``checkpoint.json`` (the layers, what is trained, how far) and ``epoch-N.npz`` (the weights, statistics
+and optimizer after epoch N; only the newest is kept). Nothing in it is code, and no Keras object is loaded from it. A
+finished one is also where ``adascale search`` and ``adascale evolve`` derive new branches from.
 """
 
 from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+import io
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
-import tf_keras
 
-from adascale_tf import codec
+from adascale_tf import archives, codec, disk, graph_file
 from adascale_tf.data import Dataset
 from adascale_tf.errors import BadInput
+from adascale_tf.functional import build_model, limited
+from adascale_tf.graph import Graph
 from adascale_tf.network import ElasticNetwork
 from adascale_tf.recipe import parse
+from adascale_tf.text import excerpt
 from adascale_tf.training.cluster import Cluster, alone
 from adascale_tf.training.schedule import Schedule
 
-FORMAT = "adascale-checkpoint/1"
+FORMAT = "adascale-checkpoint/2"
 _STATE = "checkpoint.json"
+#: What a killed or failed write leaves behind, and the layers that older versions began with.
+_BEGINNINGS = re.compile(r"\.(checkpoint\.json|epoch-\d+\.npz)\..*|backbone\.keras")
 
 
 @dataclass(frozen=True)
@@ -41,13 +49,14 @@ class State:
     digest: str
     preprocessing: dict[str, Any]
     labels: tuple[str, ...]
-    schedule: dict[str, Any]
+    schedule: Schedule
     epochs_done: int
+    graph: Graph
 
     @property
     def finished(self) -> bool:
         """Whether all epochs are done and the statistics measured."""
-        return self.epochs_done > int(self.schedule["epochs"])
+        return self.epochs_done > self.schedule.epochs
 
     @property
     def settings(self) -> tuple[Any, ...]:
@@ -64,18 +73,19 @@ class Checkpoint:
     def __init__(self, folder: Path, network: ElasticNetwork, data: Dataset, schedule: Schedule) -> None:
         self.folder = folder
         self._network = network
-        self._backbone = network.backbone
         self._cluster = alone()
+        graph = graph_file.plain(network.whole.graph, str(folder))
         self._state = State(
             FORMAT,
             network.backbone.name,
             tuple(str(recipe) for recipe in network.recipes),
             data.name,
-            _digest(network, data),
+            _digest(graph, data),
             dict(data.preprocessing),
             data.labels,
-            asdict(schedule),
+            schedule,
             0,
+            graph,
         )
 
     def at(self, network: ElasticNetwork, cluster: Cluster) -> Checkpoint:
@@ -93,6 +103,12 @@ class Checkpoint:
         state = read_state(self.folder)
         return state.finished and state.settings == self._state.settings
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep other trainings of this machine out of the folder during the block."""
+        with disk.locked(self.folder / _STATE, "written"):
+            yield
+
     def begin(self, optimizer: list[tf.Variable]) -> int:
         """Take up the training in this folder, if there is one of the same settings; gives the epochs done.
 
@@ -104,7 +120,7 @@ class Checkpoint:
         settings = int(hashlib.sha256(repr(self._state.settings).encode()).hexdigest()[:12], 16)
         done = self._find() if self._cluster.chief else 0
         if done:
-            values = _read(self.folder, values)
+            values = _read(self.folder, done, values)
         agreed = self._cluster.agree([np.array([done, settings]), *values.values()])
         if agreed[0][1] != settings:
             raise BadInput(
@@ -124,12 +140,20 @@ class Checkpoint:
                     "another place with --checkpoint."
                 )
             return state.epochs_done
-        if self.folder.exists() and any(self.folder.iterdir()):
+        with disk.writing(self.folder):
+            found = list(self.folder.iterdir()) if self.folder.exists() else []
+        if any(not _BEGINNINGS.fullmatch(path.name) for path in found):
             raise BadInput(f"{self.folder} holds other files; choose another place with --checkpoint.")
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._backbone.save(self.folder / "backbone.keras")
-        codec.write_text(self.folder / _STATE, codec.dump(self._state))
+        self._write(0)
         return 0
+
+    def _write(self, epochs_done: int) -> None:
+        with disk.writing(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            for path in self.folder.iterdir():
+                if path.name.startswith(".") and _BEGINNINGS.fullmatch(path.name) and path.suffix != ".lock":
+                    path.unlink(missing_ok=True)
+        codec.write_text(self.folder / _STATE, codec.dump(replace(self._state, epochs_done=epochs_done)))
 
     def save(self, epochs_done: int, optimizer: list[tf.Variable]) -> None:
         """Write the state after an epoch; ``epochs + 1`` stands for the measured statistics at the end."""
@@ -138,34 +162,39 @@ class Checkpoint:
         if not self._cluster.chief:
             return
         target = self.folder / f"epoch-{epochs_done}.npz"
-        temporary = target.with_suffix(".partial.npz")
-        np.savez(temporary, **arrays)
-        temporary.replace(target)
-        state = State(**{**vars(self._state), "epochs_done": epochs_done})
-        codec.write_text(self.folder / _STATE, codec.dump(state))
-        for old in self.folder.glob("epoch-*.npz"):
-            if old != target:
-                old.unlink()
+        _write_arrays(target, arrays)
+        self._write(epochs_done)
+        with disk.writing(self.folder):
+            for old in self.folder.glob("epoch-*.npz"):
+                if old != target:
+                    old.unlink()
 
 
 def read_state(folder: Path) -> State:
     """What a checkpoint folder says of itself; :class:`BadInput` if it is none."""
-    if not (folder / _STATE).is_file():
+    path = folder / _STATE
+    if not path.is_file():
         raise BadInput(f"{folder} is not a checkpoint: it has no {_STATE}; give the folder that 'adascale build' kept.")
-    found = codec.read_json(folder / _STATE)
-    if not isinstance(found, dict) or found.get("format") != FORMAT:
-        raise BadInput(f"{folder / _STATE} is not of format {FORMAT}; build it again.")
-    return codec.from_json(State, found, str(folder / _STATE))
-
-
-def _read(folder: Path, like: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The newest saved values of the names in ``like``, of the same shapes."""
-    path = folder / f"epoch-{read_state(folder).epochs_done}.npz"
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return {name: arrays[name].reshape(value.shape) for name, value in like.items()}
-    except (OSError, KeyError, ValueError) as error:
-        raise BadInput(f"{path} cannot be read ({error}); delete {folder} and train again.") from None
+    found = codec.read_json(path)
+    name = found.get("format") if isinstance(found, dict) else None
+    if name == "adascale-checkpoint/1":
+        raise BadInput(
+            f"{folder} was kept by an older version, in a form that could carry code and is not opened any more; "
+            "delete it and build again."
+        )
+    if name != FORMAT:
+        raise BadInput(f"{path} is not of format {FORMAT}; build it again.")
+    schedule = found.get("schedule")
+    missing = {field.name for field in fields(Schedule)} - set(schedule if isinstance(schedule, dict) else ())
+    if missing:
+        raise BadInput(f"{path} has no {', '.join(sorted(missing))} in its schedule; build it again.")
+    state = codec.from_json(State, found, str(path))
+    graph_file.check(state.graph, str(path))
+    if not 0 <= state.epochs_done <= state.schedule.epochs + 1:
+        raise BadInput(f"{path} counts {state.epochs_done} of {state.schedule.epochs} epochs; build it again.")
+    for text in state.recipes:
+        parse(text)
+    return state
 
 
 def load(folder: Path) -> tuple[State, ElasticNetwork]:
@@ -173,23 +202,89 @@ def load(folder: Path) -> tuple[State, ElasticNetwork]:
     state = read_state(folder)
     if not state.finished:
         raise BadInput(
-            f"{folder} holds {state.epochs_done} of {state.schedule['epochs']} epochs; run the same 'adascale build' "
+            f"{folder} holds {state.epochs_done} of {state.schedule.epochs} epochs; run the same 'adascale build' "
             "again to finish it."
         )
-    backbone = tf_keras.models.load_model(folder / "backbone.keras", compile=False)
-    network = ElasticNetwork(backbone, [parse(text) for text in state.recipes])
-    network.take(_read(folder, network.values))
+    try:
+        with limited(str(folder / _STATE)):
+            backbone = build_model(state.graph, state.backbone)
+            network = ElasticNetwork(backbone, [parse(text) for text in state.recipes])
+    except BadInput:
+        raise
+    except Exception as error:  # layers raise whatever a setting makes them raise
+        reason = excerpt(str(error) or type(error).__name__, 160)
+        raise BadInput(f"{folder / _STATE} holds a network that cannot be built ({reason}); build it again.") from None
+    network.take(_read(folder, state.epochs_done, network.values))
     network.choose(1.0)
     return state, network
+
+
+def _read(folder: Path, epoch: int, like: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The saved values of the names in ``like``, of the same shapes and types."""
+    path = folder / f"epoch-{epoch}.npz"
+    if not path.is_file():
+        raise BadInput(f"{folder} has no {path.name}, its newest epoch; delete the folder and train again.")
+    try:
+        with archives.opened(path) as archive:
+            names = set(archive.namelist())
+            lost = [name for name in like if f"{name}.npy" not in names]
+            if lost:
+                raise BadInput(f"{path} does not hold '{excerpt(lost[0])}'; copy it again.")
+            found = {}
+            for name, value in like.items():
+                with archive.open(f"{name}.npy") as member:
+                    content = member.read()
+                found[name] = _array(content, value, f"{path}: {name}")
+            return found
+    except BadInput as error:
+        raise BadInput(f"{str(error).rstrip('.')}, or delete {folder} and train again.") from None
+
+
+def _array(content: bytes, like: np.ndarray, where: str) -> np.ndarray:
+    """One member of a .npz, of the shape and type of ``like``: nothing else is made of it."""
+    stream = io.BytesIO(content)
+    try:
+        version = np.lib.format.read_magic(stream)
+        header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, by_columns, kind = header(stream)
+    except (ValueError, TypeError, EOFError) as error:
+        raise BadInput(f"{where} is damaged ({excerpt(str(error))}); copy it again.") from None
+    if (shape, kind) != (like.shape, like.dtype) or len(content) - stream.tell() != like.nbytes:
+        raise BadInput(f"{where} is {kind} {shape}, but the network has {like.dtype} {like.shape}; copy it again.")
+    found = np.frombuffer(content, kind, offset=stream.tell()).reshape(shape, order="F" if by_columns else "C")
+    if found.dtype.kind == "f" and not np.isfinite(found).all():
+        raise BadInput(f"{where} holds numbers that are not finite; copy it again.")
+    return found
+
+
+def _write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write a whole .npz or nothing, so that it is there even after a power cut."""
+    temporary = path.with_name(f".{path.name}.partial")
+    with disk.writing(path):
+        try:
+            with temporary.open("wb") as file:
+                np.savez(file, **arrays)  # type: ignore[arg-type]
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+            folder = os.open(path.parent, os.O_RDONLY)
+            try:
+                os.fsync(folder)  # the new name
+            finally:
+                os.close(folder)
+        except BaseException:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise
 
 
 def _variables(network: ElasticNetwork, optimizer: list[tf.Variable]) -> Mapping[str, tf.Variable]:
     return {**network.state, **{f"optimizer/{i}": variable for i, variable in enumerate(optimizer)}}
 
 
-def _digest(network: ElasticNetwork, data: Dataset) -> str:
+def _digest(graph: Graph, data: Dataset) -> str:
     """A short name of the layers and the examples."""
-    found = hashlib.sha256(network.backbone.to_json().encode())
+    found = hashlib.sha256(codec.dump(graph).encode())
     for array in (data.x_train, data.y_train):
         found.update(str(array.shape).encode())
         found.update(np.ascontiguousarray(array[:: max(1, len(array) // 256)]).tobytes())

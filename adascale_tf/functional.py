@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import tensorflow as tf
 import tf_keras
 
+from adascale_tf import archives
 from adascale_tf.errors import BadInput
 from adascale_tf.graph import Graph, Node
 
@@ -84,3 +86,25 @@ def substituted(pairs: Sequence[tuple[Slot, tf.Tensor]]) -> Iterator[None]:
     finally:
         for slot, _ in pairs:
             vars(slot.owner)[slot.attribute] = slot.variable
+
+
+@contextmanager
+def limited(what: str) -> Iterator[None]:
+    """While this lasts, variables of more bytes in all than :func:`archives.limit` allows are refused, before they are
+    made; ``what`` asks for them."""
+    total = 0
+
+    def creator(create: Any, **settings: Any) -> Any:
+        nonlocal total
+        shape, dtype = settings.get("shape"), settings.get("dtype")
+        if shape is None and callable(settings.get("initial_value")):  # Keras 3: the value has it
+            with tf.Graph().as_default():
+                value = settings["initial_value"]()
+                shape, dtype = value.shape, value.dtype
+        if shape is not None:
+            total += prod(int(n or 0) for n in tf.TensorShape(shape)) * tf.as_dtype(dtype or tf.float32).size
+            archives.check_size(total, what)
+        return create(**settings)
+
+    with tf.variable_creator_scope(creator):
+        yield

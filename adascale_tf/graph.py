@@ -23,7 +23,7 @@ class Node:
 
     name: str
     kind: str
-    config: Mapping[str, Any]
+    config: dict[str, Any]
     inputs: tuple[str, ...]
     shape: tuple[int | None, ...]
 

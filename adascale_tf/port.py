@@ -6,18 +6,15 @@ Keras 3 and Keras 2 models alike are walked node by node, each layer is called a
 
 from __future__ import annotations
 
-import json
-import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tf_keras
-from tf_keras.src.saving import serialization_lib
 
-from adascale_tf import port_layers
+from adascale_tf import model_files, port_layers
 from adascale_tf.errors import AdaScaleError, BadInput
 
 #: Largest difference between the outputs of a model and its port, as a share of the outputs' range; for models that
@@ -25,54 +22,17 @@ from adascale_tf.errors import AdaScaleError, BadInput
 TOLERANCE, TOLERANCE_16_BITS = 1e-4, 2e-2
 
 
-def load(path: Path) -> tf_keras.Model:
-    """Open a saved model and carry it over: Keras 3 or 2 ``.keras``, ``.h5`` of either, a Keras 2 SavedModel folder.
-
-    :class:`BadInput` says what is wrong with the file. Code stored inside a model (lambdas) is never executed.
-    """
-    if not path.exists():
-        raise BadInput(f"There is no model at {path}; give a .keras or .h5 file, or a SavedModel folder.")
-    if path.is_dir() and not (path / "keras_metadata.pb").is_file():
-        raise BadInput(f"{path} is no SavedModel of Keras 2 (no keras_metadata.pb); save the model as .keras.")
-    if path.is_file() and path.suffix not in (".keras", ".h5", ".hdf5"):
-        raise BadInput(f"{path} is not a .keras or .h5 file; save the model as .keras.")
-    opener = _keras3 if _version(path).startswith("3") else tf_keras.models.load_model
-    try:
-        # The argument safe_mode reaches only .keras files; the scope also stops lambdas in .h5 and SavedModel.
-        with serialization_lib.SafeModeScope(True):
-            model = opener(path, compile=False)
-    except Exception as error:  # loaders raise whatever the broken part of a file makes them raise
-        reason = " ".join(str(error).split())[:200]
-        raise BadInput(f"{path} cannot be opened as a Keras model ({reason}); save it again.") from None
-    return port(model)
+def load(path: Path, size: Sequence[int] = ()) -> tf_keras.Model:
+    """Open a saved model (:mod:`adascale_tf.model_files`) and carry it over; ``size`` as for :func:`port`."""
+    return port(model_files.opened(path), size)
 
 
-def _version(path: Path) -> str:
-    try:
-        if path.suffix == ".keras":
-            with zipfile.ZipFile(path) as file:
-                return str(json.loads(file.read("metadata.json"))["keras_version"])
-        if path.is_file():
-            import h5py
-
-            with h5py.File(path) as file:
-                return str(file.attrs.get("keras_version", "2"))
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
-        raise BadInput(f"{path} is not a whole Keras file ({error}); save or copy it again.") from None
-    return "2"
-
-
-def _keras3(path: Path, compile: bool) -> Any:
-    import keras
-
-    return keras.models.load_model(path, compile=compile, safe_mode=True)
-
-
-def port(model: Any) -> tf_keras.Model:
+def port(model: Any, size: Sequence[int] = ()) -> tf_keras.Model:
     """A live Keras 3 or ``tf_keras`` model as a flat functional ``tf_keras`` model that gives logits (N, classes).
 
-    One input, one output, every layer called once, nested models inlined, a softmax at the end removed.
-    :class:`BadInput` names the layer that cannot be carried over; :class:`AdaScaleError` if the outputs differ.
+    One input, one output, every layer called once, nested models inlined, a softmax at the end removed. ``size``: what
+    the model leaves open of its input, such as height and width, or one number for all. :class:`BadInput` names the
+    layer that cannot be carried over; :class:`AdaScaleError` if the outputs differ.
     """
     graph = _functional(model)
     if len(graph.inputs) != 1 or len(graph.outputs) != 1:
@@ -80,7 +40,7 @@ def port(model: Any) -> tf_keras.Model:
             f"Model '{model.name}' has {len(graph.inputs)} inputs and {len(graph.outputs)} outputs; it needs one each."
         )
     source = graph.inputs[0]
-    image = tf_keras.Input(tuple(source.shape[1:]), name="input")
+    image = tf_keras.Input(_fixed(model.name, tuple(source.shape[1:]), size), name="input")
     walk = _Walk()
     output = walk.model(graph, [image])[0]
     output, softmax = _logits(output)
@@ -97,6 +57,21 @@ def port(model: Any) -> tf_keras.Model:
         new.set_weights(found)
     _verify(model, graph, ported, walk, softmax)
     return ported
+
+
+def _fixed(name: str, shape: tuple[int | None, ...], size: Sequence[int]) -> tuple[int | None, ...]:
+    """An input's shape with its open sizes filled in."""
+    if not size:
+        return shape
+    count = shape.count(None)
+    if not count:
+        if tuple(size) == shape[:-1] or (len(size) == 1 and set(shape[:-1]) == {size[0]}):
+            return shape
+        raise BadInput(f"Model '{name}' takes inputs {shape}, which leaves no size open; leave --input-size out.")
+    if len(size) not in (1, count):
+        raise BadInput(f"Model '{name}' takes inputs {shape}; give {count} sizes, or one for all, not {len(size)}.")
+    sizes = iter(size if len(size) == count else [size[0]] * count)
+    return tuple(next(sizes) if n is None else n for n in shape)
 
 
 def _functional(model: Any) -> Any:

@@ -12,24 +12,12 @@ import numpy as np
 import tf_keras
 
 from adascale_tf.errors import BadInput
+from adascale_tf.stock import ACTIVATIONS, AUGMENTATIONS, LAYERS
+from adascale_tf.stock import bare as bare_name
 
 L = tf_keras.layers
 Place = Callable[[str], str]
 
-SUPPORTED = {
-    "Activation", "Add", "Average", "AveragePooling1D", "AveragePooling2D", "BatchNormalization", "Concatenate",
-    "Conv1D", "Conv2D", "Cropping1D", "Cropping2D", "Dense", "DepthwiseConv1D", "DepthwiseConv2D", "Dropout", "ELU",
-    "Embedding", "Flatten", "GRU", "GaussianDropout", "GaussianNoise", "GlobalAveragePooling1D",
-    "GlobalAveragePooling2D", "GlobalMaxPooling1D", "GlobalMaxPooling2D", "LSTM", "LayerNormalization", "LeakyReLU",
-    "MaxPooling1D", "MaxPooling2D", "Maximum", "Minimum", "Multiply", "PReLU", "Permute", "ReLU", "Rescaling",
-    "Reshape", "Resizing", "SeparableConv1D", "SeparableConv2D", "SimpleRNN", "Softmax", "SpatialDropout1D",
-    "SpatialDropout2D", "Subtract", "UpSampling1D", "UpSampling2D", "ZeroPadding1D", "ZeroPadding2D",
-}  # fmt: skip
-#: Activations that mean the same in both.
-_SAME = {
-    "elu", "exponential", "gelu", "linear", "mish", "relu", "selu", "sigmoid", "silu", "softmax", "softplus",
-    "softsign", "swish", "tanh",
-}  # fmt: skip
 #: Settings without a meaning after training, or that belong to the original.
 _DROPPED = ("regularizer", "constraint", "initializer")
 #: Two-tensor operations, by name without module and underscores.
@@ -39,6 +27,11 @@ _JOINS |= {"maximum": "Maximum", "minimum": "Minimum"}
 _RELU6 = ("relu6", "hard_swish", "hard_silu", "hard_sigmoid")
 #: Keyword arguments that set an operation up, rather than being an operand.
 _SETTINGS = ("alpha", "approximate", "axis", "negative_slope")
+#: The end of a sentence about a layer of a kind that is not known.
+UNKNOWN = (
+    "which cannot be carried over; replace it by stock layers (convolution, dense, recurrent, normalization, pooling, "
+    "joins) or end the model before it."
+)
 _RECURRENT = ("GRU", "LSTM", "SimpleRNN")
 
 
@@ -53,11 +46,10 @@ def call(layer: Any, tensors: list[Any], place: Place) -> tuple[Any, Any]:
     kind, name = type(layer).__name__, plain(layer.name)
     if kind == "Normalization":
         return None, _normalize(layer, tensors[0], place)
-    if kind not in SUPPORTED:
-        raise BadInput(
-            f"Layer '{name}' is a {kind}, which cannot be carried over; replace it by stock layers (convolution, "
-            "dense, recurrent, normalization, pooling, joins) or end the model before it."
-        )
+    if kind in AUGMENTATIONS:  # the training here has its own; whether it does nothing else is compared afterwards
+        return None, tensors[0]
+    if kind not in LAYERS:
+        raise BadInput(f"Layer '{name}' is a {kind}, {UNKNOWN}")
     config = layer.get_config()
     if config.get("data_format") == "channels_first":
         raise BadInput(f"Layer '{name}' has its channels first; build the model with channels_last.")
@@ -99,7 +91,7 @@ def _split_activation(settings: dict[str, Any], layer: Any, keras3: bool) -> str
             continue
         found = getattr(layer, key, settings[key])
         name = str(getattr(found, "__name__", type(found).__name__))
-        if name in _SAME or (name == "hard_sigmoid" and not keras3):
+        if name in ACTIVATIONS or (name == "hard_sigmoid" and not keras3):
             settings[key] = name
             continue
         if type(layer).__name__ in _RECURRENT:
@@ -114,7 +106,7 @@ def _split_activation(settings: dict[str, Any], layer: Any, keras3: bool) -> str
 
 def activate(name: str, x: Any, where: str, place: Place) -> Any:
     """An activation as stock layers."""
-    if name in _SAME:
+    if name in ACTIVATIONS:
         return L.Activation(name, name=place(f"{where}_{name}"))(x)
     if name == "gelu_tanh":  # x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2, Hendrycks and Gimpel, 2016
         root = math.sqrt(2 / math.pi)
@@ -140,7 +132,7 @@ def arithmetic(operation: Any, args: list[Any], kwargs: dict[str, Any], place: P
     """An operation that is no layer (``x + 3``, ``tf.nn.relu6(x)``) as stock layers."""
     symbol = str(getattr(operation, "symbol", None) or type(operation).__name__)
     name = plain(operation.name)
-    bare = symbol.split(".")[-1].strip("_").lower()
+    bare = bare_name(symbol)
     settings = _attributes(operation) | {key: value for key, value in kwargs.items() if key in _SETTINGS}
     values = [*args, *(value for key, value in kwargs.items() if key not in _SETTINGS)]
     tensors = [value for value in values if hasattr(value, "_keras_history")]
@@ -184,7 +176,7 @@ def _unary(bare: str, x: Any, numbers: list[float], settings: dict[str, Any], wh
     if bare in ("clip", "clip_by_value"):
         low, high = [*numbers, *settings.values(), None, None][:2]
         return L.ReLU(float(high), name=place(where))(x) if low == 0 and _is_number(high) else None
-    if numbers or settings or (bare not in _SAME and bare not in _RELU6):
+    if numbers or settings or (bare not in ACTIVATIONS and bare not in _RELU6):
         return None
     return activate(bare, x, where, place)
 

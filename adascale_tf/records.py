@@ -147,14 +147,26 @@ def quantile(values: Sequence[float], q: float) -> float:
 
 
 def read(paths: Sequence[Path]) -> List[Measurement]:
-    """The measurements of JSON-lines files, in order; a later one of the same cell, device and context wins."""
+    """The latest measurement of each cell, device and context in JSON-lines files, in the order of their first one."""
+    return latest(runs(paths))
+
+
+def latest(measurements: Sequence[Measurement]) -> List[Measurement]:
+    """Of measurements of one cell on one device in one context, the last."""
     found: Dict[Any, Measurement] = {}
+    for measurement in measurements:
+        where_and_when = (str(measurement.device.get("name")), measurement.settings.get("context"))
+        found[where_and_when + measurement.key] = measurement
+    return list(found.values())
+
+
+def runs(paths: Sequence[Path]) -> List[Measurement]:
+    """All measurements of JSON-lines files, in order: a cell that was measured several times is there several times."""
+    found = []
     for path in paths:
         for number, data in enumerate(codec.read_lines(path), start=1):
             where = "{} line {}".format(path, number)
             if not isinstance(data, dict) or data.get("format") != FORMAT:
                 raise BadInput("{} is not a measurement ({!r} is expected).".format(where, FORMAT))
-            measurement = codec.from_json(Measurement, data, where)
-            where_and_when = (str(measurement.device.get("name")), measurement.settings.get("context"))
-            found[where_and_when + measurement.key] = measurement
-    return list(found.values())
+            found.append(codec.from_json(Measurement, data, where))
+    return found

@@ -16,22 +16,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from adb_shell import constants, exceptions
+from adb_shell import exceptions
 from adb_shell.adb_device import AdbDevice
-from adb_shell.adb_message import AdbMessage
 
 from adascale_tf.errors import AdaScaleError, BadInput
-from android_harness.transport import TcpTransport
+from android_harness.sync import Pace, Sync
+from android_harness.transport import NO_LIMIT, Refused, TcpTransport, improved
 
 PORT = 5555
-#: Seconds for one message to come or go; a phone on a bad network needs some.
-MESSAGE_S = 10.0
 _DONE = "@adascale-exit "
 _DATA = 64 * 1024  # the largest DATA of SYNC.TXT
 
 
 class PhoneGone(AdaScaleError):
     """The connection to the phone broke, or it does not answer."""
+
+
+class Silent(PhoneGone):
+    """The connection stands, as far as can be told, but what was asked for does not come."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,7 @@ class Adb:
     def __init__(self, address: Address, device: AdbDevice) -> None:
         self.address = address
         self._device = device
+        self._pace = Pace(device._maxdata)
 
     def __enter__(self) -> Adb:
         return self
@@ -98,7 +101,7 @@ class Adb:
         rest = b""
         with self._guarded(command[:60]):
             found = self._device.streaming_shell(
-                command, transport_timeout_s=silence_s, read_timeout_s=silence_s, decode=False
+                command, transport_timeout_s=silence_s, read_timeout_s=NO_LIMIT, decode=False
             )
             begun = time.monotonic()
             for data in found:
@@ -106,7 +109,7 @@ class Adb:
                 for line in lines:
                     yield line.rstrip(b"\r").decode(errors="replace")
                 if timeout_s is not None and time.monotonic() - begun > timeout_s:
-                    raise PhoneGone(f"{self.address} did not finish '{command[:60]}' within {timeout_s:.0f} s.")
+                    raise Silent(f"{self.address} did not finish '{command[:60]}' within {timeout_s:.0f} s.")
         if rest:
             yield rest.rstrip(b"\r").decode(errors="replace")
 
@@ -153,9 +156,9 @@ class Adb:
                 tell(done)
 
     @contextlib.contextmanager
-    def _sync(self, name: str) -> Iterator[_Sync]:
+    def _sync(self, name: str) -> Iterator[Sync]:
         with self._guarded(name):
-            sync = _Sync(self._device)
+            sync = Sync(self._device, self._pace)
             try:
                 yield sync
             except AdaScaleError:
@@ -168,7 +171,7 @@ class Adb:
         try:
             yield
         except (exceptions.TcpTimeoutException, exceptions.UsbReadFailedError, exceptions.AdbTimeoutError):
-            raise PhoneGone(f"{self.address} does not answer ({what}).") from None
+            raise Silent(f"{self.address} does not answer ({what}).") from None
         except (OSError, struct.error, exceptions.AdbConnectionError, exceptions.InvalidCommandError) as error:
             raise PhoneGone(f"The connection to {self.address} broke ({what}: {error}).") from None
         except (
@@ -177,66 +180,6 @@ class Adb:
             exceptions.AdbCommandFailureException,
         ):
             raise PhoneGone(f"{self.address} answers what ADB does not allow ({what}).") from None
-
-
-class _Sync:
-    """File transfer in messages as large as the phone takes; adb-shell's own reads and writes smaller pieces."""
-
-    def __init__(self, device: AdbDevice) -> None:
-        self._device = device
-        self._info = device._open(b"sync:", MESSAGE_S, MESSAGE_S, None)
-        self._out: list[bytes] = []
-        self._size = 0
-        self._in = memoryview(b"")
-
-    def write(self, data: bytes) -> None:
-        if self._size + len(data) > self._device._maxdata:
-            self.flush()
-        self._out.append(data)
-        self._size += len(data)
-
-    def flush(self) -> None:
-        data, limit = b"".join(self._out), self._device._maxdata
-        for start in range(0, len(data), limit):
-            piece = data[start : start + limit]
-            self._device._io_manager.send(
-                AdbMessage(constants.WRTE, self._info.local_id, self._info.remote_id, piece), self._info
-            )
-            while self._receive([constants.OKAY, constants.WRTE, constants.CLSE]) != constants.OKAY:
-                pass
-        self._out, self._size = [], 0
-
-    @property
-    def answered(self) -> bool:
-        """Whether something has come that nobody has read."""
-        return bool(self._in)
-
-    def _receive(self, expected: list[bytes]) -> bytes:
-        """Wait for a message of these commands; what it brings is kept for :meth:`read`."""
-        command, data = self._device._read_until(expected, self._info)
-        if command == constants.CLSE:
-            raise ConnectionResetError("the phone ended the transfer")
-        if command == constants.WRTE:
-            self._in = memoryview(bytes(self._in) + data if self._in else data)
-        return bytes(command)
-
-    def head(self) -> tuple[bytes, int]:
-        kind, size = struct.unpack("<4sI", self.read(8))
-        return kind, size
-
-    def read(self, size: int) -> bytes:
-        parts = []
-        while size:
-            if not self._in:
-                self._receive([constants.WRTE, constants.CLSE])
-            part = self._in[:size]
-            self._in = self._in[len(part) :]
-            size -= len(part)
-            parts.append(part)
-        return b"".join(parts)
-
-    def close(self) -> None:
-        self._device._io_manager.send(AdbMessage(constants.CLSE, self._info.local_id, self._info.remote_id), self._info)
 
 
 def connect(
@@ -256,7 +199,7 @@ def connect(
 
     try:
         device.connect(
-            rsa_keys=[signer], transport_timeout_s=timeout_s, read_timeout_s=timeout_s, auth_timeout_s=dialog_s,
+            rsa_keys=[signer], transport_timeout_s=timeout_s, read_timeout_s=NO_LIMIT, auth_timeout_s=dialog_s,
             auth_callback=ask,
         )  # fmt: skip
     except (
@@ -267,10 +210,12 @@ def connect(
         exceptions.AdbTimeoutError,
     ) as error:
         device.close()
+        if asked and isinstance(error, OSError):  # the connection ended while the dialog was shown
+            raise _refused(address) from None
         if asked:
             raise AdaScaleError(
-                f"{address} waits for its 'Allow USB debugging?' dialog; unlock the phone, allow this computer, and "
-                "give the command again."
+                f"{address} waits for its 'Allow USB debugging?' dialog, or it was refused there, of which most phones "
+                "say nothing; unlock the phone, allow this computer, and give the command again."
             ) from None
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise PhoneGone(
@@ -285,19 +230,29 @@ def connect(
                 "connect once with adb, give 'adb tcpip 5555', and use port 5555."
             ) from None
         raise PhoneGone(f"What answers at {address} is no phone ({error}).") from None
+    except Refused:
+        device.close()
+        raise _refused(address) from None
     except (exceptions.DeviceAuthError, exceptions.InvalidResponseError, exceptions.InvalidChecksumError) as error:
         device.close()
         raise AdaScaleError(f"{address} does not let this computer in ({error}); allow it on the phone.") from None
     return Adb(address, device)
 
 
+def _refused(address: Address) -> AdaScaleError:
+    return AdaScaleError(
+        f"{address} did not let this computer in: its 'Allow USB debugging?' dialog was refused. Give the command "
+        "again, and allow this computer on the phone."
+    )
+
+
 def _device(address: Address) -> AdbDevice:
     if address.host is not None:
-        return AdbDevice(TcpTransport(address.host, address.port))
+        return improved(AdbDevice(TcpTransport(address.host, address.port)))
     try:
         from adb_shell.adb_device import AdbDeviceUsb
 
-        return AdbDeviceUsb(serial=address.serial)
+        return improved(AdbDeviceUsb(serial=address.serial))
     except ImportError:
         raise BadInput("Phones on a cable need libusb; give 'pip install adb-shell[usb]'.") from None
     except exceptions.UsbDeviceNotFoundError:

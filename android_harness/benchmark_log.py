@@ -72,16 +72,18 @@ NUMBER = r"[-+]?(?:nan|inf|[0-9]+(?:\.[0-9]*)?(?:[eE][-+]?[0-9]+)?)"
 WHOLE = "([0-9]{1,9})"
 COLOUR = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 STATISTIC = re.compile(rf"\b(count|first|curr|min|max|avg|std|p5|median|p95)=({NUMBER})")
+#: What a figure's line holds, and what stands before the figure after that; the last one counts. Two searches, each
+#: linear: one pattern with ``.*`` between them takes seconds for a line made to repeat its beginning.
 FIGURES = {
-    "init": re.compile(rf"timings in us.*\bInit: ({NUMBER})"),
-    "first": re.compile(rf"timings in us.*\bFirst inference: ({NUMBER})"),
-    "warmup": re.compile(rf"timings in us.*\bWarmup(?: \(avg\))?: ({NUMBER})"),
-    "latency": re.compile(rf"timings in us.*\b(?:Inference \(avg\)|Inference|no stats): ({NUMBER})"),
-    "session": re.compile(rf"Initialized session in ({NUMBER})\s*ms"),
-    "model": re.compile(rf"model file size \(MB\): ({NUMBER})"),
-    "memory_init": re.compile(rf"emory footprint.*\(MB\): init=({NUMBER})"),
-    "memory_overall": re.compile(rf"emory footprint.*\(MB\): init=\S+ overall=({NUMBER})"),
-    "peak": re.compile(rf"peak memory footprint \(MB\) via periodic monitoring: ({NUMBER})"),
+    "init": ("timings in us", re.compile(rf"\bInit: ({NUMBER})")),
+    "first": ("timings in us", re.compile(rf"\bFirst inference: ({NUMBER})")),
+    "warmup": ("timings in us", re.compile(rf"\bWarmup(?: \(avg\))?: ({NUMBER})")),
+    "latency": ("timings in us", re.compile(rf"\b(?:Inference \(avg\)|Inference|no stats): ({NUMBER})")),
+    "session": ("Initialized session", re.compile(rf" in ({NUMBER})\s{{0,9}}ms")),
+    "model": ("model file size", re.compile(rf" \(MB\): ({NUMBER})")),
+    "memory_init": ("emory footprint", re.compile(rf"\(MB\): init=({NUMBER})")),
+    "memory_overall": ("emory footprint", re.compile(rf"\(MB\): init=\S{{1,40}} overall=({NUMBER})")),
+    "peak": ("peak memory footprint", re.compile(rf" \(MB\) via periodic monitoring: ({NUMBER})")),
 }
 TITLE = re.compile(r"(?<!=)={5,} ([^=]+) ={5,}")
 PERCENTS = re.compile(rf"(?<![\w.])({NUMBER})%[\s,]+{NUMBER}%")
@@ -90,12 +92,12 @@ REPLACED = re.compile(
     rf"yielding {WHOLE} partitions?(?: for (subgraph [0-9]+))?"
 )
 COUNTED = re.compile(rf"\b(\w+) delegate: {WHOLE} nodes? delegated out of {WHOLE} nodes? with {WHOLE} partitions?")
-APPLIED = re.compile(
-    rf"(?:pplied|Though) (\w+) delegate.* (completely|partially|not be) executed(?:.* w/ {WHOLE} delegate kernels)?"
-)
+APPLIED = re.compile(r"(?:pplied|Though) (\w{1,200}) delegate")
+EXECUTED = re.compile(r" (completely|partially|not be) executed")
+DELEGATE_KERNELS = re.compile(rf" w/ {WHOLE} delegate kernels")
 FAILED = re.compile(
     r"Failed to apply (\w+) delegate|\b(\w+) acceleration is unsupported|\b(\w+) delegate isn't supported"
-    r"|\b(TfLite\w*Delegate\w*) (?:Init|Prepare|Invoke):|delegate application failure|Disallowed CPU fallback"
+    r"|\b(?=TfLite\w*Delegate)(\w+) (?:Init|Prepare|Invoke):|delegate application failure|Disallowed CPU fallback"
 )
 VERDICTS = {"completely": "fully", "partially": "partly", "not be": "not"}
 SWITCHES = {
@@ -122,8 +124,9 @@ def parse(text: str, delegate: str | None = None) -> BenchmarkLog:
             # The warm-up is announced and ends first; counting both survives the loss of a line.
             ended = max(begun, ended + 1)
             runs[ended > 1].update(_statistics(line))
-        for key, pattern in FIGURES.items():
-            if (found := pattern.search(line)) and math.isfinite(value := float(found[1])):
+        for key, (mark, pattern) in FIGURES.items():
+            found = pattern.findall(line, line.find(mark)) if mark in line else []
+            if found and math.isfinite(value := float(found[-1])):
                 figures[key] = value
     warmup, main = runs
     count = main.get("count")
@@ -250,9 +253,10 @@ def _delegation(lines: list[str], asked: str | None) -> tuple[Delegation | None,
         elif found := COUNTED.search(line):
             name = found[1]
             taken.setdefault(_family(name), {})["counted"] = (int(found[3]), int(found[2]), int(found[4]))
-        elif found := APPLIED.search(line):
+        elif (found := APPLIED.search(line)) and (ends := list(EXECUTED.finditer(line, found.end()))):
             name = found[1]
-            applied[_family(name)] = (VERDICTS[found[2]], int(found[3] or 0))
+            kernels_told = DELEGATE_KERNELS.findall(line, ends[-1].end())
+            applied[_family(name)] = (VERDICTS[ends[-1][1]], int(kernels_told[-1]) if kernels_told else 0)
         elif found := FAILED.search(line):
             name = next(filter(None, found.groups()), "")
             failures.add(_family(name) if name else "")

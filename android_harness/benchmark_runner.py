@@ -7,6 +7,7 @@ inputs are random and its outputs stay inside, so nothing is compared with the b
 
 from __future__ import annotations
 
+import contextlib
 import re
 import signal
 import tempfile
@@ -27,6 +28,7 @@ from android_harness.adb import Adb
 from android_harness.agent import bench, work
 from android_harness.agent.work import Failed, Task
 from android_harness.benchmark_log import SWITCHES, BenchmarkLog, command, parse
+from android_harness.facts import OUTPUT
 from android_harness.runner import Message, Options
 
 TOOL = "bin/benchmark_model"
@@ -41,7 +43,8 @@ FILES = (
     "/sys/class/thermal/thermal_zone*/temp /sys/class/power_supply/*/type /sys/class/power_supply/*/status "
     "/sys/class/power_supply/*/capacity /sys/class/power_supply/*/online"
 )
-_LINE = re.compile(r"(/(?:proc|sys/devices/system/cpu|sys/class)/[^:]+):(.*)$")
+#: The beginning of a file's name in what ``grep -H`` prints; no other name is written.
+_NAME = re.compile(r"/(?:proc|sys/devices/system/cpu|sys/class)(?:/[\w@+,=-][\w@+,=.-]{0,99}){1,9}$")
 _UNKNOWN_SIGNATURE = re.compile(r"Unconsumed cmdline flags:.*--signature_to_run_for")
 
 
@@ -184,13 +187,15 @@ def _process(log: BenchmarkLog) -> dict[str, Any]:
 def _lay(adb: Adb, asked: str, root: Path) -> list[str]:
     """Write what ``grep -H`` prints of the phone's files to files below ``root``; gives the lines of ``/proc/stat``."""
     found: dict[str, list[str]] = {"/proc/stat": []}
-    for line in adb.shell(asked)[1].splitlines():
-        if match := _LINE.search(line):
-            found.setdefault(match[1], []).append(match[2] + "\n")
+    for line in adb.shell(asked)[1][:OUTPUT].splitlines():
+        name, _, value = line.partition(":")
+        if match := _NAME.search(name[-1000:]):  # the end: a log may stand before it
+            found.setdefault(match[0], []).append(value + "\n")
     for name, lines in found.items():
         path = root / name.lstrip("/")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("".join(lines))
+        with contextlib.suppress(OSError):  # a name that is a file and a folder
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("".join(lines))
     return found["/proc/stat"]
 
 

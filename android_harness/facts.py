@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from typing import Any
 
+from adascale_tf.text import printable
 from android_harness.adb import Adb
+
+#: Characters of a phone's output that are looked at, of which ``dumpsys`` takes some thousands; and of one property.
+OUTPUT, PROPERTY = 1 << 20, 200
 
 _PROPS = {
     "serial": "ro.serialno",
@@ -38,13 +43,18 @@ class Battery:
 
 def parse_battery(text: str) -> Battery:
     """Read ``dumpsys battery``: voltage in millivolts, temperature in tenths of a degree."""
-    fields = dict(re.findall(r"^\s*([A-Za-z ]+?):\s*(\S+)\s*$", text, re.MULTILINE))
+    fields: dict[str, str] = {}
+    for line in text[:OUTPUT].splitlines():
+        name, _, value = line.partition(":")
+        if name.strip().replace(" ", "").isalpha() and len(value.split()) == 1:
+            fields[name.strip()] = value.strip()
 
     def number(name: str) -> float | None:
         try:
-            return float(fields[name])
+            found = float(fields[name])
         except (KeyError, ValueError):
             return None
+        return found if math.isfinite(found) else None
 
     level, scale = number("level"), number("scale") or 100.0
     voltage, temperature, status = number("voltage"), number("temperature"), number("status")
@@ -60,8 +70,15 @@ def parse_battery(text: str) -> Battery:
 
 def parse_thermal(text: str) -> str | None:
     """The word for ``Thermal Status`` in ``dumpsys thermalservice``; None where there is no such service."""
-    match = re.search(r"Thermal Status:\s*(\d)", text)
-    return THERMAL[int(match.group(1))] if match and int(match.group(1)) < len(THERMAL) else None
+    _, _, status = text[:OUTPUT].partition("Thermal Status:")
+    number = status.lstrip()[:1]
+    return THERMAL[int(number)] if number in set("0123456") else None
+
+
+def count(text: str) -> int | None:
+    """The first whole number in a text, of up to 15 digits; None where there is none."""
+    match = re.search(r"(?<!\d)\d{1,15}(?!\d)", text[:OUTPUT], re.ASCII)
+    return None if match is None else int(match.group())
 
 
 def read(adb: Adb) -> dict[str, Any]:
@@ -71,13 +88,12 @@ def read(adb: Adb) -> dict[str, Any]:
     # A line each, in one write: what else a phone prints cannot come between.
     asked = "; ".join(f'echo "{_MARK} {key} $({command})"' for key, command in one_line.items())
     asked += f"; echo '{_MARK} battery'; dumpsys battery; echo '{_MARK} thermal'; dumpsys thermalservice"
-    output = adb.shell(asked)[1]
+    output = adb.shell(asked)[1][:OUTPUT]
     told = dict(re.findall(rf"{_MARK} (\w+) (.*)", output))
-    found: dict[str, Any] = {key: told.get(key, "").strip() or None for key in _PROPS}
-    cores, memory = told.get("cores", ""), told.get("memory", "")
+    found: dict[str, Any] = {key: printable(told.get(key, "").strip(), PROPERTY) or None for key in _PROPS}
+    kilobytes = count(told.get("memory", ""))
     _, _, battery = output.partition(f"{_MARK} battery")
     battery, _, thermal = battery.partition(f"{_MARK} thermal")
-    kilobytes = re.search(r"(\d+) kB", memory)
     level = parse_battery(battery)
     model = " ".join(str(found[key]) for key in ("manufacturer", "model") if found[key]) or "phone"
     return {
@@ -88,8 +104,8 @@ def read(adb: Adb) -> dict[str, Any]:
         "cpu": found["soc"] or found["board"],
         "arch": found["abi"],
         "os": f"Android {found['android']}" if found["android"] else None,
-        "cores": int(cores) if cores.isdigit() else None,
-        "memory_bytes": int(kilobytes.group(1)) * 1024 if kilobytes else None,
+        "cores": count(told.get("cores", "")),
+        "memory_bytes": None if kilobytes is None else kilobytes * 1024,
         "battery": level.level,
         "charging": None if level.status is None else level.status in ("charging", "full"),
         "temperature_c": level.temperature_c,

@@ -3,32 +3,37 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, TypeVar
 
 from adascale_tf import codec
 from adascale_tf.bundle import Bundle
-from adascale_tf.errors import AdaScaleError
+from adascale_tf.disk import Busy
+from adascale_tf.errors import AdaScaleError, BadInput
 from adascale_tf.progress import Tick, silent
 from adascale_tf.records import Measurement
+from adascale_tf.text import excerpt
 from android_harness import facts as phone_facts
-from android_harness import keys, store
+from android_harness import keys, messages, store
 from android_harness.adb import Adb, Address, PhoneGone, connect
 from android_harness.agent.work import Task
 from android_harness.runner import AgentRunner, Message, Options, Runner
 from profiling import cells as table
 from profiling.cells import Cell
-from profiling.journal import Journal, settle
+from profiling.facts import EnergyFact
+from profiling.journal import Journal, work
 
 #: A task that kills the runner or the connection so often belongs to a cell that fails.
 STRIKES = 2
 #: Seconds between attempts to reach a phone that went away.
 RETRY_S = 0.5
+#: How much longer a task may take than it may be silent: it waits for heat and a charger, and makes batches longer.
+TALK = 4
 Result = TypeVar("Result")
 NOT_ASKED = "not asked for; give --energy"
 
@@ -84,12 +89,14 @@ class Harness:
         self.away_s = options.patience_s if away_s is None else away_s
         self._adb: Adb | None = None
         self._waited = ""
+        self._progress_s = 0.0
 
     def profile(
         self, delegates: Sequence[str], threads: Sequence[int], branches: Sequence[str] | None = None,
-        keep: bool = False, clean: bool = False,
+        keep: bool = False, clean: bool = False, again: bool = False,
     ) -> Outcome:  # fmt: skip
-        """Measure what is not yet in ``out``, append it there; continues what a kill cut short.
+        """Measure what is not yet in ``out``, append it there; continues what a kill cut short. ``again``: also what is
+        there already.
 
         Raises :class:`BadInput` for what cannot be asked, :class:`AdaScaleError` if the phone stays away.
         """
@@ -101,9 +108,11 @@ class Harness:
             device = self._steadily(phone_facts.read)
             if clean:
                 self._steadily(store.remove)
-            outcome = self._measure(cells, runner, device, delegates)
+            outcome = self._measure(cells, runner, device, delegates, again)
             if not keep:
                 self._steadily(store.remove)
+        except Busy:  # the files on the phone are another command's
+            raise
         except BaseException:
             if not keep and self._adb is not None:
                 self._leave()
@@ -113,31 +122,38 @@ class Harness:
         outcome.seconds = time.monotonic() - begun
         return outcome
 
-    def _measure(self, cells: list[Cell], runner: Runner, device: dict[str, Any], delegates: Sequence[str]) -> Outcome:
+    def _measure(
+        self, cells: list[Cell], runner: Runner, device: dict[str, Any], delegates: Sequence[str], again: bool
+    ) -> Outcome:
         settings, name = self.options.settings(), device["name"]
         outcome = Outcome(device)
-        finished = table.finished(self.bundle, cells, settings, name, self.out)
-        todo = [cell for cell in cells if cell.key not in finished]
-        unfinished = Path(f"{self.out}.{file_name(str(device['serial'] or device['address']))}.journal")
-        same = {"bundle": self.bundle.digest, "device": name, **settings}
-        settle(unfinished, same, finished)
-        if todo:
-            with Journal(unfinished, {**same, "cells": [c.key for c in todo]}) as journal:
-                self._steadily(lambda adb: self._bring(adb, runner, device, delegates))
-                self._drive(runner, tasks_of(todo, self.options), journal, device, delegates, outcome)
-                identity = phone_facts.identity(device)
-                for cell in todo:
-                    if cell.key not in outcome.failed:
-                        if not self.options.energy:
-                            journal.add("energy", cell.key, {"value_mj": None, "reason": NOT_ASKED})
-                        measured = table.measurement(
-                            self.bundle, cell, journal, identity, dict(runner.versions), settings
-                        )
-                        finished[cell.key] = measured
-                table.append(self.out, [finished[cell.key] for cell in todo if cell.key in finished])
-                journal.remove()
+        path = Path(f"{self.out}.{file_name(str(device['serial'] or device['address']))}.journal")
+        with work(path, self.bundle, cells, name, settings, self.out, again) as found:
+            finished, todo = found.finished, found.todo
+            if todo:
+                with Journal(path, found.settings, self.tick) as journal:
+                    self._steadily(lambda adb: self._bring(adb, runner, device, delegates))
+                    self._drive(runner, tasks_of(todo, self.options), journal, device, delegates, outcome)
+                    for cell in todo:
+                        if cell.key not in outcome.failed:
+                            self._finish(cell, journal, device, dict(runner.versions), finished, outcome)
+                    table.append(self.out, [finished[cell.key] for cell in todo if cell.key in finished])
+                    journal.remove()
         outcome.measurements = [finished[cell.key] for cell in cells if cell.key in finished]
         return outcome
+
+    def _finish(
+        self, cell: Cell, journal: Journal, device: dict[str, Any], versions: dict[str, str],
+        finished: dict[str, Measurement], outcome: Outcome,
+    ) -> None:  # fmt: skip
+        """Make the measurement of a cell; one that no reader would take is a cell that failed."""
+        if not self.options.energy:
+            journal.add("energy", cell.key, EnergyFact(reason=NOT_ASKED))
+        identity, settings = phone_facts.identity(device), self.options.settings()
+        try:
+            finished[cell.key] = table.measurement(self.bundle, cell, journal, identity, versions, settings)
+        except BadInput as error:
+            outcome.failed[cell.key] = f"its facts make no measurement: {error}"
 
     def _bring(self, adb: Adb, runner: Runner, device: dict[str, Any], delegates: Sequence[str]) -> None:
         runner.prepare(adb, device, delegates, self.tick)
@@ -164,8 +180,11 @@ class Harness:
                 reason = "the runner on the phone died"
             except PhoneGone as error:
                 reason = str(error).rstrip(".")
-            if finished:
+            if finished and any(journal.has(t.kind, t.key) or t.cell in outcome.failed for t in left):
                 continue
+            if finished:  # it says that it is done, and did nothing of what is left
+                current = current or left[0]
+                reason = "the runner ended without it"
             key = f"start {len(left)}" if current is None else f"{current.kind} {current.key}"
             strikes[key] = strikes.get(key, 0) + 1
             if strikes[key] >= STRIKES:
@@ -177,8 +196,11 @@ class Harness:
     def _messages(self, runner: Runner, left: list[Task], outcome: Outcome) -> Iterator[Message]:
         """The runner's messages; counts the time between them as measuring."""
         last: float | None = None
+        self._progress_s = time.monotonic()
         for message in runner.run(self._connected(), left):
             now = time.monotonic()
+            if now - self._progress_s > TALK * self.options.silence_s:
+                raise PhoneGone(f"{self.address} goes on, but has ended no task for {now - self._progress_s:.0f} s.")
             if last is not None and message["say"] in ("fact", "failed"):
                 outcome.measuring_s += now - last
             last = now
@@ -187,24 +209,24 @@ class Harness:
     def _take(
         self, message: Message, left: list[Task], journal: Journal, outcome: Outcome, total: int, current: Task | None
     ) -> Task | None:
-        """Keep what a message says; gives the task that is being done."""
-        kind, key = message.get("kind"), message.get("key")
-        task = next((t for t in left if t.kind == kind and t.key == key), current)
-        if message["say"] == "wait":
-            self._waited = f"waits: {message.get('why')}"
-        elif message["say"] == "begin":
+        """Keep what a message says, or why it cannot be used; gives the task that is being done."""
+        said, task = messages.understood(message, left, current)
+        if said.say == "wait":
+            self._waited = f"waits: {excerpt(said.why, 100)}"
+        elif said.say == "begin":
             self._waited = ""
-        if message["say"] == "fact" and task is not None and not journal.has(task.kind, task.key):
-            value = message["value"]
-            if task.kind == "start":
-                value = {**value, "started": datetime.now(timezone.utc).isoformat(timespec="seconds")}
-            journal.add(task.kind, task.key, value)
-        elif message["say"] == "failed" and task is not None:
-            outcome.failed[task.cell] = str(message.get("reason"))
+        ended = task is not None and said.say in ("fact", "failed")
+        if task is None:
+            task = current
+        elif ended and task.cell not in outcome.failed and not journal.has(task.kind, task.key):
+            self._progress_s = time.monotonic()
+            reason = messages.keep(task, said, journal)
+            if reason is not None:
+                outcome.failed[task.cell] = reason
         done = total - sum(not journal.has(t.kind, t.key) for t in left)
         note = self._waited or ("" if task is None else f"{task.kind} {task.cell}")
         self.tick(f"profile {self.address}", done, total, note)
-        return None if message["say"] in ("fact", "failed") else task
+        return None if ended else task
 
     def _connected(self) -> Adb:
         if self._adb is None:
@@ -258,14 +280,13 @@ def _runner(options: Options, bundle: Bundle) -> Runner:
         from android_harness.benchmark_runner import BenchmarkRunner
 
         return BenchmarkRunner(options, bundle)
-    from adascale_tf.errors import BadInput
-
     raise BadInput(f"There is no runner '{options.runner}'; use agent or benchmark_model.")
 
 
 def file_name(text: str) -> str:
-    """A phone's name or address as a part of a file's name."""
-    return "".join(c if c.isalnum() or c in "-." else "_" for c in text)
+    """A phone's name or address as a part of a file's name; of a long one its beginning and a checksum."""
+    found = "".join(c if c.isalnum() or c in "-." else "_" for c in text)
+    return found if len(found.encode()) <= 80 else f"{found[:20]}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
 
 def show(outcome: Outcome) -> dict[str, Any]:

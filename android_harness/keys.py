@@ -8,6 +8,9 @@ from typing import Any
 
 from adascale_tf.errors import BadInput
 
+#: The only size of keys that ADB's format of public keys holds.
+BITS = 2048
+
 
 def default_path() -> Path:
     """Where ``adb`` keeps its key: ``$ANDROID_USER_HOME/adbkey`` or ``~/.android/adbkey``."""
@@ -22,7 +25,6 @@ def load(path: Path | None = None) -> tuple[Any, bool]:
     """
     from adb_shell.auth import keygen
     from adb_shell.auth.sign_cryptography import CryptographySigner
-    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
     path = path or default_path()
     made = not path.exists()
@@ -31,13 +33,29 @@ def load(path: Path | None = None) -> tuple[Any, bool]:
             path.parent.mkdir(parents=True, exist_ok=True)
             keygen.keygen(str(path))
             path.chmod(0o600)
-        elif not Path(f"{path}.pub").exists():
+        _check(path)
+        if not Path(f"{path}.pub").exists():
             keygen.write_public_keyfile(str(path), f"{path}.pub")
-        signer = CryptographySigner(str(path))
-        if not isinstance(signer.rsa_key, RSAPrivateKey):
-            raise TypeError
-        return signer, made
+        return CryptographySigner(str(path)), made
     except OSError as error:
         raise BadInput(f"{path} cannot be used as adb's key ({error.strerror}); give another --key.") from None
-    except (ValueError, TypeError, AttributeError):  # the last from a key of another kind
+    except (ValueError, TypeError):  # the last from an encrypted key
         raise BadInput(f"{path} is not an RSA private key; delete it, or give another --key.") from None
+
+
+def _check(path: Path) -> None:
+    """See that a file is a private key as phones know them; ValueError or TypeError if it is none."""
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    try:
+        key = load_pem_private_key(path.read_bytes(), None)
+    except UnsupportedAlgorithm as error:
+        raise ValueError(str(error)) from None
+    if not isinstance(key, RSAPrivateKey):
+        raise TypeError("not RSA")
+    if (bits := key.key_size) != BITS:
+        raise BadInput(
+            f"{path} is an RSA key of {bits} bits, and phones take those of {BITS} only; give another --key."
+        )

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from adascale_tf import codec
 from adascale_tf.errors import AdaScaleError, BadInput
 from adascale_tf.progress import Tick
+from adascale_tf.text import excerpt
 from android_harness import store
 from android_harness.adb import Adb, quote
 from android_harness.agent.bench import MARK, Plan
@@ -80,9 +81,27 @@ def parse_line(line: str) -> Message | None:
         return None
     try:
         found = json.loads(line[start + len(MARK) :])
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) and isinstance(found.get("say"), str) else None
+
+
+@dataclass(frozen=True)
+class Info:
+    """What the agent says of itself: ``engine`` is None for a ``reason`` where it cannot run branches."""
+
+    engine: str | None
+    delegates: tuple[str, ...]
+    reason: str = "it does not say why."
+
+
+def parse_info(told: str, where: str) -> Info:
+    """What the agent's ``info`` printed, between whatever else a phone prints."""
+    try:
+        found, _ = json.JSONDecoder().raw_decode(told, max(0, told.find('{"python"')))
+        return codec.from_json(Info, found, "its info")
+    except (ValueError, RecursionError, BadInput) as error:
+        raise AdaScaleError(f"{where} does not say what it can do ({excerpt(str(error), 200)}); try again.") from None
 
 
 class AgentRunner:
@@ -103,7 +122,7 @@ class AgentRunner:
                 f"{adb.address} has no {python} of version 3.8 or later for its adb shell; name one with --python, "
                 "profile in Termux ('adascale agent --termux'), or use '--runner benchmark_model'."
             )
-        self.versions["python"] = "".join(re.findall(f"{MARK}(.*)", version)).strip()
+        self.versions["python"] = excerpt("".join(re.findall(f"{MARK}(.*)", version)))
         library = self.options.litert or host_library(facts.get("abi"))
         accelerated = any(name in ("gpu", "npu") for name in delegates)
         files = store.agent_files(library, str(facts.get("abi")), accelerated)
@@ -111,17 +130,16 @@ class AgentRunner:
         chosen = f" --litert {store.FOLDER}/{store.LIBRARIES}/libLiteRt.so" if library else ""
         self._command = f"cd {store.FOLDER} && {quote(python)} {store.AGENT}{chosen}"
         told = adb.check(f"{self._command} info 2>/dev/null", timeout_s=120)
-        info, _ = json.JSONDecoder().raw_decode(told, max(0, told.find('{"python"')))  # logs may stand around it
-        if info["engine"] is None:
+        info = parse_info(told, f"The agent on {adb.address}")
+        if info.engine is None:
             hint = "give --litert the .aar of com.google.ai.edge.litert:litert, or its libLiteRt.so"
-            raise BadInput(
-                f"The agent cannot run branches on {adb.address}: {info['reason']} On the command line, {hint}."
-            )
-        self.versions["engine"] = info["engine"]
-        lacking = [name for name in delegates if name not in info["delegates"]]
+            why = excerpt(info.reason, 400)
+            raise BadInput(f"The agent cannot run branches on {adb.address}: {why} On the command line, {hint}.")
+        self.versions["engine"] = excerpt(info.engine)
+        lacking = [name for name in delegates if name not in info.delegates]
         if lacking:
             raise BadInput(
-                f"The agent on {adb.address} has no delegate {lacking[0]}; it has {', '.join(info['delegates'])} "
+                f"The agent on {adb.address} has no delegate {lacking[0]}; it has {excerpt(', '.join(info.delegates))} "
                 "(nnapi: use '--runner benchmark_model')."
             )
 

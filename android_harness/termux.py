@@ -6,23 +6,26 @@ The agent does the same tasks there, and what it says goes to a file. That file 
 from __future__ import annotations
 
 import io
-import json
 import zipfile
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from adascale_tf import codec
+from adascale_tf import codec, records
 from adascale_tf.bundle import Bundle
 from adascale_tf.errors import BadInput
 from adascale_tf.records import Measurement
-from android_harness import package, store
+from adascale_tf.text import excerpt
+from android_harness import messages, package, store
 from android_harness.adb import Adb
 from android_harness.agent.bench import Plan
+from android_harness.agent.work import Task
 from android_harness.harness import NOT_ASKED, tasks_of
 from android_harness.runner import Options, parse_line
 from profiling import cells as table
 from profiling.cells import Cell
+from profiling.facts import EnergyFact, Fact
 
 #: Where files of a computer and of Termux meet.
 SHARED = "/sdcard/Download/adascale"
@@ -62,53 +65,92 @@ def _zipped(bundle: Bundle) -> bytes:
     return buffer.getvalue()
 
 
-def pull(adb: Adb, device: dict[str, Any], bundle: Bundle) -> tuple[list[Measurement], list[str]]:
-    """The measurements in the results on the phone, and the cells that are not done or failed, with the reason.
+@dataclass(frozen=True)
+class Brought:
+    """The plan as it lies on the phone: whose bundle, what the measurements are to carry, and the tasks."""
 
-    Raises :class:`BadInput` if the plan there is another bundle's.
-    """
-    plan = json.loads(adb.pull(f"{SHARED}/plan.json"))
-    if plan.get("digest") != bundle.digest:
-        raise BadInput(f"The plan on {adb.address} is of another bundle; give that one, or 'adascale agent' anew.")
+    digest: str
+    settings: dict[str, Any]
+    tasks: tuple[Task, ...]
+
+
+@dataclass(frozen=True)
+class Pulled:
+    """What came back: ``missing`` says of cells why they were not measured, ``unfinished`` those that wait."""
+
+    measurements: list[Measurement]
+    missing: list[str]
+    unfinished: bool
+
+
+def pull(adb: Adb, device: dict[str, Any], bundle: Bundle) -> Pulled:
+    """The measurements in the results on the phone; :class:`BadInput` if the plan there is another bundle's."""
+    where = f"The plan on {adb.address}"
+    plan = codec.from_json(Brought, codec.parse(adb.pull(f"{SHARED}/plan.json"), where), where)
+    if plan.digest != bundle.digest:
+        raise BadInput(f"{where} is of another bundle; give that one, or 'adascale agent' anew.")
     text = adb.pull(f"{SHARED}/{RESULTS}").decode(errors="replace")
     return collect(text, plan, bundle, device)
 
 
-def collect(
-    text: str, plan: dict[str, Any], bundle: Bundle, device: dict[str, Any]
-) -> tuple[list[Measurement], list[str]]:
+def clean(adb: Adb) -> None:
+    """Remove what was brought to the phone's storage, and the results."""
+    names = " ".join(("agent.pyz", "bundle.zip", "plan.json", RESULTS, "libLiteRt*.so"))
+    adb.shell(f"cd {SHARED} && rm -f {names}; rmdir {SHARED}", timeout_s=60)
+
+
+def new(measurements: Sequence[Measurement], out: Path) -> list[Measurement]:
+    """Those that ``out`` does not hold yet: the same cell of the same device with the same latencies is there."""
+    there = {_identity(m) for m in records.runs([out])} if out.exists() else set()
+    return [m for m in measurements if _identity(m) not in there]
+
+
+def _identity(m: Measurement) -> Any:
+    return m.key, m.device.get("name"), m.latency_ms
+
+
+def collect(text: str, plan: Brought, bundle: Bundle, device: dict[str, Any]) -> Pulled:
     """Measurements from what the agent said; pure."""
-    known: dict[tuple[str, str], Any] = {}
+    known: dict[tuple[str, str], Fact] = {}
     failed: dict[str, str] = {}
     for message in filter(None, map(parse_line, text.splitlines())):
-        if message["say"] == "fact":
-            known[str(message["kind"]), str(message["key"])] = message["value"]
-        elif message["say"] == "failed":
-            failed[str(message["cell"])] = str(message["reason"])
-    facts = Facts(known)
-    measured, missing = [], []
+        said, task = messages.understood(message, plan.tasks, None)
+        if task is not None and said.say in ("fact", "failed"):
+            try:
+                known[task.kind, task.key] = messages.fact(task, said)
+            except messages.NoFact as error:
+                failed.setdefault(task.cell, str(error))
+    pulled = Pulled([], [], False)
     for cell in _cells(plan, bundle):
-        wanted = [(task["kind"], task["key"]) for task in plan["tasks"] if task["cell"] == cell.key]
-        if cell.key in failed or not all(item in known for item in wanted):
-            missing.append(f"{cell.key}: {failed.get(cell.key, 'not finished')}")
+        complete = all((task.kind, task.key) in known for task in plan.tasks if task.cell == cell.key)
+        if cell.key in failed or not complete:
+            pulled.missing.append(f"{cell.key}: {failed.get(cell.key, 'not finished')}")
+            pulled = replace(pulled, unfinished=pulled.unfinished or cell.key not in failed)
             continue
-        known.setdefault(("energy", cell.key), {"value_mj": None, "reason": NOT_ASKED})
-        known["start", cell.key].setdefault("started", "")
-        measured.append(table.measurement(bundle, cell, facts, device, {}, plan["settings"]))
-    return measured, missing
+        known.setdefault(("energy", cell.key), EnergyFact(reason=NOT_ASKED))
+        try:
+            pulled.measurements.append(table.measurement(bundle, cell, Facts(known), device, {}, plan.settings))
+        except (BadInput, KeyError) as error:  # a plan without one of the kinds
+            pulled.missing.append(f"{cell.key}: its facts make no measurement ({excerpt(str(error), 200)})")
+    return pulled
 
 
-def _cells(plan: dict[str, Any], bundle: Bundle) -> list[Cell]:
+def _cells(plan: Brought, bundle: Bundle) -> list[Cell]:
     found: dict[str, Cell] = {}
-    for task in plan["tasks"]:
-        found[task["cell"]] = Cell(bundle.manifest.branch(task["branch"]), task["delegate"], task["threads"])
+    for task in plan.tasks:
+        cell = Cell(bundle.manifest.branch(task.branch), task.delegate, task.threads)
+        if cell.key != task.cell:
+            raise BadInput(
+                f"The plan's task {task.kind} {excerpt(task.key)} is of no cell of the bundle; bring it anew."
+            )
+        found[cell.key] = cell
     return list(found.values())
 
 
 class Facts:
     """Facts by kind and key that are known already, as a journal gives them."""
 
-    def __init__(self, known: dict[tuple[str, str], Any]) -> None:
+    def __init__(self, known: dict[tuple[str, str], Fact]) -> None:
         self._known = known
 
     def get(self, kind: str, key: str) -> Any:

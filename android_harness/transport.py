@@ -1,19 +1,36 @@
-"""TCP transport for adb-shell that sends everything, and its checksum without a loop in Python.
+"""What adb-shell's messages travel by: TCP that sends everything, limits on silence, a fast checksum.
 
-adb-shell's own transport gives up after a partial send when a time limit is set, which corrupts the stream, and sums
-the bytes of every message one by one (5 ms a megabyte). Its time limits go by the wall clock, which may be set.
+adb-shell's own transport gives up after a partial send when a time limit is set, which corrupts the stream, and its
+limits for whole messages are too short for slow links. It sums the bytes of every message one by one (5 ms a megabyte)
+and reads the wall clock, which may be set. Here a phone is alive as long as bytes move in either direction.
 """
 
 from __future__ import annotations
 
+import math
 import socket
+import struct
 import time
-from typing import Any
+from collections.abc import Callable
+from operator import methodcaller
+from typing import Any, TypeVar
 
 import numpy as np
-from adb_shell import adb_device, adb_message
+from adb_shell import constants, exceptions
+from adb_shell.adb_device import AdbDevice, _AdbIOManager
+from adb_shell.adb_message import AdbMessage, int_to_cmd, unpack
 from adb_shell.exceptions import TcpTimeoutException
 from adb_shell.transport.base_transport import BaseTransport
+
+#: A phone that leaves the network says nothing: after 10 s of silence the system asks it, every 5 s, four times.
+KEEPALIVE = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 4}
+#: For adb-shell's limits on whole messages, which go by the wall clock: it is silence that is limited here.
+NO_LIMIT = math.inf
+Result = TypeVar("Result")
+
+
+class Refused(exceptions.DeviceAuthError):
+    """The phone answered our public key with another challenge: it was not accepted."""
 
 
 def checksum(data: bytes | bytearray | memoryview) -> int:
@@ -21,22 +38,16 @@ def checksum(data: bytes | bytearray | memoryview) -> int:
     return int(np.frombuffer(data, np.uint8).sum(dtype=np.uint64)) & 0xFFFFFFFF
 
 
-class _Steady:
-    """A clock for adb-shell's time limits that nobody sets."""
+class Message(AdbMessage):
+    """A message whose checksum takes no loop in Python; for large ones."""
 
-    time = staticmethod(time.monotonic)
-
-
-adb_message.checksum = checksum
-adb_device.checksum = checksum
-adb_device.time = _Steady
-
-#: A phone that leaves the network says nothing: after 10 s of silence the system asks it, every 5 s, four times.
-KEEPALIVE = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 4}
+    @property
+    def checksum(self) -> int:
+        return checksum(self.data)
 
 
 class TcpTransport(BaseTransport):
-    """A connection to HOST:PORT; every call has its own time limit in seconds, None for none."""
+    """A connection to HOST:PORT; every call has its own limit of silence in seconds, None for none."""
 
     def __init__(self, host: str, port: int) -> None:
         self.host, self.port = host, port
@@ -58,23 +69,74 @@ class TcpTransport(BaseTransport):
 
     def bulk_read(self, numbytes: int, transport_timeout_s: float | None) -> bytes:
         """What has arrived, at most ``numbytes``; empty never: a closed connection is a ConnectionError."""
-        data: bytes = self._limited(transport_timeout_s, "Reading", lambda s: s.recv(numbytes, socket.MSG_WAITALL))
+        data = self._alive(transport_timeout_s, "Reading", lambda s: s.recv(numbytes, socket.MSG_WAITALL))
         if not data:
             raise ConnectionResetError(f"{self.host}:{self.port} closed the connection")
         return data
 
     def bulk_write(self, data: bytes, transport_timeout_s: float | None) -> int:
-        """Send all of it."""
-        self._limited(transport_timeout_s, "Sending", lambda s: s.sendall(data))
+        """Send all of it, however long that takes, as long as some goes."""
+        left = memoryview(data)
+        while left:
+            left = left[self._alive(transport_timeout_s, "Sending", methodcaller("send", left)) :]
         return len(data)
 
-    def _limited(self, timeout_s: float | None, what: str, act: Any) -> Any:
+    def _alive(self, silence_s: float | None, what: str, act: Callable[[socket.socket], Result]) -> Result:
+        """Do one thing with the socket, and try again as long as the phone takes what was sent before."""
         if self._socket is None:
             raise ConnectionResetError(f"{self.host}:{self.port} is not connected")
-        self._socket.settimeout(None if timeout_s is None else max(0.001, timeout_s))
+        self._socket.settimeout(None if silence_s is None else max(0.001, silence_s))
         begun = time.monotonic()
-        try:
-            return act(self._socket)
-        except TimeoutError:
-            waited = time.monotonic() - begun
-            raise TcpTimeoutException(f"{what} timed out after {waited:.1f} s") from None
+        while True:
+            queued = _queued(self._socket)
+            try:
+                return act(self._socket)
+            except TimeoutError as error:
+                if error.errno is not None:  # the system's own word, after keep-alives without an answer
+                    raise ConnectionAbortedError(error.errno, f"{self.host}:{self.port} left the network") from None
+                if _queued(self._socket) >= queued:
+                    waited = time.monotonic() - begun
+                    raise TcpTimeoutException(f"{what} timed out after {waited:.1f} s") from None
+
+
+def _queued(sock: socket.socket) -> int:
+    """Bytes sent that the other side has not acknowledged yet; 0 where the system does not tell."""
+    try:
+        import fcntl
+        import termios
+
+        answer = fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, struct.pack("i", 0))
+        return int(struct.unpack("i", answer)[0])
+    except (ImportError, AttributeError, OSError):
+        return 0
+
+
+class IOManager(_AdbIOManager):
+    """adb-shell's reading of messages with the checksum from here, and an ear for a phone that refuses a key."""
+
+    def _read_packet_from_device(self, adb_info: Any) -> tuple[bytes, int, int, bytes]:
+        head = self._read_bytes_from_device(constants.MESSAGE_SIZE, adb_info)
+        number, first, second, size, wanted = unpack(head)
+        command = constants.WIRE_TO_ID.get(number)
+        if not command or size > constants.MAX_ADB_DATA:
+            raise exceptions.InvalidCommandError(f"{int_to_cmd(number)!r} with {size} bytes")
+        data = self._read_bytes_from_device(size, adb_info) if size else b""
+        if size and checksum(data) != wanted:
+            raise exceptions.InvalidChecksumError(f"the sum of {size} bytes is {checksum(data)}, not {wanted}")
+        return command, first, second, data
+
+    def _read_expected_packet_from_device(
+        self, expected_cmds: list[bytes], adb_info: Any
+    ) -> tuple[bytes, int, int, bytes]:
+        while True:
+            found = self._read_packet_from_device(adb_info)
+            if found[0] in expected_cmds:
+                return found
+            if found[0] == constants.AUTH:  # after our public key
+                raise Refused("it answers our key with another challenge")
+
+
+def improved(device: AdbDevice) -> AdbDevice:
+    """The device, reading as above; other users of adb-shell in the process keep theirs."""
+    device._io_manager = IOManager(device._io_manager._transport)
+    return device

@@ -8,8 +8,9 @@ dynamic batch breaks LiteRT's C API and the GPU and NNAPI delegates.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,9 +19,12 @@ import tf_keras
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from adascale_tf.bundle import TensorSpec
+from adascale_tf.disk import Unwritable, writing
 from adascale_tf.errors import AdaScaleError, BadInput
 from adascale_tf.quiet import quiet_stderr
-from converters import flatbuffer
+from converters import flatbuffer, process
+from converters.lowering import lower
+from converters.precisions import PRECISIONS
 
 OUTPUT = "logits"
 
@@ -36,93 +40,95 @@ class Converted:
     size_bytes: int
 
 
-Configure = Callable[[Any, Callable[[], Iterator[Any]]], None]
-PRECISIONS: dict[str, Configure] = {}
 #: Precisions that the converter calibrates wrongly where a file has several signatures (TensorFlow 2.21).
 _ALONE = ("int16x8",)
 
 
-def precision(name: str) -> Callable[[Configure], Configure]:
-    """Register how the TFLite converter is set up for a precision."""
-
-    def register(configure: Configure) -> Configure:
-        PRECISIONS[name] = configure
-        return configure
-
-    return register
-
-
-@precision("float32")
-def _float32(converter: Any, calibration: Callable[[], Iterator[Any]]) -> None:
-    pass
-
-
-@precision("float16")
-def _float16(converter: Any, calibration: Callable[[], Iterator[Any]]) -> None:
-    converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    converter.target_spec.supported_types = [tf.float16]
-
-
-@precision("dynamic")
-def _dynamic(converter: Any, calibration: Callable[[], Iterator[Any]]) -> None:
-    converter.optimizations = [tf.lite.Optimize.DEFAULT]
-
-
-@precision("int8")
-def _int8(converter: Any, calibration: Callable[[], Iterator[Any]]) -> None:
-    converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    converter.representative_dataset = calibration
-    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-    converter.inference_input_type = tf.int8
-    converter.inference_output_type = tf.int8
-
-
-@precision("qat")
-def _qat(converter: Any, calibration: Callable[[], Iterator[Any]]) -> None:
-    _int8(converter, calibration)  # the ranges of the fake-quantized operators are already known
-
-
-@precision("int16x8")
-def _int16x8(converter: Any, calibration: Callable[[], Iterator[Any]]) -> None:
-    converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    converter.representative_dataset = calibration
-    converter.target_spec.supported_ops = [
-        tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8,
-        tf.lite.OpsSet.TFLITE_BUILTINS,  # float kernels for what has no int16 form
-    ]
-
-
-def convert(networks: Mapping[str, tf_keras.Model], mode: str, calibration: np.ndarray) -> dict[str, Converted]:
+def convert(
+    networks: Mapping[str, tf_keras.Model], mode: str, calibration: np.ndarray, names: Mapping[str, str] | None = None
+) -> dict[str, Converted]:
     """Convert single-output networks of one trunk, by signature key.
 
-    ``calibration``: real inputs (N, ...), float32, for the integer precisions. The networks share one file where
-    that is smaller than a file each.
+    ``calibration``: real inputs (N, ...), float32, for the integer precisions. ``names``: what a network is called in
+    an error's sentence, by default its key. The networks share one file where that is smaller than a file each.
+
+    :class:`AdaScaleError` names the network that the converter refuses or dies on; the converter runs in another
+    process (:mod:`converters.process`).
     """
+    return begin(networks, mode, calibration, names)()
+
+
+def begin(
+    networks: Mapping[str, tf_keras.Model], mode: str, calibration: np.ndarray, names: Mapping[str, str] | None = None
+) -> Callable[[], dict[str, Converted]]:
+    """Like :func:`convert`, but the converter works on while this process does something else; call the result."""
     if mode not in PRECISIONS:
         raise BadInput(f"There is no precision '{mode}'; choose among {', '.join(PRECISIONS)}.")
     if mode in _ALONE and len(networks) > 1:
-        return {key: convert({key: model}, mode, calibration)[key] for key, model in networks.items()}
-    with tempfile.TemporaryDirectory() as folder, quiet_stderr():
-        functions = {key: _freeze(model) for key, model in networks.items()}
-        module = tf.Module()
-        module.functions = functions
-        concrete = {key: function.get_concrete_function() for key, function in functions.items()}
-        tf.saved_model.save(module, folder, signatures=concrete)
-        converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=list(networks))
-        names = {key: model.input.name for key, model in networks.items()}
+        return lambda: _each(networks, mode, calibration, names)
+    pending = _begin_packed(networks, mode, calibration)
 
-        def representative() -> Iterator[Any]:
-            for key, name in names.items():
-                for example in calibration:
-                    yield key, {name: example[np.newaxis]}
-
-        PRECISIONS[mode](converter, representative)
+    def finish() -> dict[str, Converted]:
         try:
-            packed = bytes(converter.convert())
-        except Exception as error:  # the converter raises its own and TensorFlow's kinds alike
-            reason = str(error).strip().split("\n")[0]
-            raise AdaScaleError(f"The converter refuses {', '.join(networks)} as {mode}: {reason}") from error
-    return _choose(packed, list(networks))
+            packed = pending()
+        except (process.Refused, process.Died) as error:
+            if len(networks) > 1:  # which of them is it?
+                return _each(networks, mode, calibration, names)
+            key = next(iter(networks))
+            fault = f"refuses it: {error}" if isinstance(error, process.Refused) else f"dies of it ({error})"
+            raise AdaScaleError(
+                f"Branch '{(names or {}).get(key, key)}' cannot be written as {mode}, the TFLite converter {fault}; "
+                "leave this recipe out."
+            ) from None
+        return _choose(packed, list(networks))
+
+    return finish
+
+
+def _each(
+    networks: Mapping[str, tf_keras.Model], mode: str, calibration: np.ndarray, names: Mapping[str, str] | None
+) -> dict[str, Converted]:
+    return {key: convert({key: model}, mode, calibration, names)[key] for key, model in networks.items()}
+
+
+def _begin_packed(networks: Mapping[str, tf_keras.Model], mode: str, calibration: np.ndarray) -> Callable[[], bytes]:
+    """One .tflite with a signature for each network, once the converter is done."""
+    holder = tempfile.TemporaryDirectory()
+    folder = Path(holder.name)
+    out = folder / "model.tflite"
+    try:
+        _save(networks, folder / "model")
+        with writing(folder, "free some space or set TMPDIR"):
+            np.save(folder / "calibration.npy", calibration)
+        inputs = {key: model.input.name for key, model in networks.items()}
+        done = process.start().begin(
+            "convert", out, model=str(folder / "model"), inputs=inputs, mode=mode,
+            calibration=str(folder / "calibration.npy"),
+        )  # fmt: skip
+    except BaseException:
+        holder.cleanup()
+        raise
+
+    def finish() -> bytes:
+        with holder:
+            done()
+            return out.read_bytes()
+
+    return finish
+
+
+def _save(networks: Mapping[str, tf_keras.Model], folder: Path) -> None:
+    with quiet_stderr():
+        module = tf.Module()
+        module.functions = {key: _freeze(model) for key, model in networks.items()}
+        concrete = {key: function.get_concrete_function() for key, function in module.functions.items()}
+        # The gradients of swish would be saved with what they capture, and its 'beta' cannot be.
+        options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
+        try:
+            tf.saved_model.save(module, str(folder), signatures=concrete, options=options)
+        except (OSError, tf.errors.OpError) as error:  # TensorFlow's file system has errors of its own
+            reason = getattr(error, "strerror", None) or str(error).strip().split("\n")[0]
+            raise Unwritable(f"{folder} cannot be written ({reason}); free some space or set TMPDIR.") from None
 
 
 def _freeze(model: tf_keras.Model) -> Any:
@@ -131,7 +137,7 @@ def _freeze(model: tf_keras.Model) -> Any:
     signature = tf.TensorSpec((1, *model.input.shape[1:]), tf.float32, name=name)
     traced = tf.function(lambda x: model(x, training=False), input_signature=[signature]).get_concrete_function()
     frozen = convert_variables_to_constants_v2(traced)
-    graph = frozen.graph.as_graph_def()
+    graph = lower(frozen.graph.as_graph_def())
     source, output = frozen.inputs[0].name.split(":")[0], frozen.outputs[0].name
 
     def run(x: tf.Tensor) -> dict[str, tf.Tensor]:

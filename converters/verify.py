@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 
-from adascale_tf.bundle import Accuracy, Verification
+from adascale_tf import codec
+from adascale_tf.bundle import Accuracy, Branch, Verification
+from adascale_tf.errors import AdaScaleError
+from converters import process
 
 Predict = Callable[[np.ndarray], np.ndarray]
 
@@ -25,6 +30,23 @@ def outputs(run: Predict, x: np.ndarray, done: Callable[[int], None] = lambda n:
         rows.append(run(example[np.newaxis])[0])
         done(number)
     return np.stack(rows)
+
+
+def outputs_apart(path: Path, branch: Branch, inputs: Path) -> np.ndarray:
+    """The outputs (N, classes) of a file that never ran before, computed in the converter's process.
+
+    ``inputs``: a .npy file (N, ...). :class:`AdaScaleError` names the branch if LiteRT cannot load the file or dies.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "outputs.bin"
+        try:
+            process.start().begin("run", out, model=str(path), branch=codec.to_json(branch), inputs=str(inputs))()
+        except (process.Refused, process.Died) as error:
+            fault = f"refuses its file: {error}" if isinstance(error, process.Refused) else f"dies of it ({error})"
+            raise AdaScaleError(
+                f"Branch '{branch.recipe}' does not run, LiteRT {fault}; leave this recipe out."
+            ) from None
+        return np.fromfile(out, "<f4").reshape(-1, branch.output.shape[-1])
 
 
 def accuracy(logits: np.ndarray, labels: np.ndarray, split: str) -> Accuracy:

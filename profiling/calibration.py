@@ -182,17 +182,18 @@ def plan(
 
 def calibrate(
     opened: Bundle, delegates: Sequence[str], threads: Sequence[int], runs: int, out: Path, tick: Tick = silent,
-    allow_fallback: bool = False,
+    allow_fallback: bool = False, again: bool = False,
 ) -> list[Measurement]:  # fmt: skip
     """Measure the plan for a bundle: a few branches as ever, and micro-kernels, all appended to ``out``."""
     chosen, few = plan(opened, device.caches())
-    found = measure.profile(opened, delegates, threads, runs, out, tick, few, allow_fallback)
-    return found + take(chosen, delegates, threads, out, tick)
+    found = measure.profile(opened, delegates, threads, runs, out, tick, few, allow_fallback, again=again)
+    return found + take(chosen, delegates, threads, out, tick, again)
 
 
 def take(
-    chosen: Sequence[Kernel], delegates: Sequence[str], threads: Sequence[int], out: Path, tick: Tick = silent
-) -> list[Measurement]:
+    chosen: Sequence[Kernel], delegates: Sequence[str], threads: Sequence[int], out: Path, tick: Tick = silent,
+    again: bool = False,
+) -> list[Measurement]:  # fmt: skip
     """Measure micro-kernels, as measurements of a bundle of their own, with ``settings["kernel"]``."""
     with TemporaryDirectory() as folder:
         own = write(chosen, Path(folder))
@@ -203,7 +204,7 @@ def take(
             for b in own.manifest.branches
         ]
         telling = [own.manifest.branches[i].id for i in heaviest([b.cost for b in own.manifest.branches])]
-        return contexts.take(own, cells, _SETTINGS, out, tick, memory=telling)
+        return contexts.take(own, cells, _SETTINGS, out, tick, memory=telling, again=again)
 
 
 def heaviest(costs: Sequence[Cost], count: int = _MEMORY) -> list[int]:

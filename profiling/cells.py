@@ -1,24 +1,27 @@
 """The cells of the table to measure, and how the facts that were found out about a cell become a measurement.
 
-The same for this machine (``measure.py``) and for a phone (``android_harness``): whoever measures puts facts into a
-journal, of the kinds ``process`` (memory, load time), ``start`` (context, correctness, warm-up, delegation), ``block``
-(timed runs), ``energy`` and ``end`` (context), under the cell's key.
+The same for this machine (``measure.py``) and for a phone (``android_harness``): whoever measures puts the facts of
+``facts.py`` into a journal, of the kinds ``process`` (memory, load time), ``start`` (context, correctness, warm-up,
+delegation), ``block`` (timed runs), ``energy`` and ``end`` (context), under the cell's key.
 """
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import Any, Protocol
 
-from adascale_tf import codec, records
+from adascale_tf import codec, disk, records
 from adascale_tf.bundle import Branch, Bundle
 from adascale_tf.errors import BadInput
-from adascale_tf.records import Agreement, Context, Delegation, Energy, Measurement, OperatorTime
+from adascale_tf.records import Agreement, Delegation, Energy, Measurement
 from profiling import meters
+from profiling.facts import EnergyFact, Process, Start
 
 
 @dataclass(frozen=True)
@@ -60,14 +63,19 @@ def share(runs: int, rounds: int, number: int) -> int:
     return runs * (number + 1) // rounds - runs * number // rounds
 
 
-def finished(bundle: Bundle, cells: Sequence[Cell], settings: dict[str, Any], device: str, out: Path) -> dict[str, Any]:
-    """Measurements of these cells that ``out`` holds already, of this device and taken with the same settings."""
+def finished(
+    bundle: Bundle, cells: Sequence[Cell], settings: dict[str, Any], device: str, out: Path, since: int = 0
+) -> dict[str, Measurement]:
+    """The latest measurements of these cells in ``out``, of this device and taken with the same settings, by cell.
+
+    ``since``: so many of the first measurements in ``out`` do not count.
+    """
     if not out.exists():
         return {}
     wanted = {(bundle.digest, c.branch.id, c.delegate, c.threads): c.key for c in cells}
     return {
         wanted[m.key]: m
-        for m in records.read([out])
+        for m in records.runs([out])[since:]
         if m.key in wanted and m.device.get("name") == device and m.settings == settings
     }
 
@@ -84,11 +92,12 @@ def measurement(
     bundle: Bundle, cell: Cell, journal: Facts, device: dict[str, Any], versions: dict[str, str],
     settings: dict[str, Any],
 ) -> Measurement:  # fmt: skip
-    """What the journal knows of a cell that is done."""
-    start, process = journal.get("start", cell.key), journal.get("process", cell.key)
+    """What the journal knows of a cell that is done; :class:`BadInput` if that could not be read again."""
+    start: Start = journal.get("start", cell.key)
+    process: Process = journal.get("process", cell.key)
     blocks = journal.all("block", f"{cell.key}#")
-    branch, taken = cell.branch, start["delegation"]
-    return Measurement(
+    branch = cell.branch
+    found = Measurement(
         format=records.FORMAT,
         bundle=bundle.digest,
         branch=branch.id,
@@ -98,65 +107,83 @@ def measurement(
         threads=cell.threads,
         device=device,
         cost=branch.cost,
-        warmup_ms=tuple(start["warmup_ms"]),
-        latency_ms=tuple(ms for block in blocks for ms in block["latency_ms"]),
+        warmup_ms=start.warmup_ms,
+        latency_ms=tuple(ms for block in blocks for ms in block.latency_ms),
         rounds=len(blocks),
-        load_ms=process.get("load_ms"),
-        memory_mb=process.get("memory_mb"),
-        memory_reason=process.get("reason"),
+        load_ms=process.load_ms,
+        memory_mb=process.memory_mb,
+        memory_reason=process.reason,
         energy=_energy(branch, journal.get("energy", cell.key)),
-        delegation=None if taken is None else codec.from_json(Delegation, taken, "delegation"),
-        delegation_reason=delegation_reason(cell.delegate, taken, start.get("delegation_reason")),
+        delegation=start.delegation,
+        delegation_reason=delegation_reason(cell.delegate, start.delegation, start.delegation_reason),
         outputs=_agreement(bundle.manifest.samples.count, start),
-        context_before=codec.from_json(Context, start["context"], "context"),
-        context_after=codec.from_json(Context, journal.get("end", cell.key)["context"], "context"),
-        started=start["started"],
+        context_before=start.context,
+        context_after=journal.get("end", cell.key).context,
+        started=start.started,
         versions=versions,
         settings=settings,
-        operators=tuple(codec.from_json(OperatorTime, o, "operators") for o in start.get("operators", ())),
+        operators=start.operators,
     )
+    line(found)
+    return found
 
 
-def delegation_reason(name: str, taken: dict[str, int] | None, reason: str | None = None) -> str | None:
+def delegation_reason(name: str, taken: Delegation | None, reason: str | None = None) -> str | None:
     """Why nothing is known of what the delegate took, or that it took nothing although it is there to take."""
     if taken is None:
         return reason or f"LiteRT does not tell for the delegate {name}"
-    if name != "reference" and codec.from_json(Delegation, taken, "delegation").verdict == "not":
-        return f"{name} took none of the {taken['nodes']} operators, so plain kernels ran"
+    if name != "reference" and taken.verdict == "not":
+        return f"{name} took none of the {taken.nodes} operators, so plain kernels ran"
     return None
 
 
-def _agreement(samples: int, start: dict[str, Any]) -> Agreement | None:
+def _agreement(samples: int, start: Start) -> Agreement | None:
     """None where outputs are not finite numbers: no difference can be stated, and a file of null could not be read."""
-    return None if start["difference"] is None else Agreement(samples, start["agreement"], start["difference"])
+    if start.difference is None or start.agreement is None:
+        return None
+    return Agreement(samples, start.agreement, start.difference)
 
 
-def _energy(branch: Branch, found: dict[str, Any]) -> Energy:
+def _energy(branch: Branch, found: EnergyFact) -> Energy:
     """What was measured, else the estimate with the reason why nothing was."""
-    if found.get("value_mj") is None:
-        return meters.estimate(branch.cost, branch.precision, found["reason"])
-    return codec.from_json(Energy, found, "energy")
+    if found.value_mj is None:
+        return meters.estimate(branch.cost, branch.precision, found.reason or "no energy was measured")
+    return Energy(found.value_mj, found.how, found.reason, found.uncertainty_mj, found.details)
+
+
+def line(measured: Measurement) -> str:
+    """A measurement as a line of a file; :class:`BadInput` if readers would refuse it."""
+    where = f"The measurement of {measured.branch}"
+    written = codec.dump_line(measured)
+    codec.from_json(Measurement, codec.parse(written, where), where)
+    return written
 
 
 def append(out: Path, measurements: Sequence[Measurement]) -> None:
     """Add measurements to a file, at a cost that does not grow with it; others who add at the same time wait.
 
-    A kill meanwhile leaves whole lines and at most a part of one, which the next who adds removes, as readers do.
+    All are added or none: :class:`BadInput` for one that could not be read again, or a disk that does not take them. A
+    kill meanwhile leaves whole lines and at most a part of one, which the next who adds removes, as readers do.
     """
-    data = "".join(codec.dump_line(m) for m in measurements).encode()
-    try:
+    data = "".join(map(line, measurements)).encode()
+    with disk.writing(out, "free some space or choose another --out"):
         out.parent.mkdir(parents=True, exist_ok=True)
-        with out.open("a+b") as file:
+        with out.open("a+b", buffering=0) as file:
             fcntl.flock(file, fcntl.LOCK_EX)
-            file.truncate(_whole(file))
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())  # the journal is deleted next, so the measurements must be on the disk
-    except OSError as error:
-        raise BadInput(f"{out} cannot be written ({error.strerror}); choose another --out.") from None
+            end = _whole(file)
+            file.truncate(end)
+            try:
+                left = memoryview(data)
+                while left:
+                    left = left[file.write(left) :]
+                os.fsync(file.fileno())  # the journal is deleted next, so the measurements must be on the disk
+            except OSError:
+                with contextlib.suppress(OSError):
+                    file.truncate(end)
+                raise
 
 
-def _whole(file: BinaryIO) -> int:
+def _whole(file: FileIO) -> int:
     """The size of a file up to the end of its last whole line."""
     end = file.seek(0, os.SEEK_END)
     while end > 0:

@@ -24,17 +24,17 @@ from typing import Any
 import numpy as np
 import psutil
 
-from adascale_tf import codec
 from adascale_tf.bundle import Bundle
-from adascale_tf.errors import BadInput
+from adascale_tf.errors import AdaScaleError, BadInput
 from adascale_tf.progress import Tick, silent
 from adascale_tf.records import Context, Measurement
 from adascale_tf.runtime.context import Monitor
 from adascale_tf.runtime.delegates import Runner, open_runner
 from profiling import cells as table
-from profiling import crashes, device
+from profiling import crashes, device, facts
 from profiling.cells import Cell
-from profiling.journal import Journal, settle
+from profiling.facts import Block, End, EnergyFact, Process, Start
+from profiling.journal import Journal, work
 from profiling.load import Burners, Holder
 from profiling.memory import in_own_process
 
@@ -47,9 +47,7 @@ MOST = 1000
 SETTLE_S, SNAPSHOT_S = 0.3, 0.1
 _NAME = re.compile(r"(load|memory)(\d{1,3})")
 _NO_MEMORY = "memory is measured on the idle machine"
-_UNKNOWN: dict[str, Any] = {
-    "difference": None, "warmup_ms": [], "delegation": None, "delegation_reason": "only latency was looked at",
-}  # fmt: skip
+_LATENCY_ONLY = "only latency was looked at"
 
 
 def parse(text: str) -> list[str]:
@@ -86,7 +84,7 @@ def path_of(out: Path, name: str) -> Path:
 
 def sweep(
     bundle: Bundle, delegates: Sequence[str], threads: Sequence[int], contexts: Sequence[str], out: Path,
-    tick: Tick = silent, branches: Sequence[str] | None = None,
+    tick: Tick = silent, branches: Sequence[str] | None = None, again: bool = False,
 ) -> list[Measurement]:  # fmt: skip
     """Measure branches in every context but idle; what is done already is not done again."""
     cells = table.choose(bundle, delegates, threads, ROUNDS, branches)
@@ -94,42 +92,46 @@ def sweep(
     for name in contexts:
         if name != IDLE:
             settings = {"seconds": BLOCK_S, "most": MOST, "context": name}
-            found += take(bundle, cells, settings, path_of(out, name), tick, functools.partial(beside, name))
+            found += take(bundle, cells, settings, path_of(out, name), tick, functools.partial(beside, name), (), again)
     return found
 
 
 def take(
     bundle: Bundle, cells: Sequence[Cell], settings: dict[str, Any], out: Path, tick: Tick = silent,
     load: Callable[[], AbstractContextManager[Any]] = contextlib.nullcontext, memory: Sequence[str] = (),
+    again: bool = False,
 ) -> list[Measurement]:  # fmt: skip
     """Time cells in interleaved rounds on random inputs, for latency alone, and append the measurements to ``out``.
 
     ``settings``: ``seconds`` of a block, ``most`` runs in it, and what else the measurements should carry. ``load``
-    runs beside. ``memory``: branches whose memory is measured, too. Continues after a kill, as
-    :func:`profiling.measure.profile` does.
+    runs beside. ``memory``: branches whose memory is measured, too. ``again``: also what ``out`` holds already.
+    Continues after a kill, as :func:`profiling.measure.profile` does.
     """
-    facts = device.facts()
-    finished = table.finished(bundle, cells, settings, facts["name"], out)
-    todo = [cell for cell in cells if cell.key not in finished]
-    unfinished = Path(f"{out}.journal")
-    same = {"bundle": bundle.digest, "device": facts["name"], **settings}
-    settle(unfinished, same, finished)
-    if todo:
-        crashes.find(bundle, todo, True)  # all at once; opening a cell that crashes is an error
-        with Journal(unfinished, {**same, "cells": [c.key for c in todo]}) as journal:
-            for cell in todo:
-                if not journal.has("process", cell.key):
-                    wanted = cell.branch.id in memory
-                    journal.add("process", cell.key, in_own_process(bundle, cell) if wanted else {"reason": _NO_MEMORY})
-            runners = {c.key: open_runner(bundle, c.branch, c.delegate, c.threads, True) for c in todo}
-            with load():
-                _rounds(todo, runners, settings, journal, tick)
-            versions = device.versions()
-            measured = [table.measurement(bundle, c, journal, facts, versions, settings) for c in todo]
-            table.append(out, measured)
-            journal.remove()
-        finished.update({cell.key: m for cell, m in zip(todo, measured, strict=True)})
+    for _, sentence in crashes.find(bundle, cells, True):
+        raise AdaScaleError(sentence)
+    described = device.facts()
+    path = Path(f"{out}.journal")
+    with work(path, bundle, cells, described["name"], settings, out, again) as found:
+        finished, todo = found.finished, found.todo
+        if todo:
+            with Journal(path, found.settings, tick) as journal:
+                for cell in todo:
+                    if not journal.has("process", cell.key):
+                        journal.add("process", cell.key, _memory(bundle, cell, cell.branch.id in memory))
+                runners = {c.key: open_runner(bundle, c.branch, c.delegate, c.threads, True) for c in todo}
+                with load():
+                    _rounds(todo, runners, settings, journal, tick)
+                versions = device.versions()
+                measured = [table.measurement(bundle, c, journal, described, versions, settings) for c in todo]
+                table.append(out, measured)
+                journal.remove()
+            finished.update({cell.key: m for cell, m in zip(todo, measured, strict=True)})
     return [finished[cell.key] for cell in cells]
+
+
+def _memory(bundle: Bundle, cell: Cell, wanted: bool) -> Process:
+    told = in_own_process(bundle, cell) if wanted else {"reason": _NO_MEMORY}
+    return facts.check("process", told, f"the memory of {cell.key}")  # type: ignore[return-value]
 
 
 def _rounds(
@@ -145,18 +147,18 @@ def _rounds(
             random.Random(number).shuffle(order)
             for done, cell in enumerate(order):
                 key = f"{cell.key}#{number}"
-                if not journal.has("block", key):
+                if not journal.has("block", key) or journal.get("block", key).context is None:
                     others = _Others()
                     latencies = list(_block(runners[cell.key], seconds, most))
                     context = replace(monitor.latest(), cpu_load=others.load(), time_s=time.monotonic())
-                    journal.add("block", key, {"latency_ms": latencies, "context": codec.to_json(context)})
-                seen[cell.key].append(codec.from_json(Context, journal.get("block", key)["context"], key))
+                    journal.add("block", key, Block(tuple(latencies), context=context))
+                seen[cell.key].append(journal.get("block", key).context)
                 tick(f"profile {name}", number * len(cells) + done + 1, ROUNDS * len(cells), cell.key)
     for cell in cells:
-        before, after = (codec.to_json(mean(part)) for part in (seen[cell.key][::2], seen[cell.key][1::2]))
-        journal.add("start", cell.key, {**_UNKNOWN, "context": before, "started": begun})
-        journal.add("energy", cell.key, {"value_mj": None, "reason": "energy is measured on the idle machine"})
-        journal.add("end", cell.key, {"context": after})
+        before, after = (mean(part) for part in (seen[cell.key][::2], seen[cell.key][1::2]))
+        journal.add("start", cell.key, Start(before, delegation_reason=_LATENCY_ONLY, started=begun))
+        journal.add("energy", cell.key, EnergyFact(reason="energy is measured on the idle machine"))
+        journal.add("end", cell.key, End(after))
 
 
 class _Others:

@@ -2,32 +2,48 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from adascale_tf import codec
+from adascale_tf import codec, disk, records
+from adascale_tf.bundle import Bundle
 from adascale_tf.errors import BadInput
+from adascale_tf.progress import Tick, silent
+from adascale_tf.records import Measurement
+from profiling import cells as table
+from profiling import facts
+from profiling.cells import Cell
+from profiling.facts import Fact
+
+KEPT = "free some space; the same command then continues"
 
 
 class Journal:
     """Facts by (kind, key), appended and synced to disk one by one.
 
-    ``settings`` say whose work it is: a journal of other settings is refused with :class:`BadInput`.
+    ``settings`` say whose work it is: a journal of other settings is refused with :class:`BadInput`. Lines that are no
+    facts (a disk error, an agent of an earlier version) are dropped, and ``tick`` is told once how many.
     """
 
-    def __init__(self, path: Path, settings: dict[str, Any]) -> None:
+    def __init__(self, path: Path, settings: dict[str, Any], tick: Tick = silent) -> None:
         self.path = path
         self.settings = settings
-        self._facts: dict[tuple[str, str], Any] = {}
+        self._facts: dict[tuple[str, str], Fact] = {}
         if path.exists():
-            self._read()
+            dropped = self._read()
+            if dropped:
+                lines = "1 damaged line is" if dropped == 1 else f"{dropped} damaged lines are"
+                tick(path.name, len(self._facts), len(self._facts) + dropped, f"{lines} measured anew")
         complete = "".join(codec.dump_line(line) for line in self._lines())
-        codec.write_text(path, complete)  # a line that a kill cut off is gone before the next is appended
-        self._file = path.open("a", encoding="utf-8")
+        with disk.writing(path, KEPT):
+            codec.write_text(path, complete)  # a line that a kill cut off is gone before the next is appended
+            self._file = path.open("ab", buffering=0)
+            self._size = self._file.seek(0, os.SEEK_END)
 
     def __enter__(self) -> Journal:
         return self
@@ -39,25 +55,28 @@ class Journal:
         if not self._facts:  # nothing was done that could be lost, so nothing stands in the way of other settings
             self.path.unlink(missing_ok=True)
 
-    def _read(self) -> None:
-        lines = list(codec.read_lines(self.path))
-        if not lines:
-            return
-        if not all(isinstance(line, dict) for line in lines) or "settings" not in lines[0]:
+    def _read(self) -> int:
+        """Take the facts of an earlier journal over; gives the number of lines that hold none."""
+        header, *lines = list(_lines_of(self.path)) or [{"settings": self.settings}]
+        if not isinstance(header, dict) or "settings" not in header:
             raise BadInput(f"{self.path} is not unfinished work of a profile; delete it or choose another --out.")
-        if lines[0]["settings"] != self.settings:
+        if header["settings"] != self.settings:
             raise BadInput(
                 f"{self.path} is unfinished work of another profile (other bundle, delegates, threads or runs); "
                 "finish that one with its own command, choose another --out, or delete the file."
             )
-        try:
-            self._facts = {(line["kind"], line["key"]): line["value"] for line in lines[1:]}
-        except KeyError as error:
-            raise BadInput(f"{self.path} is damaged (a line has no {error}); delete it to measure anew.") from None
+        dropped = 0
+        for line in lines:
+            fact = _fact(line)
+            if fact is None:
+                dropped += 1
+            else:
+                self._facts[line["kind"], line["key"]] = fact
+        return dropped
 
     def _lines(self) -> list[dict[str, Any]]:
-        facts = [{"kind": kind, "key": key, "value": value} for (kind, key), value in self._facts.items()]
-        return [{"settings": self.settings}, *facts]
+        known = [{"kind": kind, "key": key, "value": value} for (kind, key), value in self._facts.items()]
+        return [{"settings": self.settings}, *known]
 
     def has(self, kind: str, key: str) -> bool:
         return (kind, key) in self._facts
@@ -69,16 +88,59 @@ class Journal:
         """The values of a kind whose key begins with ``prefix``, in the order in which they were added."""
         return [value for (k, key), value in self._facts.items() if k == kind and key.startswith(prefix)]
 
-    def add(self, kind: str, key: str, value: Any) -> None:
+    def add(self, kind: str, key: str, value: Fact) -> None:
+        """Keep a fact; on a full disk the journal stays as it was (:class:`adascale_tf.disk.Unwritable`)."""
+        line = codec.dump_line({"kind": kind, "key": key, "value": value}).encode()
+        with disk.writing(self.path, KEPT):
+            try:
+                left = memoryview(line)
+                while left:
+                    left = left[self._file.write(left) :]
+                os.fsync(self._file.fileno())
+            except OSError:
+                with contextlib.suppress(OSError):
+                    self._file.truncate(self._size)
+                raise
+        self._size += len(line)
         self._facts[kind, key] = value
-        self._file.write(json.dumps({"kind": kind, "key": key, "value": value}, separators=(",", ":")) + "\n")
-        self._file.flush()
-        os.fsync(self._file.fileno())
 
     def remove(self) -> None:
         """The work is done and stands elsewhere."""
         self._file.close()
         self.path.unlink()
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a profile finds when it begins: ``finished`` measurements by cell, the cells ``todo``, and the settings of
+    the journal of these."""
+
+    finished: dict[str, Measurement]
+    todo: list[Cell]
+    settings: dict[str, Any]
+
+
+@contextlib.contextmanager
+def work(
+    path: Path, bundle: Bundle, cells: Sequence[Cell], device: str, settings: dict[str, Any], out: Path,
+    again: bool = False,
+) -> Iterator[Work]:  # fmt: skip
+    """Hold the journal at ``path`` alone; gives what is left to do. :class:`adascale_tf.disk.Busy` names another
+    process that measures there.
+
+    ``again``: what ``out`` held when this run began does not count. A run that was killed continues.
+    """
+    with disk.locked(path, "written"):
+        same = {"bundle": bundle.digest, "device": device, **settings}
+        since = 0
+        if again:
+            begun = (_kept(path)[0] or {}).get("again") if path.exists() else None
+            since = begun if isinstance(begun, int) else len(records.runs([out])) if out.exists() else 0
+            same["again"] = since
+        finished = table.finished(bundle, cells, settings, device, out, since)
+        settle(path, same, finished)
+        todo = [cell for cell in cells if cell.key not in finished]
+        yield Work(finished, todo, {**same, "cells": [cell.key for cell in todo]})
 
 
 def settle(path: Path, same: dict[str, Any], finished: Collection[str]) -> None:
@@ -89,21 +151,21 @@ def settle(path: Path, same: dict[str, Any], finished: Collection[str]) -> None:
     """
     if not path.exists():
         return
-    settings, facts = _kept(path)
-    if settings is None or any(settings.get(name) != value for name, value in same.items()):
+    settings, kept = _kept(path)
+    if settings is None or any(settings.get(name) != same.get(name) for name in {"again", *same}):
         return
     cells = settings.get("cells", [None])
     left = [cell for cell in cells if cell not in finished]
     if not left:
         path.unlink()
     elif len(left) < len(cells):
-        _keep(path, {**settings, "cells": left}, facts)
+        _keep(path, {**settings, "cells": left}, kept)
 
 
 def adopt(path: Path, same: dict[str, Any], cells: Sequence[str]) -> None:
     """Let a journal serve for other cells: facts of these stay; one of other settings, or without such facts, goes."""
-    settings, facts = _kept(path)
-    stay = [fact for fact in facts if str(fact.get("key")).split("#")[0] in cells]
+    settings, kept = _kept(path)
+    stay = [fact for fact in kept if fact["key"].split("#")[0] in cells]
     wanted = {**same, "cells": list(cells)}
     if not stay or {**(settings or {}), "cells": list(cells)} != wanted:
         path.unlink()
@@ -112,11 +174,30 @@ def adopt(path: Path, same: dict[str, Any], cells: Sequence[str]) -> None:
 
 
 def _kept(path: Path) -> tuple[dict[str, Any] | None, list[Any]]:
-    """A journal's settings, None if it has none, and its facts."""
-    header, *facts = list(codec.read_lines(path)) or [None]
+    """A journal's settings, None if it has none, and its lines that are facts."""
+    header, *lines = list(_lines_of(path)) or [None]
     settings = header.get("settings") if isinstance(header, dict) else None
-    return settings if isinstance(settings, dict) else None, facts
+    return settings if isinstance(settings, dict) else None, [line for line in lines if _fact(line) is not None]
 
 
-def _keep(path: Path, settings: dict[str, Any], facts: Sequence[Any]) -> None:
-    codec.write_text(path, "".join(map(codec.dump_line, [{"settings": settings}, *facts])))
+def _keep(path: Path, settings: dict[str, Any], kept: Sequence[Any]) -> None:
+    codec.write_text(path, "".join(map(codec.dump_line, [{"settings": settings}, *kept])))
+
+
+def _lines_of(path: Path) -> Iterator[Any]:
+    """The lines of a journal, None for one that is not JSON; a last one without its newline is left out."""
+    for line in codec.read_bytes(path).split(b"\n")[:-1]:
+        try:
+            yield codec.parse(line, str(path))
+        except BadInput:
+            yield None
+
+
+def _fact(line: Any) -> Fact | None:
+    """The fact in a line of a journal, if it is one."""
+    if not isinstance(line, dict) or not isinstance(line.get("kind"), str) or not isinstance(line.get("key"), str):
+        return None
+    try:
+        return facts.check(line["kind"], line.get("value"), line["key"])
+    except BadInput:
+        return None

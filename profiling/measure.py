@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from adascale_tf import codec, records
+from adascale_tf import records
 from adascale_tf.bundle import Bundle
 from adascale_tf.errors import AdaScaleError
 from adascale_tf.progress import Tick, silent
@@ -24,9 +24,10 @@ from adascale_tf.records import Measurement
 from adascale_tf.runtime import accelerators
 from adascale_tf.runtime.delegates import Runner, check_delegate, library, open_runner
 from profiling import cells as table
-from profiling import crashes, device, meters
+from profiling import crashes, device, facts, meters
 from profiling.cells import Cell
-from profiling.journal import Journal, settle
+from profiling.facts import Block, End, EnergyFact, Start
+from profiling.journal import Journal, work
 from profiling.memory import in_own_process
 
 ROUNDS = 10
@@ -47,41 +48,41 @@ def profile(
     branches: Sequence[str] | None = None,
     allow_fallback: bool = False,
     op_profile: bool = False,
+    again: bool = False,
     failed: Callable[[Cell, str], None] | None = None,
 ) -> list[Measurement]:
     """Measure branches of a bundle (all, or those of the ids ``branches``), append to ``out`` (JSON lines).
 
     ``runs`` timed runs per cell, in ``min(10, runs)`` rounds. A call that was killed continues where it was, if its
-    settings are the same; a finished ``out`` of the same settings is returned as it is, and other ``runs`` measure
-    anew. ``failed(cell, sentence)`` for each cell that crashes or never ends, which is then left out; without it that is
-    an :class:`AdaScaleError`. ``tick("profile", ...)`` after every block. Raises :class:`BadInput` for an unknown delegate or branch, or a
-    journal of other settings; :class:`AdaScaleError` where a delegate does not take all of a branch, unless
-    ``allow_fallback``. ``op_profile`` adds the times of each branch's operators.
+    settings are the same; a finished ``out`` of the same settings is returned as it is, unless ``again`` asks for one
+    more run, and other ``runs`` measure anew. ``tick("profile", ...)`` after every block. ``op_profile`` adds the times
+    of each branch's operators. ``failed(cell, sentence)`` is called for each cell that crashes or never ends, which is
+    left out; without it that is an :class:`AdaScaleError`. Raises :class:`BadInput` for an unknown delegate or branch, a journal of other settings,
+    or one that another process writes; :class:`AdaScaleError` where a delegate does not take all of a branch, unless
+    ``allow_fallback``.
     """
     for name in delegates:
         check_delegate(name)
     cells = table.choose(bundle, delegates, threads, runs, branches)
-    facts, settings = device.facts(), {"runs": runs}
-    finished = table.finished(bundle, cells, settings, facts["name"], out)
-    todo = [cell for cell in cells if cell.key not in finished]
-    unfinished = Path(f"{out}.journal")
-    same = {"bundle": bundle.digest, "runs": runs, "device": facts["name"]}
-    settle(unfinished, same, finished)
-    crashed = crashes.find(bundle, todo, allow_fallback)
-    for cell in [cell for cell in todo if cell.key in crashed]:
+    for crashed, sentence in crashes.find(bundle, cells, allow_fallback):
         if failed is None:
-            raise AdaScaleError(crashed[cell.key])
-        failed(cell, crashed[cell.key])
-        todo.remove(cell)
-    if todo:
-        with Journal(unfinished, {**same, "cells": [c.key for c in todo]}) as journal:
-            _run(bundle, todo, runs, journal, tick, allow_fallback, op_profile)
-            versions = device.versions()
-            measured = [table.measurement(bundle, c, journal, facts, versions, settings) for c in todo]
-            table.append(out, measured)
-            journal.remove()
-        finished.update({cell.key: m for cell, m in zip(todo, measured, strict=True)})
-    return [finished[cell.key] for cell in cells if cell.key in finished]
+            raise AdaScaleError(sentence)
+        failed(crashed, sentence)
+        cells.remove(crashed)
+    described, settings = device.facts(), {"runs": runs}
+    name = described["name"]
+    path = Path(f"{out}.journal")
+    with work(path, bundle, cells, name, settings, out, again) as found:
+        finished, todo = found.finished, found.todo
+        if todo:
+            with Journal(path, found.settings, tick) as journal:
+                _run(bundle, todo, runs, journal, tick, allow_fallback, op_profile)
+                versions = device.versions()
+                measured = [table.measurement(bundle, c, journal, described, versions, settings) for c in todo]
+                table.append(out, measured)
+                journal.remove()
+            finished.update({cell.key: m for cell, m in zip(todo, measured, strict=True)})
+    return [finished[cell.key] for cell in cells]
 
 
 def _run(
@@ -92,7 +93,8 @@ def _run(
     done = 0
     for cell in cells:
         if not journal.has("process", cell.key):
-            journal.add("process", cell.key, in_own_process(bundle, cell, allow_fallback))
+            told = in_own_process(bundle, cell, allow_fallback)
+            journal.add("process", cell.key, facts.check("process", told, f"the memory of {cell.key}"))
         done += 1
         tick("profile", done, total, f"memory {cell.key}")
     inputs = samples(bundle)
@@ -116,7 +118,7 @@ def _run(
         if not journal.has("energy", cell.key):
             journal.add("energy", cell.key, _energy(journal.all("block", f"{cell.key}#")))
         if not journal.has("end", cell.key):
-            journal.add("end", cell.key, {"context": codec.to_json(device.snapshot(SNAPSHOT_S))})
+            journal.add("end", cell.key, End(device.snapshot(SNAPSHOT_S)))
 
 
 def samples(bundle: Bundle) -> np.ndarray:
@@ -126,9 +128,9 @@ def samples(bundle: Bundle) -> np.ndarray:
     return np.fromfile(bundle.path(spec.file), "<f4").reshape(spec.count, *shape)
 
 
-def _start(bundle: Bundle, cell: Cell, run: Runner, inputs: np.ndarray, op_profile: bool = False) -> dict[str, Any]:
+def _start(bundle: Bundle, cell: Cell, run: Runner, inputs: np.ndarray, op_profile: bool = False) -> Start:
     """What is known before the first timed run: context, correctness, what the delegate took, the warm-up."""
-    context = codec.to_json(device.snapshot(SNAPSHOT_S))
+    context = device.snapshot(SNAPSHOT_S)
     warmup = [_timed(run, run.quantize(inputs[:1])) for _ in range(WARMUP)]  # before anything else warms it up
     outputs = np.concatenate([run(x[np.newaxis]) for x in inputs])
     expected = np.fromfile(bundle.path(cell.branch.expected), "<f4").reshape(outputs.shape)
@@ -138,19 +140,19 @@ def _start(bundle: Bundle, cell: Cell, run: Runner, inputs: np.ndarray, op_profi
     # The C library's "reference" are other kernels than this machine's, see litert.Compiled; their times are not these.
     op_profile = op_profile and cell.delegate != "reference"
     times = accelerators.profile(library(), path, signature, cell.delegate, cell.threads) if op_profile else ()
-    return {
-        "operators": codec.to_json(times),
-        "context": context,
-        "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "agreement": float(np.mean(outputs.argmax(-1) == expected.argmax(-1))),
-        "difference": difference if np.isfinite(difference) else None,
-        "warmup_ms": warmup,
-        "delegation": codec.to_json(taken),
-        "delegation_reason": reason,
-    }
+    return Start(
+        context,
+        tuple(warmup),
+        float(np.mean(outputs.argmax(-1) == expected.argmax(-1))),
+        difference if np.isfinite(difference) else None,
+        taken,
+        reason,
+        tuple(times),
+        datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    )
 
 
-def _block(run: Runner, inputs: np.ndarray, runs: int, found: Any) -> dict[str, Any]:
+def _block(run: Runner, inputs: np.ndarray, runs: int, found: Any) -> Block:
     """A block of timed runs after one that re-warms the caches; then, where a meter is, runs for the energy alone."""
     stored = [run.quantize(x[np.newaxis]) for x in inputs]
     _timed(run, stored[0])
@@ -160,7 +162,7 @@ def _block(run: Runner, inputs: np.ndarray, runs: int, found: Any) -> dict[str, 
         latencies.append(_timed(run, stored[len(latencies) % len(stored)]))
     name, counter = found or (None, None)
     spent = None if counter is None else meters.per_run_mj(lambda: run.invoke(stored[0]), counter)
-    return {"latency_ms": latencies, "energy_mj": spent, "meter": name}
+    return Block(tuple(latencies), spent, name)
 
 
 def _timed(run: Runner, stored: np.ndarray) -> float:
@@ -170,11 +172,11 @@ def _timed(run: Runner, stored: np.ndarray) -> float:
     return (time.perf_counter_ns() - before) / 1e6
 
 
-def _energy(blocks: list[dict[str, Any]]) -> dict[str, Any]:
+def _energy(blocks: list[Block]) -> EnergyFact:
     """The median of the blocks' readings of one meter, or the reason why there is none."""
-    measured = [block["energy_mj"] for block in blocks if block["energy_mj"] is not None]
-    names = {block["meter"] for block in blocks if block.get("meter")}
+    measured = [block.energy_mj for block in blocks if block.energy_mj is not None]
+    names = {block.meter for block in blocks if block.meter}
     if measured and len(names) == 1:
-        return {"value_mj": records.quantile(measured, 0.5), "how": f"measured:{names.pop()}"}
+        return EnergyFact(records.quantile(measured, 0.5), f"measured:{names.pop()}")
     still = f"the energy meter {', '.join(sorted(names))} did not move" if names else "no energy meter on this machine"
-    return {"value_mj": None, "reason": still}
+    return EnergyFact(reason=still)

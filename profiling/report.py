@@ -29,7 +29,10 @@ Trace = tuple[Header, list[Event]]
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a report is made of; whatever is absent leaves its sections out."""
+    """What a report is made of; whatever is absent leaves its sections out.
+
+    ``measurements`` are of all runs: a cell may have several, the latest last.
+    """
 
     manifest: Manifest | None
     measurements: list[Measurement]
@@ -83,11 +86,10 @@ def gather(paths: list[Path]) -> Inputs:
     for found, noun in ((manifests, "bundles"), (fitted, "predictors files")):
         if len(found) > 1:
             raise BadInput(f"A report is about one bundle, but {len(found)} {noun} were given; write one for each.")
-    # One file at a time: the same branch in another context stands in another file.
-    every = [m for path in measured for m in records.read([path])]
+    every = records.runs(measured)
     shown = [m for m in every if not m.settings.get("kernel") and m.settings.get("context", "idle") == "idle"]
-    latest = {(device(m.device), *m.key): m for m in shown}
-    return Inputs(next(iter(manifests), None), list(latest.values()), traces, next(iter(fitted), None))
+    different = {codec.dump_line(m): m for m in shown}  # the same line in two files is one run
+    return Inputs(next(iter(manifests), None), list(different.values()), traces, next(iter(fitted), None))
 
 
 def _format(path: Path) -> Any:
@@ -108,15 +110,25 @@ def write(
     out: Path, manifest: Manifest | None, measurements: list[Measurement], traces: list[Trace],
     predictors: Predictors | None, title: str,
 ) -> None:  # fmt: skip
-    """Write the page to ``out``, whole or not at all. Sections without input are left out."""
-    timed = [m for m in measurements if m.latency_ms]
+    """Write the page to ``out``, whole or not at all. Sections without input are left out.
+
+    The table has every run of a cell; figures have the latest.
+    """
+    timed = [m for m in records.latest(measurements) if m.latency_ms]
+    several = len(records.latest(measurements)) < len(measurements)
     run = [trace for trace in traces if trace[1]]
     loader = FileSystemLoader(Path(__file__).parent)
     environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     filters = (percent, size, count, short, device, energy, context, phases, share, budget, accuracy, quantile)
     environment.filters.update({f.__name__: f for f in (*filters, estimate, plain)})
     facts: dict[str, Any] = {"title": title, "version": __version__, "manifest": manifest, "digest": _digest(manifest)}
-    facts.update(measurements=measurements, predictors=predictors, traces=run, cards=_cards(manifest, timed, run))
+    facts.update(
+        measurements=measurements,
+        several_runs=several,
+        predictors=predictors,
+        traces=run,
+        cards=_cards(manifest, timed, run),
+    )
     facts.update(tradeoffs=_tradeoffs(manifest, timed), latencies=_latencies(timed), timelines=_timelines(run))
     facts.update(predictions=_predictions(predictors, timed))
     codec.write_text(out, environment.get_template("report.html.j2").render(facts))

@@ -7,14 +7,21 @@ import sys
 
 import click
 
-from adascale_tf import __version__
-from adascale_tf.cli import building, evolving, measuring, phones, running
-from adascale_tf.errors import AdaScaleError
+from adascale_tf import __version__, archives
+from adascale_tf.cli import building, console, ending, evolving, measuring, phones, running
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="adascale")
-def cli() -> None:
+@click.option(
+    "--max-gb",
+    type=console.Number(0.001, 1e6),
+    default=round(archives.DEFAULT_LIMIT / 1e9, 1),
+    show_default=True,
+    help="Largest archive or file that is read, in GB, unpacked.",
+)
+@click.pass_context
+def cli(context: click.Context, max_gb: float) -> None:
     """One Keras model in, many TFLite branches out: measured on this device, switched as its load changes.
 
     \b
@@ -28,6 +35,7 @@ def cli() -> None:
     Tab completion (bash):
       eval "$(_ADASCALE_COMPLETE=bash_source adascale)"
     """
+    context.with_resource(archives.limit(round(max_gb * 1e9)))
 
 
 for module in (building, evolving, measuring, phones, running):
@@ -36,22 +44,6 @@ for module in (building, evolving, measuring, phones, running):
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line and exit: 0 done, 1 the job failed, 2 bad input, 130 interrupted."""
+    """Run the command line and exit; :mod:`adascale_tf.cli.ending` says with which codes."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    try:
-        code = cli.main(args=arguments, prog_name="adascale", standalone_mode=False)
-    except click.exceptions.Exit as stop:
-        code = stop.exit_code
-    except click.ClickException as error:
-        error.show()
-        code = 2
-    except AdaScaleError as error:
-        click.echo(f"adascale: {error}", err=True)
-        code = error.exit_code
-    except (KeyboardInterrupt, click.Abort):
-        click.echo("adascale: interrupted; finished work is kept, the same command continues or starts anew.", err=True)
-        code = 130
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 1
-    sys.exit(code if isinstance(code, int) else 0)
+    sys.exit(ending.run(lambda: cli.main(args=arguments, prog_name="adascale", standalone_mode=False)))

@@ -4,29 +4,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from adascale_tf import bundle
-from adascale_tf.cli import console
+from adascale_tf.cli import console, inputs
 from adascale_tf.errors import BadInput
 from adascale_tf.recipe import parse_list
 
 if TYPE_CHECKING:
     from adascale_tf.bundle import Manifest
     from adascale_tf.data import Dataset
-    from adascale_tf.network import ElasticNetwork
     from adascale_tf.progress import Tick
 
 data_option = click.option(
     "--data", "spec", required=True, metavar="SPEC",
     help="'digits', a folder or .zip of train/<class>/* and test/<class>/* (jpg, png, wav), or a .npz.",
 )  # fmt: skip
-
-
-#: Pixels 0..255 to what a model's input expects: (mean, scale) of ``(x - mean) * scale``.
-INPUT_RANGES = {"0,255": (0.0, 1.0), "0,1": (0.0, 1 / 255), "-1,1": (127.5, 1 / 127.5)}
 
 
 @dataclass(frozen=True)
@@ -42,6 +37,7 @@ class Job:
     flip: bool = False
     seed: int = 0
     input_range: str | None = None
+    input_size: str | None = None
     checkpoint: Path | None = None
     strategy: str = "none"
     replicas: int | None = None
@@ -70,12 +66,15 @@ class Job:
 @click.option("--recipes", default=None, help="Branches, comma-separated ('adascale operators'). Default: about ten.")
 @click.option("--epochs", type=click.IntRange(1), default=None, help="Passes over the data. Default: by its size.")
 @click.option("--flip", is_flag=True, help="Mirror training images at random (not for digits or text).")
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True)
 @click.option(
     "--input-range",
-    type=click.Choice(sorted(INPUT_RANGES)),
+    type=click.Choice(sorted(inputs.RANGES)),
     default=None,
     help="What --model expects of pixels. Default: 0,255 if it rescales by itself, else 0,1.",
+)
+@click.option(
+    "--input-size", default=None, metavar="H[xW]", help="What --model leaves open of its input, as 224 or 224x320."
 )
 @click.option(
     "--checkpoint",
@@ -107,8 +106,8 @@ class Job:
 @console.output_options
 def build(
     spec: str, model: Path | None, backbone: str | None, recipes: str | None, epochs: int | None, flip: bool, seed: int,
-    input_range: str | None, checkpoint: Path | None, strategy: str, replicas: int | None, accumulate: int,
-    optimizer: str | None, out: Path, quiet: bool, as_json: bool,
+    input_range: str | None, input_size: str | None, checkpoint: Path | None, strategy: str, replicas: int | None,
+    accumulate: int, optimizer: str | None, out: Path, quiet: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Train one elastic network, convert and verify its branches, and write a bundle.
 
@@ -120,23 +119,26 @@ def build(
         parse_list(recipes)
     if model is not None and backbone is not None:
         raise BadInput("--model brings its own network and --backbone names another one; give one of them.")
+    if model is None and input_size is not None:
+        raise BadInput("--input-size fixes what a --model leaves open; give it together with one.")
+    inputs.parse_size(input_size)
     kept = checkpoint or out.with_name(out.name + ".checkpoint")
     if not quiet and (kept / "checkpoint.json").is_file():
-        click.echo(f"Going on with the training in {kept}.", err=True)
+        console.say(f"Going on with the training in {kept}.", err=True)
     job = Job(
-        spec, out, model, backbone, recipes, epochs, flip, seed, input_range, kept,
+        spec, out, model, backbone, recipes, epochs, flip, seed, input_range, input_size, kept,
         strategy, replicas, accumulate, optimizer,
     )  # fmt: skip
     with console.progress(quiet) as tick:
         built = work(job, tick)
     if built is None:
         if not quiet:
-            click.echo("This worker is done; the chief converts the branches and writes the bundle.", err=True)
+            console.say("This worker is done; the chief converts the branches and writes the bundle.", err=True)
     elif as_json:
         console.emit(built.manifest)
     elif not quiet:
         show_branches(built.manifest, str(out))
-        click.echo(f"The trained network is kept in {kept}, for 'adascale search' and 'adascale evolve'.", err=True)
+        console.say(f"The trained network is kept in {kept}, for 'adascale search' and 'adascale evolve'.", err=True)
 
 
 def build_bundle(job: Job, tick: Tick, dataset: Dataset | None = None) -> bundle.Bundle:
@@ -168,9 +170,8 @@ def work(job: Job, tick: Tick, dataset: Dataset | None = None) -> bundle.Bundle 
     tf_keras.utils.set_random_seed(job.seed)
     wanted = parse_list(job.recipes) if job.recipes else None
     if job.model is not None:
-        network = api.elastic(job.model, wanted)
-        dataset = data.load(job.spec, _preprocessing(network.backbone, job.input_range), tick)
-        _check_fit(network, dataset, job.model)
+        network = api.elastic(job.model, wanted, inputs.parse_size(job.input_size))
+        dataset = inputs.load_for(network, job.model, job.spec, job.input_range, tick)
         pipeline.rehearse(network, dataset, tick)
         api.fit_heads(network, dataset)
         rate = RATES[job.rule][1]
@@ -189,28 +190,6 @@ def work(job: Job, tick: Tick, dataset: Dataset | None = None) -> bundle.Bundle 
     if not cluster.chief:
         return None
     return pipeline.write_bundle(network, dataset, schedule, job.out, tick)
-
-
-def _preprocessing(model: Any, input_range: str | None) -> dict[str, Any] | None:
-    """How data becomes the input of a user's model; None (as the data suggests) where that is no image."""
-    shape = tuple(model.input_shape[1:])
-    if len(shape) != 3 or None in shape:
-        return None
-    rescales = any(type(layer).__name__ == "Rescaling" for layer in model.layers[:3])
-    mean, scale = INPUT_RANGES[input_range or ("0,255" if rescales else "0,1")]
-    how = {"kind": "image", "height": shape[0], "width": shape[1], "channels": shape[2], "scale": scale}
-    return {**how, "mean": mean} if mean else how
-
-
-def _check_fit(network: ElasticNetwork, dataset: Dataset, model: Path) -> None:
-    shape = tuple(network.backbone.input_shape[1:])
-    if shape != dataset.input_shape:
-        raise BadInput(f"{model} takes inputs {shape}, but the data has {dataset.input_shape}; give data of its shape.")
-    if network.classes != len(dataset.labels):
-        raise BadInput(
-            f"{model} answers {network.classes} classes, but the data has {len(dataset.labels)}; give the data it was "
-            "made for, or give the model an output for each class first."
-        )
 
 
 @click.command(epilog="Example: adascale inspect build/demo/bundle")

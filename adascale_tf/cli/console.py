@@ -1,16 +1,28 @@
-"""What a person sees: progress bars on standard error, tables or JSON on standard output."""
+"""What a person sees: progress bars on standard error, sentences, tables or JSON on standard output.
+
+The only module of the command line that prints. Names of phones and models, paths and reasons come from outside: here
+control characters are escaped (:func:`~adascale_tf.text.printable`) and markup is not interpreted.
+"""
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from adascale_tf import codec
 from adascale_tf.progress import Tick, silent
+from adascale_tf.text import printable
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+#: Longest text of a table cell or of a note beside a bar, and most lines of one message.
+CELL, LINES = 200, 200
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -21,6 +33,49 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print facts 
 def output_options(command: F) -> F:
     """The options that every command with facts has."""
     return quiet_option(json_option(command))
+
+
+class Number(click.FloatRange):
+    """A finite number for an option, from ``min`` on; ``nan`` and ``inf`` are refused."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        found = super().convert(value, param, ctx)
+        if not math.isfinite(found):
+            self.fail(f"{value!r} is not a finite number.", param, ctx)
+        return found
+
+
+def say(message: str, err: bool = False) -> None:
+    """Print a message for people, a line or several, with whatever a terminal would obey escaped."""
+    lines = message.split("\n")
+    if len(lines) > LINES:
+        lines = [*lines[: LINES - 1], f"... and {len(lines) - LINES + 1} lines more"]
+    click.echo("\n".join(printable(line) for line in lines), err=err)
+
+
+def cell(value: Any) -> str:
+    """A value as one line of a table, escaped and of bounded length."""
+    return printable(str(value), CELL).replace("\n", "\\n").replace("\t", " ")
+
+
+def _text(value: Any) -> Text:
+    from rich.text import Text
+
+    return Text(cell(value))
+
+
+@contextmanager
+def drawing() -> Iterator[Callable[[str], None] | None]:
+    """A function that redraws a few lines on standard error again and again; None where that is no terminal."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.live import Live
+    from rich.text import Text
+
+    with Live(console=Console(stderr=True), refresh_per_second=8, transient=True) as live:
+        yield lambda lines: live.update(Text("\n".join(map(cell, lines.split("\n")))))
 
 
 @contextmanager
@@ -46,21 +101,21 @@ def progress(quiet: bool) -> Iterator[Tick]:
     )
 
     columns = (
-        TextColumn("[bold]{task.description:<20}"),
+        TextColumn("{task.description:<20}", style="bold", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
-        TextColumn("[dim]{task.fields[note]}"),
+        TextColumn("{task.fields[note]}", style="dim", markup=False),
     )
     with Progress(*columns, console=Console(stderr=True)) as bars:
         tasks: dict[str, Any] = {}
 
         def tick(what: str, done: int, total: int, note: str = "") -> None:
             if what not in tasks:
-                tasks[what] = bars.add_task(what, total=total, note=note)
-            bars.update(tasks[what], completed=done, total=total, note=note)
+                tasks[what] = bars.add_task(cell(what), total=total, note=cell(note))
+            bars.update(tasks[what], completed=done, total=total, note=cell(note))
 
         yield tick
 
@@ -80,13 +135,13 @@ def _lines() -> Tick:
             said[what] = tenth
             rate = (now - start) / (done - first) if done > first else None
             left = "" if rate is None else f", about {rate * (total - done):.0f} s left"
-            click.echo(f"{what}: {done} of {total}{left} {f'({note})' if note else ''}".rstrip(), err=True)
+            say(f"{cell(what)}: {done} of {total}{left} {f'({cell(note)})' if note else ''}".rstrip(), err=True)
 
     return tick
 
 
 def emit(value: Any) -> None:
-    """Print dataclasses or plain values as JSON on standard output."""
+    """Print dataclasses or plain values as JSON, in ASCII, on standard output."""
     click.echo(codec.dump(value), nl=False)
 
 
@@ -95,14 +150,14 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> 
     from rich.console import Console
     from rich.table import Table
 
-    drawn = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
+    drawn = Table(title=_text(title), title_justify="left", title_style="bold", header_style="bold")
     for number, name in enumerate(columns):
         numeric = bool(rows) and all(
             str(row[number]).lstrip("~")[:1].isdigit() or str(row[number]) in ("-", "") for row in rows
         )
-        drawn.add_column(name, justify="right" if numeric and number else "left", no_wrap=number == 0)
+        drawn.add_column(_text(name), justify="right" if numeric and number else "left", no_wrap=number == 0)
     for row in rows:
-        drawn.add_row(*[str(cell) for cell in row])
+        drawn.add_row(*map(_text, row))
     console = Console() if sys.stdout.isatty() else Console(width=140)
     console.print(drawn)
 

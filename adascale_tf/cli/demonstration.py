@@ -7,8 +7,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import click
-
 from adascale_tf import bundle, codec, data
 from adascale_tf.cli import console, phases
 from adascale_tf.cli.building import Job, build_bundle
@@ -128,4 +126,4 @@ def show(facts: dict[str, Any], out: Path) -> None:
     ]  # fmt: skip
     console.table("Branches, one thread", ("recipe", "accuracy", "p50 ms", "speed-up", "size", "MMACs"), rows)
     phases.show(facts["loop"]["phases"], f"Adaptive loop, budget {facts['loop']['budget']['latency_ms']} ms")
-    click.echo(f"Done in {facts['seconds']:.0f} s. Open {out / 'report.html'}; the bundle is in {out / 'bundle'}.")
+    console.say(f"Done in {facts['seconds']:.0f} s. Open {out / 'report.html'}; the bundle is in {out / 'bundle'}.")

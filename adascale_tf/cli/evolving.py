@@ -70,7 +70,6 @@ def _open(checkpoint: Path, spec: str, tick: Tick) -> tuple[ElasticNetwork, Data
         import tensorflow as tf
 
         from adascale_tf import checkpoint as checkpoints
-        from adascale_tf.training import Schedule
 
     tf.get_logger().setLevel("ERROR")
     state = read_state(checkpoint)
@@ -78,7 +77,7 @@ def _open(checkpoint: Path, spec: str, tick: Tick) -> tuple[ElasticNetwork, Data
     if dataset.labels != state.labels:
         raise BadInput(f"{spec} has other classes than the data that {checkpoint} was trained on ({state.data}).")
     _, network = checkpoints.load(checkpoint)
-    return network, dataset, Schedule(**state.schedule)
+    return network, dataset, state.schedule
 
 
 @click.command(
@@ -183,7 +182,7 @@ def _show(chosen: list[Candidate], seen: int, as_json: bool, quiet: bool) -> Non
     elif not quiet:
         rows = [(str(c.recipe), f"{c.accuracy:.2%}", f"{c.latency_ms:.3f}") for c in chosen]
         console.table(f"The best {len(chosen)} of {seen} recipes", ("recipe", "accuracy (float)", "predicted ms"), rows)
-        click.echo("--recipes '" + ",".join(str(c.recipe) for c in chosen) + "'")
+        console.say("--recipes '" + ",".join(str(c.recipe) for c in chosen) + "'")
 
 
 COMMANDS = (evolve, search)

@@ -48,7 +48,7 @@ def profile(
     with cluster.connect(fleet) as connected:
         result = Coordinator(connected, fleet, job, tick).run()
     for note in result.notes:
-        click.echo(note, err=True)
+        console.say(note, err=True)
     return result.measurements, result.missing
 
 
@@ -67,4 +67,4 @@ def show_devices(path: Path, quiet: bool, as_json: bool) -> None:
         console.table(f"Devices of {path}", ("host", *phones.COLUMNS), rows)
         for f in found:
             if f["detail"]:
-                click.echo(f"{f['host']}: {f['detail']}")
+                console.say(f"{f['host']}: {f['detail']}")

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from rich.markup import escape
-
+from adascale_tf.cli import console
 from adascale_tf.runtime.events import Event
 
 #: Seconds between two drawings, and inferences that a line of bars covers.
@@ -20,32 +18,28 @@ _BARS = " ▁▂▃▄▅▆▇█"
 @contextmanager
 def view(budget_ms: float | None) -> Iterator[Callable[[Event], None]]:
     """A function that takes each event and redraws now and then; silent where standard error is no terminal."""
-    if not sys.stderr.isatty():
-        yield lambda event: None
-        return
-    from rich.console import Console
-    from rich.live import Live
-
     recent: deque[Event] = deque(maxlen=SHOWN)
     counts = {"all": 0, "kept": 0, "switches": 0}
     drawn = 0.0
-    with Live(console=Console(stderr=True), refresh_per_second=8, transient=True) as live:
+    with console.drawing() as show:
 
         def take(event: Event) -> None:
             nonlocal drawn
+            if show is None:
+                return
             recent.append(event)
             counts["all"] += 1
             counts["kept"] += event.kept
             counts["switches"] += event.switched
             if time.monotonic() - drawn > EVERY_S:
                 drawn = time.monotonic()
-                live.update(draw(list(recent), counts, budget_ms))
+                show(draw(list(recent), counts, budget_ms))
 
         yield take
 
 
 def draw(recent: list[Event], counts: dict[str, int], budget_ms: float | None) -> str:
-    """The view as text with rich's markup."""
+    """The view as three lines of text."""
     last = recent[-1]
     seen = [event.context for event in recent if event.context is not None]
     load = seen[-1].cpu_load if seen else None
@@ -53,8 +47,7 @@ def draw(recent: list[Event], counts: dict[str, int], budget_ms: float | None) -
     bars = "".join(_BARS[min(8, int(8 * event.latency_ms / (2 * top)))] for event in recent)
     limit = "" if budget_ms is None else f" of {budget_ms:g} ms"
     return (
-        f"load {'-' if load is None else format(load, '.0%'):>5}   branch [bold]{escape(last.branch)}[/bold] "
-        f"({escape(last.reason)})\n"
+        f"load {'-' if load is None else format(load, '.0%'):>5}   branch {last.branch} ({last.reason})\n"
         f"latency {last.latency_ms:.3f} ms{limit}   kept {counts['kept'] / counts['all']:.2%} of {counts['all']:,}   "
         f"switches {counts['switches']}\n{bars}"
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import glob
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -35,6 +37,7 @@ from adascale_tf.progress import Tick
     "--out", type=click.Path(path_type=Path, dir_okay=False), default=Path("measurements.jsonl"), show_default=True,
     help="Measurements are appended here; after a kill, the same command continues.",
 )  # fmt: skip
+@click.option("--again", is_flag=True, help="Measure once more what --out holds already, and append it.")
 @phones.device_option
 @click.option("--all", "every", is_flag=True, help="All phones in reach (see 'adascale devices').")
 @fleet.fleet_option
@@ -71,9 +74,9 @@ from adascale_tf.progress import Tick
 @console.output_options
 def profile(
     path: Path, delegates: str, threads: str, branches: str | None, runs: int, allow_fallback: bool, op_profile: bool,
-    calibrate: bool, contexts: str, out: Path, devices: tuple[str, ...], every: bool, lab: Path | None, energy: bool,
-    affinity: str | None, cooldown: float | None, patience: float, batch: float, runner: str, binary: Path | None,
-    python: str, litert: Path | None, key: Path | None, keep: bool, clean: bool, quiet: bool, as_json: bool,
+    calibrate: bool, contexts: str, out: Path, again: bool, devices: tuple[str, ...], every: bool, lab: Path | None,
+    energy: bool, affinity: str | None, cooldown: float | None, patience: float, batch: float, runner: str,
+    binary: Path | None, python: str, litert: Path | None, key: Path | None, keep: bool, clean: bool, quiet: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Measure every branch in interleaved rounds, with raw samples: on this machine, on phones, or on a fleet."""
     opened = bundle.load(path)
@@ -81,10 +84,13 @@ def profile(
     chosen = None if branches is None else phones.names(branches)
     beside = {"--device": devices, "--all": every, "--key": key, "--calibrate": calibrate}
     fleet.refuse_beside(lab, {**beside, "--contexts": contexts != "idle"})
+    if lab is not None and again:
+        raise BadInput("A fleet measures what --out lacks; leave --again out, or choose another --out.")
+    before = _sizes(out)
     if not devices and not every and lab is None:
         with console.progress(quiet) as tick:
             measurements, problems = _here(
-                opened, wanted, numbers, runs, out, tick, chosen, allow_fallback, op_profile, calibrate, contexts
+                opened, wanted, numbers, runs, out, tick, chosen, allow_fallback, op_profile, calibrate, contexts, again
             )
     else:
         from android_harness.runner import Options
@@ -101,23 +107,38 @@ def profile(
                 )
             else:
                 measurements, problems = phones.profile(
-                    opened, devices, every, wanted, numbers, chosen, options, out, key, keep, clean, tick
+                    opened, devices, every, wanted, numbers, chosen, options, out, key, keep, clean, again, tick
                 )
     if as_json:
         console.emit(measurements)
     elif not quiet:
         show_measurements(measurements)
         show_operators(measurements)
+    if measurements and not quiet and _sizes(out) == before:
+        click.echo(_nothing_new(measurements, out), err=True)
     phones.report(problems)
+
+
+def _sizes(out: Path) -> list[int]:
+    """How large the files of measurements are; they only grow."""
+    return [path.stat().st_size for path in sorted(out.parent.glob(f"{glob.escape(out.stem)}*{out.suffix}"))]
+
+
+def _nothing_new(measurements: Sequence[records.Measurement], out: Path) -> str:
+    """The sentence for a profile that found everything measured."""
+    times = sorted(m.started for m in measurements)
+    when = times[0] if times[0] == times[-1] else f"from {times[0]} to {times[-1]}"
+    return f"All {len(measurements)} cells are in {out} already (measured {when}); give --again to measure anew."
 
 
 def _here(
     opened: bundle.Bundle, delegates: list[str], threads: list[int], runs: int, out: Path, tick: Tick,
     branches: list[str] | None, allow_fallback: bool, op_profile: bool, calibrate: bool, contexts: str,
+    again: bool,
 ) -> tuple[list[records.Measurement], list[str]]:  # fmt: skip
     """Measure on this machine: branches, or what calibrates predictors for them; then again in other contexts.
 
-    Gives what was measured, and a sentence for each cell that could not be.
+    Gives what was measured, and a sentence for each cell that crashes.
     """
     from profiling import calibration, measure
     from profiling import contexts as others
@@ -126,16 +147,16 @@ def _here(
     if calibrate and branches is not None:
         raise BadInput("--calibrate chooses the branches itself; leave --branches out.")
     found: list[records.Measurement] = []
-    problems: dict[str, str] = {}
+    problems: list[str] = []
     if calibrate:
-        found = calibration.calibrate(opened, delegates, threads, runs, out, tick, allow_fallback)
+        found = calibration.calibrate(opened, delegates, threads, runs, out, tick, allow_fallback, again)
         branches = list(dict.fromkeys(m.branch for m in found if m.bundle == opened.digest))
     elif others.IDLE in names:
         found = measure.profile(
-            opened, delegates, threads, runs, out, tick, branches, allow_fallback, op_profile,
-            lambda cell, why: problems.update({cell.key: why}),
+            opened, delegates, threads, runs, out, tick, branches, allow_fallback, op_profile, again,
+            lambda cell, why: problems.append(f"{cell.delegate} with {cell.threads} threads: {why}"),
         )  # fmt: skip
-    return found + others.sweep(opened, delegates, threads, names, out, tick, branches), list(problems.values())
+    return found + others.sweep(opened, delegates, threads, names, out, tick, branches, again), problems
 
 
 def show_measurements(measurements: list[records.Measurement]) -> None:
@@ -162,7 +183,7 @@ def show_measurements(measurements: list[records.Measurement]) -> None:
     )  # fmt: skip
     console.table("Measurements (~ is an estimate: no energy meter)", columns, rows)
     if len(branches) < len(measurements):
-        click.echo(f"And {len(measurements) - len(branches)} micro-kernels, for 'adascale fit'.")
+        console.say(f"And {len(measurements) - len(branches)} micro-kernels, for 'adascale fit'.")
 
 
 def show_operators(measurements: list[records.Measurement]) -> None:
@@ -223,7 +244,7 @@ def report(paths: tuple[Path, ...], out: Path, title: str, quiet: bool) -> None:
     inputs = reporting.gather(list(paths))
     reporting.write(out, inputs.manifest, inputs.measurements, inputs.traces, inputs.predictors, title)
     if not quiet:
-        click.echo(f"Wrote {out}.")
+        console.say(f"Wrote {out}.")
 
 
 @click.command(epilog="Example: adascale doctor --json")

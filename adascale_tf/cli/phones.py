@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from adascale_tf.bundle import Bundle
     from adascale_tf.progress import Tick
     from adascale_tf.records import Measurement
+    from android_harness.adb import Address
     from android_harness.harness import Outcome
     from android_harness.runner import Options
 
@@ -56,12 +57,12 @@ def devices(named: tuple[str, ...], lab: Path | None, key: Path | None, quiet: b
         console.emit(found)
     elif not quiet:
         if not found:
-            click.echo("No phone is in reach; name one as HOST:PORT, or plug it in (pip install adb-shell[usb]).")
+            console.say("No phone is in reach; name one as HOST:PORT, or plug it in (pip install adb-shell[usb]).")
             return
         console.table("Devices", COLUMNS, [row(f.address, f.state, f.facts) for f in found])
         for f in found:
             if f.detail:
-                click.echo(f.detail)
+                console.say(f.detail)
 
 
 COLUMNS = ("address", "state", "phone", "SoC", "Android", "ABI", "battery", "temperature", "thermal")
@@ -90,33 +91,30 @@ def pair(named: str, key: Path | None, wait_s: float) -> None:
     address = parse_address(named)
     signer, made = keys.load(key)
     if made:
-        click.echo(f"Made a key: {key or keys.default_path()}", err=True)
+        console.say(f"Made a key: {key or keys.default_path()}", err=True)
 
     def waiting() -> None:
-        click.echo("The phone asks 'Allow USB debugging?': unlock it and allow this computer.", err=True)
+        console.say("The phone asks 'Allow USB debugging?': unlock it and allow this computer.", err=True)
 
     with connect(address, signer, dialog_s=wait_s, waiting=waiting) as adb:
         name = facts.read(adb)["name"]
     discovery.remember(address)
-    click.echo(f"{name} at {address} knows this computer.")
+    console.say(f"{name} at {address} knows this computer.")
 
 
 def profile(
     opened: Bundle, named: Sequence[str], every: bool, delegates: Sequence[str], threads: Sequence[int],
-    branches: Sequence[str] | None, options: Options, out: Path, key: Path | None, keep: bool, clean: bool, tick: Tick,
+    branches: Sequence[str] | None, options: Options, out: Path, key: Path | None, keep: bool, clean: bool,
+    again: bool, tick: Tick,
 ) -> tuple[list[Measurement], list[str]]:  # fmt: skip
     """Profile on one or several phones, one worker each: what was measured, and a sentence for what could not be."""
-    from android_harness import discovery, keys
-    from android_harness.adb import parse_address
+    from android_harness import keys
     from android_harness.harness import Harness, Outcome
 
     signer, _ = keys.load(key)
-    addresses = [parse_address(text) for text in dict.fromkeys(named)]
-    if every:
-        listed = discovery.look(discovery.candidates(), signer)
-        addresses += [a for f in listed if f.state == "ready" and (a := parse_address(f.address)) not in addresses]
-    if not addresses:
-        raise BadInput("No phone is in reach; name one with --device HOST:PORT.")
+    addresses, notes = different(named, every, signer)
+    for note in notes:
+        click.echo(note, err=True)
     lock = threading.Lock()
 
     def locked(what: str, done: int, total: int, note: str = "") -> None:
@@ -126,7 +124,7 @@ def profile(
     def one(address: Any) -> Outcome | AdaScaleError:
         try:
             harness = Harness(opened, address, options, out, signer, locked)
-            return harness.profile(delegates, threads, branches, keep, clean)
+            return harness.profile(delegates, threads, branches, keep, clean, again)
         except AdaScaleError as error:
             if len(addresses) == 1:
                 raise
@@ -138,6 +136,38 @@ def profile(
     problems = [f"{o.device['name']} {cell}: {why}" for o in outcomes for cell, why in o.failed.items()]
     problems += [str(error) for error in found if not isinstance(error, Outcome)]
     return [m for outcome in outcomes for m in outcome.measurements], problems
+
+
+def different(named: Sequence[str], every: bool, signer: Any) -> tuple[list[Address], list[str]]:
+    """The addresses to measure at: one for each phone, which a cable and the network may both lead to.
+
+    Phones are told by their serial numbers; the first address counts. The sentences say which others are left out.
+    """
+    from android_harness import discovery
+    from android_harness.adb import parse_address
+
+    addresses = [parse_address(text) for text in dict.fromkeys(named)]
+    if every:
+        addresses += [a for a in discovery.candidates() if a not in addresses]
+    if not addresses:
+        raise BadInput("No phone is in reach; name one with --device HOST:PORT.")
+    if len(addresses) == 1 and not every:
+        return addresses, []
+    chosen: list[Address] = []
+    first: dict[str, str] = {}
+    notes: list[str] = []
+    for address, met in zip(addresses, discovery.look(addresses, signer), strict=True):
+        if met.state != "ready" and str(address) not in named:
+            continue
+        serial = str(met.facts.get("serial") or address)
+        if serial in first:
+            notes.append(f"{address} is the phone {met.facts['name']} once more; it is measured at {first[serial]}.")
+        else:
+            first[serial] = str(address)
+            chosen.append(address)
+    if not chosen:
+        raise BadInput("No phone is in reach; name one with --device HOST:PORT.")
+    return chosen, notes
 
 
 @click.command(
@@ -166,7 +196,7 @@ def agent(
         if out is None:
             raise BadInput("Say where the agent goes: --out agent.pyz, or --termux with a bundle and a phone.")
         package.write(out)
-        click.echo(f"Wrote {out}; 'python3 {out} --help' says what it does.")
+        console.say(f"Wrote {out}; 'python3 {out} --help' says what it does.")
         return
     if path is None or len(devices) != 1:
         raise BadInput("--termux needs a BUNDLE and one --device whose storage the files go to.")
@@ -184,10 +214,10 @@ def agent(
         adb.check(f"mkdir -p {export.SHARED}")
         for name, data in content.items():
             adb.push(data, f"{export.SHARED}/{name}")
-    click.echo("Paste into Termux, line by line:", err=True)
+    console.say("Paste into Termux, line by line:", err=True)
     for line in export.commands("libLiteRt.so" in content):
-        click.echo(line)
-    click.echo(f"Then: adascale pull {path} --device {devices[0]} --out m.jsonl", err=True)
+        console.say(line)
+    console.say(f"Then: adascale pull {path} --device {devices[0]} --out m.jsonl", err=True)
 
 
 @click.command(epilog="Example: adascale pull bundle --device 192.168.1.20:5555 --out m.jsonl")
@@ -195,9 +225,10 @@ def agent(
 @click.option("--device", "named", required=True, metavar="PHONE", help="HOST:PORT, usb or usb:SERIAL.")
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), required=True)
 @key_option
+@click.option("--clean", is_flag=True, help="Then remove results, plan, bundle and agent from the phone's storage.")
 @console.output_options
-def pull(path: Path, named: str, out: Path, key: Path | None, quiet: bool, as_json: bool) -> None:
-    """Fetch what the agent measured in Termux and append it to a file of measurements."""
+def pull(path: Path, named: str, out: Path, key: Path | None, clean: bool, quiet: bool, as_json: bool) -> None:
+    """Fetch what the agent measured in Termux and append it to a file of measurements, once."""
     from adascale_tf.cli.measuring import show_measurements
     from android_harness import facts, keys, termux
     from android_harness.adb import connect, parse_address
@@ -205,14 +236,21 @@ def pull(path: Path, named: str, out: Path, key: Path | None, quiet: bool, as_js
 
     opened = bundle.load(path)
     with connect(parse_address(named), keys.load(key)[0]) as adb:
-        measured, missing = termux.pull(adb, facts.identity(facts.read(adb)), opened)
-    if measured:
-        cells.append(out, measured)
+        pulled = termux.pull(adb, facts.identity(facts.read(adb)), opened)
+        new = termux.new(pulled.measurements, out)
+        if new:
+            cells.append(out, new)
+        if clean and not pulled.unfinished:
+            termux.clean(adb)
     if as_json:
-        console.emit(measured)
+        console.emit(pulled.measurements)
     elif not quiet:
-        show_measurements(measured)
-    report(missing)
+        show_measurements(pulled.measurements)
+    if pulled.measurements and not new and not quiet:
+        click.echo(f"All {len(pulled.measurements)} measurements are in {out} already.", err=True)
+    if clean and pulled.unfinished:
+        click.echo("The work in Termux is not finished, so its files stay; pull again when it is.", err=True)
+    report(pulled.missing)
 
 
 def report(problems: Sequence[str]) -> None:
@@ -233,7 +271,7 @@ def counts(text: str) -> list[int]:
     except ValueError:
         found = []
     if not found or not all(1 <= count <= 64 for count in found):
-        raise BadInput(f"'{text}' are no numbers of threads; write 1, or 1,4.")
+        raise BadInput(f"'{text}' is not a list of thread counts; write 1, or 1,4.")
     return found
 
 

@@ -30,8 +30,8 @@ budget_option = click.option(
 @click.argument("path", metavar="BUNDLE", type=click.Path(path_type=Path))
 @data_option
 @budget_option
-@click.option("--seconds", type=click.FloatRange(0.1), default=10.0, show_default=True)
-@click.option("--fps", type=click.FloatRange(0.1), default=None, help="Inputs per second. Default: one after another.")
+@click.option("--seconds", type=console.Number(0.1), default=10.0, show_default=True)
+@click.option("--fps", type=console.Number(0.1), default=None, help="Inputs per second. Default: one after another.")
 @click.option(
     "--predictors", type=click.Path(path_type=Path), default=None, help="From 'adascale fit': energy, memory."
 )
@@ -41,7 +41,7 @@ budget_option = click.option(
     "--policy", default="adaptive", show_default=True, help="Also: static-full, static-smallest, threshold, ..."
 )
 @click.option("--cascade", is_flag=True, help="A cheap branch answers first; a better one is asked when it is unsure.")
-@click.option("--warm-mb", type=click.FloatRange(0.1), default=None, help="Memory for branches that are kept ready.")
+@click.option("--warm-mb", type=console.Number(0.1), default=None, help="Memory for branches that are kept ready.")
 @click.option(
     "--trace-out", "--out", "out", type=click.Path(path_type=Path, dir_okay=False), default=None,
     help="Write events here: a trace for 'replay' and 'compare-policies'.",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import warnings
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,10 +12,16 @@ from typing import Any
 
 import numpy as np
 
-from adascale_tf.data import audio, images
+from adascale_tf import archives
+from adascale_tf.data import arrays, audio, files, images
 from adascale_tf.data.files import Entry, Files
+from adascale_tf.data.preprocessing import checked
 from adascale_tf.errors import BadInput
 from adascale_tf.progress import Tick, silent
+from adascale_tf.text import excerpt
+
+#: Files that are read before they are decoded: so many, or so many bytes.
+CHUNK, CHUNK_BYTES = 256, 64 << 20
 
 
 @dataclass(frozen=True)
@@ -21,6 +30,7 @@ class Dataset:
 
     ``x_*``: uint8 images (N, H, W, C), or float32 arrays such as log-mel frames (N, T, F). ``y_*``: int64 (N,),
     positions in ``labels``. ``preprocessing``: how a raw file becomes an example; it travels in the manifest.
+    ``notes``: sentences on what was left out or brought to another size.
     """
 
     name: str
@@ -30,6 +40,7 @@ class Dataset:
     y_train: np.ndarray
     x_test: np.ndarray
     y_test: np.ndarray
+    notes: tuple[str, ...] = ()
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -44,21 +55,58 @@ class Dataset:
         return values * np.float32(self.preprocessing.get("scale", 1.0))
 
 
-def load(spec: str, preprocessing: dict[str, Any] | None = None, tick: Tick = silent) -> Dataset:
-    """Read the data that ``spec`` names; ``preprocessing`` from a manifest makes it exactly what a bundle expects.
+def load(
+    spec: str, preprocessing: dict[str, Any] | None = None, tick: Tick = silent, size: tuple[int, int] | None = None
+) -> Dataset:
+    """Read the data that ``spec`` names.
 
-    ``tick("read data", ...)`` while files are decoded. :class:`BadInput` says what is wrong with the data.
+    Args:
+        spec: ``digits``, a folder, a .zip or a .npz.
+        preprocessing: a manifest's, which makes the data exactly what a bundle expects.
+        tick: called with "read data" while files are decoded.
+        size: height and width of all images; without it those of the first training image decide.
+
+    Raises:
+        BadInput: says what is wrong with the data.
     """
+    if preprocessing is not None:
+        preprocessing, size = checked(preprocessing), None
     if spec == "digits":
-        return fit(_digits(), preprocessing)
+        return _sized(_digits(), preprocessing, size)
     path = Path(spec)
-    if not path.exists():
-        raise BadInput(f"There is no data at '{spec}'; give 'digits', a folder, a .zip or a .npz.")
-    if path.suffix == ".npz":
-        return fit(_arrays(path), preprocessing)
-    if path.is_dir() or path.suffix == ".zip":
-        return _classes(path, preprocessing, tick)
-    raise BadInput(f"{spec} is neither a folder, a .zip nor a .npz; give data in one of these forms.")
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        raise BadInput(f"There is no data at '{excerpt(spec)}'; give 'digits', a folder, a .zip or a .npz.") from None
+    except OSError as error:
+        raise BadInput(f"{excerpt(spec)} cannot be read ({error.strerror}); correct its name or permissions.") from None
+    if path.is_dir() or path.suffix.lower() == ".zip":
+        with files.opened(path) as found, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow's remarks on odd files; what cannot be used is an error
+            return _classes(found, preprocessing, size, tick)
+    if path.suffix.lower() == ".npz":
+        return _sized(_arrays(path), preprocessing, size)
+    raise BadInput(f"{path} is neither a folder, a .zip nor a .npz; give data in one of these forms.")
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """Height and width in pixels of ``H`` or ``HxW``; :class:`BadInput` if it is neither, or beyond 8 to 4096."""
+    found = re.fullmatch(r"([0-9]{1,4})(?:[xX]([0-9]{1,4}))?", text)
+    sides = () if found is None else (int(found[1]), int(found[2] or found[1]))
+    if not sides or not all(8 <= side <= 4096 for side in sides):
+        raise BadInput(f"'{excerpt(text)}' is not a size; write 224, or 224x320 for height and width (8 to 4096).")
+    return sides
+
+
+def _sized(data: Dataset, preprocessing: dict[str, Any] | None, size: tuple[int, int] | None) -> Dataset:
+    """Arrays as ``preprocessing`` or ``size`` ask."""
+    if size is not None:
+        shape = data.input_shape
+        if len(shape) != 3 or data.x_train.dtype != np.uint8:
+            raise BadInput(f"--size is for images, but {data.name} has examples {shape}; leave it out.")
+        height, width = size
+        return fit(data, {"kind": "image", "height": height, "width": width, "channels": shape[2]})
+    return fit(data, preprocessing)
 
 
 def fit(data: Dataset, preprocessing: dict[str, Any] | None) -> Dataset:
@@ -66,11 +114,21 @@ def fit(data: Dataset, preprocessing: dict[str, Any] | None) -> Dataset:
     if preprocessing is None:
         return data
     x_train, x_test = data.x_train, data.x_test
+    if preprocessing.get("kind") == "log-mel":
+        wanted = (preprocessing["frames"], preprocessing["mels"])
+        if data.input_shape != wanted:
+            raise BadInput(f"{data.name} has inputs {data.input_shape}, but log-mel frames of {wanted} are needed.")
     if "height" in preprocessing:
-        if x_train.ndim != 4 or x_train.dtype != np.uint8:
+        if x_train.ndim != 4 or x_train.dtype != np.uint8 or x_train.shape[3] not in (1, 3):
             raise BadInput(f"{data.name} has inputs {data.input_shape}, but images (uint8) are needed.")
+        _check_memory(data.name, len(x_train) + len(x_test), images, preprocessing)
         x_train, x_test = (images.resize(x, preprocessing) for x in (x_train, x_test))
     return replace(data, preprocessing={**data.preprocessing, **preprocessing}, x_train=x_train, x_test=x_test)
+
+
+def _check_memory(name: str, count: int, kind: Any, how: dict[str, Any]) -> None:
+    """Refuse examples that take more memory than an archive may: decided before the first of them is decoded."""
+    archives.check_size(count * kind.bytes_of(how), f"{name} ({count:,} examples)")
 
 
 def _digits() -> Dataset:
@@ -90,77 +148,94 @@ def _digits() -> Dataset:
 
 
 def _arrays(path: Path) -> Dataset:
-    names = ("x_train", "y_train", "x_test", "y_test")
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            missing = [name for name in names if name not in file]
-            if missing:
-                raise BadInput(f"{path} has no {', '.join(missing)}; save {', '.join(names)} with numpy.savez.")
-            x_train, y_train, x_test, y_test = (file[name] for name in names)
-    except (OSError, ValueError, EOFError) as error:
-        raise BadInput(f"{path} is not a readable .npz file ({error}); save it again.") from None
-    for split, x, y in (("train", x_train, y_train), ("test", x_test, y_test)):
-        if not len(x) or y.shape != (len(x),):
-            raise BadInput(f"{path}: x_{split} {x.shape} and y_{split} {y.shape} do not pair up, one label an example.")
-        if x.dtype != np.uint8 and not (np.issubdtype(x.dtype, np.floating) and np.isfinite(x).all()):
-            raise BadInput(f"{path}: x_{split} should be uint8, or floats without NaN or infinity, not {x.dtype}.")
-    if x_train.shape[1:] != x_test.shape[1:]:
-        raise BadInput(f"{path}: x_train and x_test differ in shape, {x_train.shape[1:]} and {x_test.shape[1:]}.")
-    values = np.unique(y_train)
-    if len(values) < 2 or not np.isin(y_test, values).all():
-        raise BadInput(f"{path}: y_train needs at least two classes, and y_test none that y_train lacks.")
-    if x_train.dtype != np.uint8:
-        x_train, x_test = x_train.astype(np.float32), x_test.astype(np.float32)
-    how = {"kind": "array", "scale": 1 / 255 if x_train.dtype == np.uint8 else 1.0}
-    positions = (np.searchsorted(values, y).astype(np.int64) for y in (y_train, y_test))
-    y_train, y_test = positions
-    return Dataset(path.stem, tuple(str(v) for v in values), how, x_train, y_train, x_test, y_test)
+    found = arrays.read(path)
+    how = {"kind": "array", "scale": 1 / 255 if found.x_train.dtype == np.uint8 else 1.0}
+    return Dataset(path.stem, found.labels, how, found.x_train, found.y_train, found.x_test, found.y_test)
 
 
-def _classes(path: Path, preprocessing: dict[str, Any] | None, tick: Tick) -> Dataset:
-    files = Files(path)
-    splits = {split: [e for e in files.entries if e.split == split] for split in ("train", "test")}
-    for split, entries in splits.items():
-        if not entries:
-            raise BadInput(f"{path} has no {split}/<class>/ with jpg, png or wav files; sort the files that way.")
-    labels = sorted({entry.label for entry in splits["train"]})
-    if len(labels) < 2:
-        raise BadInput(f"{path} has only one class in train/ ('{labels[0]}'); a classifier needs at least two.")
-    unknown = {entry.label for entry in splits["test"]} - set(labels)
-    if unknown:
-        raise BadInput(f"{path} has classes in test/ that train/ lacks: {', '.join(sorted(unknown))}.")
-    if len({entry.is_sound for entry in files.entries}) > 1:
-        raise BadInput(f"{path} mixes images and sounds; keep one kind.")
+def _classes(found: Files, preprocessing: dict[str, Any] | None, size: tuple[int, int] | None, tick: Tick) -> Dataset:
+    path = found.path
+    splits = {split: [e for e in found.entries if e.split == split] for split in ("train", "test")}
+    labels = _labels(found, splits)
     first = splits["train"][0]
     kind: Any = audio if first.is_sound else images
-    how = preprocessing or kind.derive(files.read(first), f"{path}: {first.name}")
-    if (how["kind"] == "log-mel") != first.is_sound:
+    how = preprocessing or kind.derive(found.read(first), f"{path}: {first.name}", size)
+    if how["kind"] != ("log-mel" if first.is_sound else "image"):
         raise BadInput(f"{path} holds {'sounds' if first.is_sound else 'images'}, but the bundle takes {how['kind']}.")
-    decoded = _decode(files, kind, how, tick)
+    _check_memory(str(path), len(found.entries), kind, how)
+    decoded, changed = _decode(found, kind, how, tick)
+    notes = list(found.notes)
+    if changed and preprocessing is None and size is None:
+        what = f"{how['sample_rate']} Hz" if first.is_sound else f"{how['width']}x{how['height']} pixels"
+        choose = "" if first.is_sound else "; --size chooses another"
+        notes.append(
+            f"{path}: {changed:,} of {len(found.entries):,} files were brought to {what}, as {first.name}{choose}."
+        )
     cut = len(splits["test"])  # entries are sorted: test before train
     x_test, x_train = decoded[:cut], decoded[cut:]
     if preprocessing is None and how["kind"] == "log-mel":
         how = {**how, "mean": round(float(x_train.mean()), 4), "scale": round(1 / float(x_train.std() + 1e-9), 4)}
     y_train, y_test = (np.array([labels.index(e.label) for e in splits[s]], np.int64) for s in ("train", "test"))
-    return Dataset(path.stem, tuple(labels), how, x_train, y_train, x_test, y_test)
+    return Dataset(path.stem, tuple(labels), how, x_train, y_train, x_test, y_test, tuple(notes))
 
 
-def _decode(files: Files, kind: Any, how: dict[str, Any], tick: Tick) -> np.ndarray:
-    total = len(files.entries)
+def _labels(found: Files, splits: dict[str, list[Entry]]) -> list[str]:
+    """The classes; :class:`BadInput` unless both splits have examples of the same, all of one kind."""
+    path = found.path
+    for split, entries in splits.items():
+        if not entries:
+            more = f" ({' '.join(found.notes)[:500]})" if found.notes else ""
+            raise BadInput(
+                f"{path} has no {split}/<class>/ with images ({' '.join(files.IMAGES)}) or sounds "
+                f"({' '.join(files.SOUNDS)}); sort the files that way{more}."
+            )
+    labels = sorted({entry.label for entry in splits["train"]})
+    if len(labels) < 2:
+        raise BadInput(
+            f"{path} has only one class in train/ ('{excerpt(labels[0])}'); a classifier needs at least two."
+        )
+    tested = {entry.label for entry in splits["test"]}
+    unknown = sorted(tested - set(labels))
+    if unknown:
+        raise BadInput(f"{path} has classes in test/ that train/ lacks: {excerpt(', '.join(unknown))}.")
+    if len({entry.is_sound for entry in found.entries}) > 1:
+        raise BadInput(f"{path} mixes images and sounds; keep one kind.")
+    for label in labels:
+        if label not in tested:
+            found.notes.append(f"{path}: test/ has no example of '{excerpt(label)}', so nothing measures that class.")
+    return labels
 
-    def one(entry: Entry, content: bytes) -> np.ndarray:
-        return np.asarray(kind.decode(content, f"{files.path}: {entry.name}", how))
 
-    # Reading is sequential (one archive handle), decoding runs in threads: PIL and numpy release the lock.
+def _decode(found: Files, kind: Any, how: dict[str, Any], tick: Tick) -> tuple[np.ndarray, int]:
+    """All examples in the order of the entries, and how many had another size than asked for."""
+    total, start, changed = len(found.entries), 0, 0
+
+    def one(entry: Entry, content: bytes) -> images.Decoded:
+        decoded: images.Decoded = kind.decode(content, f"{found.path}: {excerpt(entry.name, 120)}", how)
+        return decoded
+
     result: np.ndarray | None = None
-    chunk = 256
+    # Reading is sequential (one archive handle), decoding runs in threads: PIL and numpy release the lock.
     with ThreadPoolExecutor(max_workers=2) as pool:
-        for start in range(0, total, chunk):
-            entries = files.entries[start : start + chunk]
-            rows = list(pool.map(one, entries, [files.read(entry) for entry in entries]))
+        for chunk in _chunks(found.entries):
+            rows = list(pool.map(one, chunk, [found.read(entry) for entry in chunk]))
             if result is None:
-                result = np.empty((total, *rows[0].shape), rows[0].dtype)
-            result[start : start + len(rows)] = rows
-            tick("read data", start + len(rows), total, "")
+                result = np.empty((total, *rows[0].values.shape), rows[0].values.dtype)
+            for row in rows:
+                result[start] = row.values
+                changed += row.changed
+                start += 1
+            tick("read data", start, total, "")
     assert result is not None
-    return result
+    return result, changed
+
+
+def _chunks(entries: list[Entry]) -> Iterator[list[Entry]]:
+    """Entries in order, in parts whose contents fit into memory together."""
+    part: list[Entry] = []
+    for entry in entries:
+        if part and (len(part) == CHUNK or sum(e.size for e in part) + entry.size > CHUNK_BYTES):
+            yield part
+            part = []
+        part.append(entry)
+    yield part

@@ -106,8 +106,9 @@ def energy_per_run(
 ) -> Dict[str, object]:
     """Energy of one run above idle, from samples of an idle and a busy span (begin, end in seconds).
 
-    Gives the fields of :class:`adascale_tf.records.Energy`, ``value_mj`` None with a reason where it cannot be told.
-    The beginning of a span is left out until the gauge has changed twice, because a gauge averages.
+    Gives the fields of :class:`adascale_tf.records.Energy`, ``value_mj`` None with a reason where it cannot be told,
+    and ``retry_longer`` where longer spans could tell it. The beginning of a span is left out until the gauge has
+    changed twice, because a gauge averages.
     """
     gauge, reason = choose([s for s in samples if idle[0] <= s.time_s <= busy[1]])
     if gauge is None:
@@ -115,7 +116,8 @@ def energy_per_run(
     interval = update_interval_s([s for s in samples if busy[0] <= s.time_s <= busy[1]], gauge)
     settle = 2 * interval
     if busy[1] - busy[0] < 3 * settle or idle[1] - idle[0] < 1.5 * settle:
-        return {"value_mj": None, "reason": "the gauge changes every {:.1f} s; measure longer".format(interval)}
+        why = "the gauge changes every {:.1f} s; measure longer".format(interval)
+        return {"value_mj": None, "reason": why, "retry_longer": True}
     resting, resting_error = mean_watts(samples, gauge, idle[0] + settle, idle[1])
     working, working_error = mean_watts(samples, gauge, busy[0] + settle, busy[1])
     seconds = (busy[1] - busy[0]) / runs

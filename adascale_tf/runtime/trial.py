@@ -20,6 +20,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple
@@ -266,10 +267,8 @@ def main() -> None:
     os.write(answers, _READY.encode() + b"\n")
     for line in sys.stdin:
         job = codec.from_json(Job, json.loads(line), "the job")
-        try:
+        with suppress(Exception):  # an error that the next run, outside, will say as well as this one
             _run(delegates, job)
-        except Exception:  # an error that the next run, outside, will say as well as this one
-            pass
         os.write(answers, b"survived\n")
 
 

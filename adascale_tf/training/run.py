@@ -12,12 +12,13 @@ are batches in the data, however many steps they take.
 from __future__ import annotations
 
 import time
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from adascale_tf.data import Dataset
-from adascale_tf.errors import BadInput
+from adascale_tf.errors import AdaScaleError, BadInput
 from adascale_tf.network import ElasticNetwork, Trunk
 from adascale_tf.progress import Tick, silent
 from adascale_tf.training.cluster import Cluster, alone
@@ -44,27 +45,29 @@ def train(
     With a ``checkpoint`` the state is saved after every epoch, and a training found there is taken up, at whatever
     scale it was begun. Every replica of the ``cluster`` computes ``accumulate`` batches a step. Gives what the epochs
     of this call took, in all replicas. :class:`BadInput` if more than one batch makes a step of an optimizer that
-    cannot use it; :class:`AdaScaleError` if another worker goes away.
+    cannot use it; :class:`AdaScaleError` if another worker goes away, or if the loss or weights are not finite.
     """
     cluster = cluster or alone()
     if schedule.optimizer != "sgd" and cluster.replicas * accumulate > 1:
         raise BadInput(
             f"A step of {cluster.replicas * accumulate} batches needs the optimizer 'sgd', which adapts to them."
         )
-    if cluster.alone:
-        effort, stepper = _train(network, data, schedule, tick, checkpoint, cluster, accumulate)
-    else:
-        with cluster.strategy.scope():
-            copied = network.copied()
-        kept = checkpoint and checkpoint.at(copied, cluster)
-        with cluster.watched():
-            effort, stepper = _train(copied, data, schedule, tick, kept, cluster, accumulate)
-            network.take(copied.values)
-    network.choose(1.0)
-    if cluster.chief and not (checkpoint and checkpoint.finished):
-        recalibrate(network.trunks, data, schedule.seed, tick)
-        if checkpoint:
-            checkpoint.save(schedule.epochs + 1, stepper.state)
+    with checkpoint.held() if checkpoint and cluster.chief else nullcontext():
+        if cluster.alone:
+            effort, stepper = _train(network, data, schedule, tick, checkpoint, cluster, accumulate)
+        else:
+            with cluster.strategy.scope():
+                copied = network.copied()
+            kept = checkpoint and checkpoint.at(copied, cluster)
+            with cluster.watched():
+                effort, stepper = _train(copied, data, schedule, tick, kept, cluster, accumulate)
+                network.take(copied.values)
+        network.choose(1.0)
+        if cluster.chief and not (checkpoint and checkpoint.finished):
+            recalibrate(network.trunks, data, schedule.seed, tick)
+            _check_finite(network)
+            if checkpoint:
+                checkpoint.save(schedule.epochs + 1, stepper.state)
     return effort
 
 
@@ -101,6 +104,8 @@ def _train(
             chosen = [] if alone else smallest + _sample(others, schedule.sampled, rng)
             taken = next(batches)
             loss = stepper.step(taken, chosen)
+            if not np.isfinite(loss):
+                raise AdaScaleError(f"The loss is not finite after {steps + 1} steps (epoch {epoch + 1}); {_ADVICE}")
             steps, before, progress = steps + 1, progress, stepper.progress
             forward = network.trunks[0].macs + sum(trunk.macs for trunk in chosen)
             macs[alone] += 3.0 * scale * len(taken[0][0]) * forward
@@ -110,9 +115,21 @@ def _train(
             tick("train", min(total, int(progress)), total, note)
         seconds[alone] += time.perf_counter() - begun
         if checkpoint:
+            _check_finite(network)
             checkpoint.save(epoch + 1, stepper.state)
     spent = (sum(macs.values()), sum(seconds.values()), macs[False], seconds[False])
     return Effort(*spent, steps, progress - first), stepper
+
+
+#: What to do about a training that left the numbers.
+_ADVICE = "look for values in the data that are far from the others, or a wrong --input-range; nothing was replaced."
+
+
+def _check_finite(network: ElasticNetwork) -> None:
+    """Refuse a network with NaN or infinite weights or statistics before it replaces a good one."""
+    for name, values in network.values.items():
+        if not np.isfinite(values).all():
+            raise AdaScaleError(f"The training left '{name}' with values that are not finite; {_ADVICE}")
 
 
 def _sandwich(network: ElasticNetwork) -> tuple[list[Trunk], list[Trunk]]:

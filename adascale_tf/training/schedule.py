@@ -4,8 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from adascale_tf.errors import BadInput
+from adascale_tf.text import excerpt
+
 #: The optimizers by name, each with its peak learning rate for fresh weights and for networks that come trained.
 RATES = {"adamw": (3e-3, 1e-3), "sgd": (0.2, 0.02)}
+#: The settings' names, with the least and the most that makes sense.
+_RANGES = (
+    ("epochs", 1, 1_000_000), ("batch", 1, 1_000_000), ("learning_rate", 0.0, 1e3), ("weight_decay", 0.0, 1e3),
+    ("exit_weight", 0.0, 1e3), ("shift", 0, 10_000), ("smoothing", 0.0, 1.0), ("warm", 0.0, 1.0),
+    ("sampled", 0, 10_000), ("seed", 0, 2**63 - 1),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -31,6 +40,15 @@ class Schedule:
     warm: float = 0.5
     sampled: int = 1
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Raises :class:`BadInput` for settings that no training can have, wherever they come from."""
+        if self.optimizer not in RATES:
+            raise BadInput(f"A schedule has the optimizer {excerpt(self.optimizer)}; use {' or '.join(RATES)}.")
+        for name, least, most in _RANGES:
+            value = getattr(self, name)
+            if not least <= value <= most:  # NaN too is in no range
+                raise BadInput(f"A schedule's {name} is {excerpt(value)}; it should be between {least} and {most}.")
 
     def steps(self, samples: int) -> int:
         """Steps in the whole run at one batch a step: the run's length in scale-invariant iterations."""

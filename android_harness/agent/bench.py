@@ -135,7 +135,7 @@ def _energy(plan: Plan, place: Place, task: Task, say: Callable[[Dict[str, Any]]
         )
         collect()
         energy = power.energy_per_run(collected, idle, (found["busy"][0], found["busy"][1]), found["runs"])
-        if energy["value_mj"] is not None or "measure longer" not in str(energy["reason"]):
+        if not energy.get("retry_longer"):
             break
         idle_s, batch_s = 2 * idle_s, 2 * batch_s
     return energy

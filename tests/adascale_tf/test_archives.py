@@ -78,3 +78,17 @@ def test_what_is_cut_off_is_told(tmp_path: Path, cut: int) -> None:
     path.write_bytes(path.read_bytes()[:-cut])
     assert "not a whole .zip" in refused(path)
     assert "cannot be read" in refused(tmp_path / "none.zip")
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2])
+def test_a_damaged_member_is_said_whatever_packed_it(tmp_path: Path, method: int) -> None:
+    path = packed(tmp_path / "a.zip", [("a", bytes(range(256)) * 99)], method)
+    data = bytearray(path.read_bytes())
+    data[31:60] = bytes(29)
+    path.write_bytes(data)
+    assert "damaged" in refused(path)
+
+
+def test_a_failure_of_the_blocks_own_work_stays_what_it_is(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError), archives.opened(packed(tmp_path / "a.zip", [("a", b"x")])):
+        (tmp_path / "gone").read_bytes()

@@ -31,12 +31,13 @@ class Outer:
 
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
+whole = st.integers(-(1 << 63), (1 << 63) - 1)
 outers = st.builds(
     Outer,
-    st.integers(),
+    whole,
     st.builds(Inner, st.text(), st.lists(finite).map(tuple)),
     st.none() | finite,
-    st.dictionaries(st.text(), st.integers()),
+    st.dictionaries(st.text(), whole),
 )
 
 

@@ -14,8 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -23,7 +21,7 @@ from adascale_tf.errors import AdaScaleError, BadInput
 from android_harness import facts, keys, store
 from android_harness.adb import PORT, Adb, Address, PhoneGone, connect, parse_address
 from android_harness.transport import KEEPALIVE
-from tests.fixtures.adbd import Access, Adbd
+from tests.fixtures.adbd import Adbd
 from tests.fixtures.emulated_phone import emulated
 from tests.fixtures.phones import SHAPES, Phone
 
@@ -312,67 +310,6 @@ def test_a_clock_that_is_set_breaks_no_transfer(
         pixel[2].push(data, f"{FOLDER}/x")
         assert pixel[2].pull(f"{FOLDER}/x") == data
         assert len(pixel[2].check("seq 300000").splitlines()) == 300000
-
-
-# --- keys
-
-
-def test_a_key_is_made_and_used_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ANDROID_USER_HOME", str(tmp_path / "android"))
-    first, made = keys.load()
-    path = tmp_path / "android/adbkey"
-    assert made and path.stat().st_mode & 0o777 == 0o600
-    again, made_again = keys.load()
-    assert not made_again and again.GetPublicKey() == first.GetPublicKey()
-    Path(f"{path}.pub").unlink()
-    assert keys.load()[0].GetPublicKey().split()[0] == first.GetPublicKey().split()[0]
-    monkeypatch.delenv("ANDROID_USER_HOME")
-    monkeypatch.setattr(Path, "home", lambda: tmp_path)
-    assert keys.default_path() == tmp_path / ".android/adbkey"
-
-
-def _elliptic() -> bytes:
-    return ec.generate_private_key(ec.SECP256R1()).private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-
-
-@pytest.mark.parametrize("content", [b"", b"garbage", b"\xff\xfe\0", _elliptic()], ids=["empty", "text", "bytes", "ec"])
-@pytest.mark.parametrize("public", [None, b"anything"])
-def test_what_is_no_rsa_key_is_refused_and_kept(tmp_path: Path, content: bytes, public: bytes | None) -> None:
-    path = tmp_path / "adbkey"
-    path.write_bytes(content)
-    if public is not None:
-        (tmp_path / "adbkey.pub").write_bytes(public)
-    with pytest.raises(BadInput, match="is not an RSA private key"):
-        keys.load(path)
-    assert path.read_bytes() == content
-
-
-def test_a_key_that_cannot_be_kept_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    with pytest.raises(BadInput, match="cannot be used as adb's key"):
-        keys.load(tmp_path / "file/adbkey")
-
-
-def test_a_known_key_needs_no_dialog(tmp_path: Path, signer: Any) -> None:
-    access = Access(keys=set())
-    asked: list[int] = []
-    with emulated(tmp_path, access=access) as (_, adbd):
-        connect(Address(*adbd.address), signer, waiting=lambda: asked.append(1)).close()
-        assert len(asked) == 1 and len(access.keys or ()) == 1
-        access.dialog = "wait"
-        with connect(Address(*adbd.address), signer, waiting=lambda: asked.append(2)) as adb:
-            assert adb.shell("echo in") == (0, "in")
-    assert asked == [1]
-
-
-def test_an_unknown_key_that_nobody_allows_says_what_to_do(tmp_path: Path, signer: Any) -> None:
-    with emulated(tmp_path, access=Access(keys=set(), dialog="wait")) as (_, adbd):
-        asked: list[int] = []
-        with pytest.raises(AdaScaleError, match="unlock the phone, allow this computer") as caught:
-            connect(Address(*adbd.address), signer, dialog_s=0.5, waiting=lambda: asked.append(1))
-        assert asked == [1] and not isinstance(caught.value, PhoneGone)
 
 
 # --- what is no phone

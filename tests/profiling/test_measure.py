@@ -15,6 +15,7 @@ import pytest
 from adascale_tf import records
 from adascale_tf.bundle import Bundle
 from adascale_tf.errors import BadInput, UnknownDelegate
+from adascale_tf.records import Delegation
 from adascale_tf.runtime.delegates import Runner, open_runner
 from profiling import cells, measure
 from profiling.cells import Cell
@@ -228,11 +229,9 @@ def test_energy_names_the_meter_and_is_never_zero(
 
 
 def test_a_delegate_that_takes_nothing_says_so() -> None:
-    assert "cpu took none of the 7 operators" in str(
-        cells.delegation_reason("cpu", {"nodes": 7, "delegated": 0, "partitions": 0})
-    )
-    assert cells.delegation_reason("cpu", {"nodes": 7, "delegated": 7, "partitions": 1}) is None
-    assert cells.delegation_reason("reference", {"nodes": 7, "delegated": 0, "partitions": 0}) is None
+    assert "cpu took none of the 7 operators" in str(cells.delegation_reason("cpu", Delegation(7, 0, 0)))
+    assert cells.delegation_reason("cpu", Delegation(7, 7, 1)) is None
+    assert cells.delegation_reason("reference", Delegation(7, 0, 0)) is None
 
 
 def test_nothing_to_run_is_refused(built: Bundle, tmp_path: Path) -> None:

@@ -1,0 +1,107 @@
+"""The TFLite converter, and the first run of what it wrote, in a process of their own, restarted where it dies.
+
+Starting it takes as long as importing TensorFlow, so who is going to convert calls :func:`start` beforehand.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from adascale_tf.disk import Unwritable
+from adascale_tf.errors import AdaScaleError
+
+
+class Died(AdaScaleError):
+    """The process ended in the middle of its work; the message is what it died of."""
+
+
+class Refused(AdaScaleError):
+    """The converter does not convert this model, or LiteRT does not load this file; the message is the reason."""
+
+
+class Process:
+    """A converter's process. Start it early: the first answer waits until it is ready. One request at a time."""
+
+    def __init__(self) -> None:
+        # Calibration runs on the CPU, and an idle process should hold no memory of a GPU.
+        environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3"}
+        self._child = subprocess.Popen(
+            [sys.executable, str(Path(__file__).with_name("worker.py"))],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment, text=True,
+        )  # fmt: skip
+
+    @property
+    def alive(self) -> bool:
+        return self._child.poll() is None
+
+    @property
+    def pid(self) -> int:
+        return self._child.pid
+
+    def begin(self, do: str, out: Path, **request: Any) -> Callable[[], None]:
+        """Send a request that :mod:`converters.worker` describes; the result waits until ``out`` is written.
+
+        It raises :class:`Refused` with a reason, :class:`Died` with the signal's name, :class:`Unwritable` if the disk
+        is full.
+        """
+        assert self._child.stdin is not None
+        with suppress(BrokenPipeError):  # it died while it was idle; its end is seen when the answer is read
+            self._child.stdin.write(json.dumps({"do": do, "out": str(out), **request}) + "\n")
+            self._child.stdin.flush()
+        return lambda: self._finish(out)
+
+    def _finish(self, out: Path) -> None:
+        assert self._child.stdout is not None
+        try:
+            line = self._child.stdout.readline()
+        except BaseException:  # interrupted: the answer would be taken for that of the next request
+            self.close()
+            raise
+        if not line:
+            raise Died(_cause(self._child.wait()))
+        answer = json.loads(line)
+        if "disk" in answer:
+            raise Unwritable(f"{out} cannot be written ({answer['disk']}); free some space or set TMPDIR.")
+        if "refused" in answer:
+            raise Refused(answer["refused"])
+
+    def close(self) -> None:
+        """End the process, whatever it does."""
+        self._child.kill()
+        self._child.wait()
+
+
+def _cause(code: int) -> str:
+    if code == -signal.SIGKILL:
+        return "SIGKILL, perhaps since memory ran out"
+    return signal.Signals(-code).name if code < 0 else f"exit code {code}"
+
+
+_shared: list[Process] = []
+
+
+def start() -> Process:
+    """The process that all conversions of this program share; a new one if there is none alive."""
+    if _shared and _shared[0].alive:
+        return _shared[0]
+    stop()
+    _shared.append(Process())
+    return _shared[0]
+
+
+def stop() -> None:
+    """End the shared process; :func:`start` begins another one."""
+    while _shared:
+        _shared.pop().close()
+
+
+atexit.register(stop)
