@@ -57,9 +57,9 @@ def profile(
     settings are the same; a finished ``out`` of the same settings is returned as it is, unless ``again`` asks for one
     more run, and other ``runs`` measure anew. ``tick("profile", ...)`` after every block. ``op_profile`` adds the times
     of each branch's operators. ``failed(cell, sentence)`` is called for each cell that crashes or never ends, which is
-    left out; without it that is an :class:`AdaScaleError`. Raises :class:`BadInput` for an unknown delegate or branch, a journal of other settings,
-    or one that another process writes; :class:`AdaScaleError` where a delegate does not take all of a branch, unless
-    ``allow_fallback``.
+    left out; without it that is an :class:`AdaScaleError`. Raises :class:`BadInput` for an unknown delegate or branch,
+    a journal of other settings, or one that another process writes; :class:`AdaScaleError` where a delegate does not
+    take all of a branch, unless ``allow_fallback``.
     """
     for name in delegates:
         check_delegate(name)

@@ -34,8 +34,8 @@ class Session:
 
     Opening loads every branch on every delegate with every number of threads, and measures its idle latency, which a
     table of options keeps for the policy; ``broken`` says why options could not be opened. What this machine has not
-    run yet is tried in a child process first (:mod:`adascale_tf.runtime.trial`), so a branch that crashes is among them.
-    What exceeds ``warm_mb`` together is given up again and prepared in the background when the policy wants it, while a
+    run yet is tried in a child process first (:mod:`adascale_tf.runtime.trial`), so a crash is one of the reasons. What
+    exceeds ``warm_mb`` together is given up again and prepared in the background when the policy wants it, while a
     ready branch serves. ``predictors`` add energy and memory. ``last`` is the event of the latest inference. A branch
     that fails, or answers a NaN or an infinity, is taken out, and the next best answers the same request.
 
