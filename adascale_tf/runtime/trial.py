@@ -4,8 +4,8 @@ A .tflite that holds together (:mod:`adascale_tf.model_file`) may still crash th
 a branch that this machine has not run yet is tried in a child process, on zeros and on the bundle's samples. What
 survives is remembered (:mod:`adascale_tf.runtime.survivors`) and is not tried again.
 
-The child: ``python -m adascale_tf.runtime.trial``; a job comes on standard input as a line of JSON, and a line on
-standard output says that it is done. It imports no TensorFlow.
+The child (:func:`main`) takes a job from standard input as a line of JSON, and says with a line on standard output that
+it is done. It imports no TensorFlow.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, Iterable, Iterator, Optional, Tuple
+from typing import Any, Dict, Iterable, Iterator, Optional, Set, Tuple
 
 from adascale_tf import codec, model_file
 from adascale_tf.bundle import Branch, Bundle
@@ -33,8 +33,11 @@ LIMIT_S, SECONDS_PER_MAC = 60.0, 1e-7
 #: Seconds until the child is ready, and seconds that it spends on samples after the first.
 START_S, SAMPLES_S = 60.0, 2.0
 _READY = "ready"
-#: How the branches failed that this process tried.
+#: The working directory, where anything may lie, gives way to the folder that this package is in.
+_CODE = "import sys; sys.path[0] = sys.argv[1]; from adascale_tf.runtime.trial import main; main()"
+#: How the branches failed that this process tried; those that it could not try, since no child starts here.
 _FAILED: Dict[str, str] = {}
+_UNTRIED: Set[str] = set()
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,7 @@ def examine(
     keys = [(survivors.key(bundle, branch, delegate), branch) for branch in branches]
     jobs: Dict[str, Job] = {}
     for key, branch in keys:
-        if key not in survivors.known() and key not in _FAILED:
+        if key not in survivors.known() and key not in _FAILED and key not in _UNTRIED:
             path, limit_s = str(bundle.path(branch.file)), _limit_s(bundle, branch)
             jobs[key] = Job(path, samples, branch, delegate, threads, allow_fallback, limit_s)
     survived = []
@@ -72,6 +75,7 @@ def examine(
         else:
             _FAILED[key] = failure
     survivors.add(survived)
+    _UNTRIED.update(key for key in jobs if key not in _FAILED and key not in survived)
     return {branch.id: _sentence(branch, delegate, _FAILED[key]) for key, branch in keys if key in _FAILED}
 
 
@@ -118,13 +122,10 @@ class _Child:
     """A process that does one job after the other."""
 
     def __init__(self) -> None:
-        root = str(Path(__file__).resolve().parent.parent.parent)
-        paths = [root] + [path for path in (os.environ.get("PYTHONPATH"),) if path]
         self._rest = b""
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "adascale_tf.runtime.trial"],
+            [sys.executable, "-c", _CODE, str(Path(__file__).resolve().parent.parent.parent)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
         )  # fmt: skip
 
     def __enter__(self) -> "_Child":
@@ -206,7 +207,3 @@ def _die_with_parent() -> None:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     except (AttributeError, OSError, ValueError):
         pass  # not on this system
-
-
-if __name__ == "__main__":
-    main()

@@ -38,6 +38,7 @@ def forget(monkeypatch: pytest.MonkeyPatch) -> None:
     """As another process would begin."""
     monkeypatch.setattr(survivors, "_KNOWN", None)
     monkeypatch.setattr(trial, "_FAILED", {})
+    monkeypatch.setattr(trial, "_UNTRIED", set())
 
 
 def opened(place: Path, **files: bytes) -> Bundle:
@@ -145,6 +146,15 @@ def test_without_a_second_process_files_run_as_they_are(
     found = opened(tmp_path, good=GOOD)
     assert delegates.open_runner(found, found.manifest.branches[0])(X).shape == (1, 4)
     assert not forgotten.exists()
+    no_child(monkeypatch)  # and none is tried for each branch anew
+    assert delegates.open_runner(found, found.manifest.branches[0])(X).shape == (1, 4)
+
+
+def test_a_working_directory_does_no_harm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "numpy.py").write_text("import os; os._exit(9)")
+    monkeypatch.chdir(tmp_path)
+    found = opened(tmp_path, good=GOOD)
+    assert delegates.examine(found, found.manifest.branches) == {}
 
 
 def adascale(*arguments: object) -> subprocess.CompletedProcess[str]:
