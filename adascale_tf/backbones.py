@@ -37,7 +37,18 @@ def build(name: str, input_shape: tuple[int, ...], classes: int) -> tf_keras.Mod
 
 def default_for(input_shape: tuple[int, ...]) -> str:
     """The backbone that suits an input: ``resnet`` for images (H, W, C), ``gru`` for sequences (T, F)."""
-    return "resnet" if len(input_shape) == 3 else "gru"
+    known = {3: "resnet", 2: "gru"}
+    if len(input_shape) not in known:
+        raise _unsuited("No built-in backbone takes", input_shape)
+    return known[len(input_shape)]
+
+
+def _unsuited(who: str, input_shape: tuple[int, ...]) -> BadInput:
+    kind = "vectors" if len(input_shape) == 1 else "examples"
+    return BadInput(
+        f"{who} {kind} of the shape {input_shape}: 'resnet' takes images (height, width, channels), 'gru' sequences "
+        "(time, features); reshape the data to one of these, or give a network of your own with --model."
+    )
 
 
 def _conv(x: Any, filters: int, size: int, stride: int, name: str) -> Any:
@@ -51,8 +62,13 @@ def resnet(input_shape: tuple[int, ...], classes: int) -> tf_keras.Model:
 
     Input (H, W, C); larger images are first reduced to about 32 pixels by the stem's stride.
     """
-    if len(input_shape) != 3 or min(input_shape[:2]) < 8:
-        raise BadInput(f"Backbone 'resnet' needs images of at least 8x8, but the input is {input_shape}; use 'gru'.")
+    if len(input_shape) != 3:
+        raise _unsuited("Backbone 'resnet' does not take", input_shape)
+    if min(input_shape[:2]) < 8:
+        raise BadInput(
+            f"Backbone 'resnet' needs images of at least 8x8 pixels, but they have {input_shape[1]}x{input_shape[0]}; "
+            "enlarge them, as with --input-size 32."
+        )
     stride = max(1, min(input_shape[:2]) // 32)
     image = L.Input(input_shape, name="image")
     x = L.ReLU(name="stem_relu")(_conv(image, 16, 3, stride, "stem"))
@@ -83,7 +99,7 @@ def _image_head(x: Any, classes: int, name: str, last: bool) -> Any:
 def gru(input_shape: tuple[int, ...], classes: int) -> tf_keras.Model:
     """A recurrent network for sequences (T, F): a strided convolution, two GRUs of 96 units, an exit after each."""
     if len(input_shape) != 2:
-        raise BadInput(f"Backbone 'gru' needs sequences (time, features), not {input_shape}; use 'resnet'.")
+        raise _unsuited("Backbone 'gru' does not take", input_shape)
     frames = L.Input(input_shape, name="frames")
     x = L.Conv1D(96, 5, 2, padding="same", use_bias=False, name="stem_conv")(frames)
     x = L.ReLU(name="stem_relu")(L.BatchNormalization(name="stem_bn")(x))

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 data_option = click.option(
     "--data", "spec", required=True, metavar="SPEC",
-    help="'digits', a folder or .zip of train/<class>/* and test/<class>/* (jpg, png, wav), or a .npz.",
+    help="'digits', a folder or .zip of train/<class>/* and test/<class>/* (images, wav), or a .npz.",
 )  # fmt: skip
 
 
@@ -74,7 +74,10 @@ class Job:
     help="What --model expects of pixels. Default: 0,255 if it rescales by itself, else 0,1.",
 )
 @click.option(
-    "--input-size", default=None, metavar="H[xW]", help="What --model leaves open of its input, as 224 or 224x320."
+    "--input-size",
+    default=None,
+    metavar="H[xW]",
+    help="The size that all images are brought to. Default: that of the first one. With --model: what it leaves open.",
 )
 @click.option(
     "--checkpoint",
@@ -119,8 +122,6 @@ def build(
         parse_list(recipes)
     if model is not None and backbone is not None:
         raise BadInput("--model brings its own network and --backbone names another one; give one of them.")
-    if model is None and input_size is not None:
-        raise BadInput("--input-size fixes what a --model leaves open; give it together with one.")
     inputs.parse_size(input_size)
     kept = checkpoint or out.with_name(out.name + ".checkpoint")
     if not quiet and (kept / "checkpoint.json").is_file():
@@ -150,12 +151,11 @@ def build_bundle(job: Job, tick: Tick, dataset: Dataset | None = None) -> bundle
 
 def work(job: Job, tick: Tick, dataset: Dataset | None = None) -> bundle.Bundle | None:
     """This worker's part of a job: train, and as the chief write the bundle."""
-    from adascale_tf import data
     from adascale_tf.cli import pipeline
     from adascale_tf.quiet import quiet_stderr
 
     if job.model is None and dataset is None:  # a wrong SPEC should not wait for TensorFlow
-        dataset = data.load(job.spec, tick=tick)
+        dataset = inputs.load(job.spec, tick, size=inputs.parse_size(job.input_size))
     with quiet_stderr():  # TensorFlow reports on GPUs and oneDNN while it is imported
         import tensorflow as tf
         import tf_keras
@@ -225,7 +225,6 @@ def show_branches(manifest: Manifest, where: str) -> None:
 @console.output_options
 def evaluate(path: Path, spec: str, branch_id: str | None, quiet: bool, as_json: bool) -> None:
     """Measure the accuracy of the .tflite files themselves on the test split."""
-    from adascale_tf import data
     from adascale_tf.runtime.delegates import examine, open_runner
     from converters import verify
 
@@ -234,12 +233,7 @@ def evaluate(path: Path, spec: str, branch_id: str | None, quiet: bool, as_json:
     branches = manifest.branches if branch_id is None else (manifest.branch(branch_id),)
     results = []
     with console.progress(quiet) as tick:
-        dataset = data.load(spec, preprocessing=manifest.preprocessing, tick=tick)
-        if dataset.labels != manifest.labels:
-            raise BadInput(
-                f"{spec} has the classes {', '.join(dataset.labels)[:80]}, but the bundle was trained for "
-                f"{', '.join(manifest.labels)[:80]}; give the data it was built for."
-            )
+        dataset = inputs.load_for_bundle(opened, spec, tick)
         x = dataset.inputs(dataset.x_test)
         examine(opened, branches)
         for number, branch in enumerate(branches):

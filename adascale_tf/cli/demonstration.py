@@ -1,4 +1,4 @@
-"""``adascale demo``: the whole road, small and real, on data that comes with scikit-learn."""
+"""``adascale demo``: the full pipeline in small on real data that comes with scikit-learn."""
 
 from __future__ import annotations
 

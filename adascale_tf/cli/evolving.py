@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from adascale_tf import bundle, predictors
-from adascale_tf.cli import console
+from adascale_tf.cli import console, inputs
 from adascale_tf.cli.building import data_option, show_branches
 from adascale_tf.errors import BadInput
 from adascale_tf.recipe import Recipe, parse, parse_list
@@ -62,7 +62,6 @@ def derive(network: ElasticNetwork, recipes: list[Recipe], dataset: Dataset, tic
 
 
 def _open(checkpoint: Path, spec: str, tick: Tick) -> tuple[ElasticNetwork, Dataset, Any]:
-    from adascale_tf import data
     from adascale_tf.checkpoint import read_state
     from adascale_tf.quiet import quiet_stderr
 
@@ -73,10 +72,15 @@ def _open(checkpoint: Path, spec: str, tick: Tick) -> tuple[ElasticNetwork, Data
 
     tf.get_logger().setLevel("ERROR")
     state = read_state(checkpoint)
-    dataset = data.load(spec, state.preprocessing, tick)
+    dataset = inputs.load(spec, tick, state.preprocessing)
     if dataset.labels != state.labels:
         raise BadInput(f"{spec} has other classes than the data that {checkpoint} was trained on ({state.data}).")
     _, network = checkpoints.load(checkpoint)
+    shape = tuple(network.backbone.input_shape[1:])
+    if dataset.input_shape != shape:
+        raise BadInput(
+            f"{spec} has examples of the shape {dataset.input_shape}, but {checkpoint} was trained on {shape}."
+        )
     return network, dataset, state.schedule
 
 

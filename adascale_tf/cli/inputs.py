@@ -1,14 +1,17 @@
-"""How data becomes the input of a user's own model: its size, its range of pixels, its shape."""
+"""What ``--data`` gives to a command: as the data suggests, as a user's model takes it, or as a bundle does."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from adascale_tf.cli import console
 from adascale_tf.errors import BadInput
 from adascale_tf.text import excerpt
 
 if TYPE_CHECKING:
+    from adascale_tf.bundle import Bundle
     from adascale_tf.data import Dataset
     from adascale_tf.network import ElasticNetwork
     from adascale_tf.progress import Tick
@@ -25,6 +28,35 @@ def parse_size(text: str | None) -> tuple[int, ...]:
     return tuple(int(part) for part in parts)
 
 
+def load(spec: str, tick: Tick, preprocessing: dict[str, Any] | None = None, size: Sequence[int] = ()) -> Dataset:
+    """The data of a SPEC (:func:`adascale_tf.data.load`); what was left out of it is said on standard error."""
+    from adascale_tf import data
+
+    dataset = data.load(spec, preprocessing, tick, (size[0], size[-1]) if size else None)
+    for note in dataset.notes:
+        console.say(f"note: {note}", err=True)
+    return dataset
+
+
+def load_for_bundle(opened: Bundle, spec: str, tick: Tick) -> Dataset:
+    """The data of a SPEC as a bundle takes it; :class:`BadInput` if it has other classes or shapes."""
+    manifest = opened.manifest
+    dataset = load(spec, tick, manifest.preprocessing)
+    if dataset.labels != manifest.labels:
+        raise BadInput(
+            f"{spec} has the classes {excerpt(', '.join(dataset.labels))}, but the bundle was trained for "
+            f"{excerpt(', '.join(manifest.labels))}; give the data it was built for."
+        )
+    for branch in manifest.branches:
+        wanted = tuple(branch.input.shape[1:])
+        if wanted != dataset.input_shape:
+            raise BadInput(
+                f"{spec} has examples of the shape {dataset.input_shape}, but the branch '{excerpt(branch.id)}' takes "
+                f"{wanted}; give the data it was built for."
+            )
+    return dataset
+
+
 def load_for(network: ElasticNetwork, model: Path, spec: str, input_range: str | None, tick: Tick) -> Dataset:
     """The data as a user's model takes it: images (uint8) are brought to its size, arrays are taken as they are."""
     from adascale_tf import data
@@ -32,9 +64,9 @@ def load_for(network: ElasticNetwork, model: Path, spec: str, input_range: str |
     how = _preprocessing(network.backbone, input_range)
     found = None
     if how is None or Path(spec).suffix.lower() == ".npz":
-        found = data.load(spec, None, tick)
+        found = load(spec, tick)
     if how is not None and (found is None or (found.x_train.dtype == "uint8" and found.x_train.ndim == 4)):
-        found = data.load(spec, how, tick) if found is None else data.fit(found, how)
+        found = load(spec, tick, how) if found is None else data.fit(found, how)
     elif input_range is not None:
         raise BadInput(f"--input-range is for images, but {spec} holds other numbers; leave it out.")
     _check_fit(network, found, model)

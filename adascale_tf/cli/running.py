@@ -1,4 +1,4 @@
-"""Commands of the adaptive loop: run, replay, and the demo that walks the whole road."""
+"""Commands of the adaptive loop: run, replay, and the demo of the full pipeline."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from adascale_tf import bundle
-from adascale_tf.cli import console, phases, phones
+from adascale_tf.cli import console, inputs, phases, phones
 from adascale_tf.cli.building import data_option
 
 if TYPE_CHECKING:
@@ -52,7 +52,6 @@ def run(
     delegates: str, policy: str, cascade: bool, warm_mb: float | None, out: Path | None, quiet: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Run the adaptive loop on the test split: keep the budget, with the best accuracy that is left."""
-    from adascale_tf import data
     from adascale_tf import predictors as prediction
     from adascale_tf.cli import live
     from adascale_tf.runtime import budget as budgets
@@ -70,7 +69,7 @@ def run(
         "warm_mb": warm_mb,
     }
     with console.progress(quiet) as tick:
-        dataset = data.load(spec, preprocessing=opened.manifest.preprocessing, tick=tick)
+        dataset = inputs.load_for_bundle(opened, spec, tick)
     kind = CascadeSession if cascade else Session
     pace = None if fps is None else 1.0 / fps
     with kind(opened, budget, **options) as session, loop.writer(out) as write, live.view(budget.latency_ms) as watch:
@@ -193,7 +192,7 @@ def show_summary(events: list[Event], as_json: bool, quiet: bool, title: str) ->
 @click.option("--seed", type=int, default=0, show_default=True)
 @console.output_options
 def demo(out: Path, seed: int, quiet: bool, as_json: bool) -> None:
-    """The whole road on scikit-learn's digits: train, convert, verify, measure, predict, adapt under load, report."""
+    """The full pipeline on scikit-learn's digits: train, convert, verify, measure, predict, adapt, report."""
     from adascale_tf.cli import demonstration
 
     with console.progress(quiet) as tick:

@@ -29,7 +29,7 @@ FORMULAS = {"window": "hann-symmetric", "mel_scale": "htk", "log": "natural"}
 def derive(content: bytes, name: str, size: tuple[int, int] | None = None) -> dict[str, Any]:
     """The preprocessing for clips like this one; ``mean`` and ``scale`` are completed from the training set."""
     if size is not None:
-        raise BadInput(f"{name} is a sound, and --size is for images; leave it out.")
+        raise BadInput(f"{name} is a sound, and --input-size is for images; leave it out.")
     _, rate = read_wav(content, name)
     return {**complete({"kind": "log-mel", "sample_rate": rate}), "mean": 0.0, "scale": 1.0}
 

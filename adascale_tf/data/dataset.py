@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +21,8 @@ from adascale_tf.text import excerpt
 
 #: Files that are read before they are decoded: so many, or so many bytes.
 CHUNK, CHUNK_BYTES = 256, 64 << 20
+#: The shortest and the longest side that may be asked for, in pixels.
+SIDES = (8, 4096)
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,10 @@ def load(
     """
     if preprocessing is not None:
         preprocessing, size = checked(preprocessing), None
+    if size is not None and not all(SIDES[0] <= side <= SIDES[1] for side in size):
+        raise BadInput(
+            f"Images of {size[1]}x{size[0]} pixels were asked for; choose sides of {SIDES[0]} to {SIDES[1]}."
+        )
     if spec == "digits":
         return _sized(_digits(), preprocessing, size)
     path = Path(spec)
@@ -89,21 +94,12 @@ def load(
     raise BadInput(f"{path} is neither a folder, a .zip nor a .npz; give data in one of these forms.")
 
 
-def parse_size(text: str) -> tuple[int, int]:
-    """Height and width in pixels of ``H`` or ``HxW``; :class:`BadInput` if it is neither, or beyond 8 to 4096."""
-    found = re.fullmatch(r"([0-9]{1,4})(?:[xX]([0-9]{1,4}))?", text)
-    sides = () if found is None else (int(found[1]), int(found[2] or found[1]))
-    if not sides or not all(8 <= side <= 4096 for side in sides):
-        raise BadInput(f"'{excerpt(text)}' is not a size; write 224, or 224x320 for height and width (8 to 4096).")
-    return sides
-
-
 def _sized(data: Dataset, preprocessing: dict[str, Any] | None, size: tuple[int, int] | None) -> Dataset:
     """Arrays as ``preprocessing`` or ``size`` ask."""
     if size is not None:
         shape = data.input_shape
         if len(shape) != 3 or data.x_train.dtype != np.uint8:
-            raise BadInput(f"--size is for images, but {data.name} has examples {shape}; leave it out.")
+            raise BadInput(f"--input-size is for images, but {data.name} has examples {shape}; leave it out.")
         height, width = size
         return fit(data, {"kind": "image", "height": height, "width": width, "channels": shape[2]})
     return fit(data, preprocessing)
@@ -167,7 +163,7 @@ def _classes(found: Files, preprocessing: dict[str, Any] | None, size: tuple[int
     notes = list(found.notes)
     if changed and preprocessing is None and size is None:
         what = f"{how['sample_rate']} Hz" if first.is_sound else f"{how['width']}x{how['height']} pixels"
-        choose = "" if first.is_sound else "; --size chooses another"
+        choose = "" if first.is_sound else "; --input-size chooses another"
         notes.append(
             f"{path}: {changed:,} of {len(found.entries):,} files were brought to {what}, as {first.name}{choose}."
         )

@@ -47,7 +47,7 @@ def derive(content: bytes, name: str, size: tuple[int, int] | None = None) -> di
     if size is None and max(height, width) > LONGEST:
         raise BadInput(
             f"{name} has {width}x{height} pixels, too many for a network's input; choose the size that all images are "
-            "brought to, as --size 224."
+            "brought to, as --input-size 224."
         )
     channels = 1 if image.mode in _GREY or image.mode.startswith("I;16") else 3
     return {"kind": "image", "height": height, "width": width, "channels": channels, "scale": 1 / 255}

@@ -9,7 +9,7 @@ from adascale_tf.errors import BadInput
 from adascale_tf.text import excerpt
 
 #: Kind -> the whole numbers that it needs, with the least and the most they may be.
-_COUNTS = {
+_COUNTS: dict[str, dict[str, tuple[float, float]]] = {
     "image": {"height": (1, 16384), "width": (1, 16384), "channels": (1, 3)},
     "array": {},
     "log-mel": {
@@ -18,7 +18,7 @@ _COUNTS = {
     },
 }  # fmt: skip
 #: The same for real numbers; those of all kinds may be absent.
-_REALS = {
+_REALS: dict[str, dict[str, tuple[float, float]]] = {
     "log-mel": {
         "low_hz": (0.0, audio.HIGHEST_RATE), "high_hz": (0.0, audio.HIGHEST_RATE), "mel_slope": (1e-3, 1e6),
         "mel_corner_hz": (1e-3, 1e6), "floor": (1e-30, 1.0), "padding": (-100.0, 100.0),

@@ -71,7 +71,7 @@ def test_building_from_a_folder_is_refused_before_training(capsys: pytest.Captur
     assert "no operator 'magic'" in refused(capsys, *build, out, "--recipes", "full,magic(2)")
     assert "is not a step" in refused(capsys, *build, out, "--recipes", "width(")
     assert "no backbone 'vgg'" in refused(capsys, *build, out, "--backbone", "vgg")
-    assert "needs sequences" in refused(capsys, *build, out, "--backbone", "gru")
+    assert "'gru' does not take" in refused(capsys, *build, out, "--backbone", "gru")
     assert "is a file" in refused(capsys, *build, tmp_path / "file")
     assert "holds other files" in refused(capsys, *build, tmp_path)
     assert "cannot be written" in refused(capsys, *build, "/proc/adascale/b")
