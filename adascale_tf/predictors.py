@@ -205,7 +205,7 @@ class Predictors:
     def of(self, wanted: str) -> "Predictors":
         """Those of one device: by its name or serial, else its model, else its processor. :class:`BadInput` lists the
         devices if none or several of them are meant."""
-        return self._only([[wanted], [wanted], [wanted]], "'{}' names {{}} of them".format(excerpt(wanted)))
+        return self._only([[wanted], [wanted], [wanted]], "'{}' names".format(excerpt(wanted)))
 
     def here(self, facts: Mapping[str, Any]) -> "Predictors":
         """Those of the device that ``facts`` describe (``name``, ``serial``, ``manufacturer``, ``model``, ``soc``,
@@ -216,16 +216,16 @@ class Predictors:
         model = [known["model"]] if "model" in known else []
         model += ["{} {}".format(known["manufacturer"], name) for name in model if "manufacturer" in known]
         levels = [[known[key] for key in keys if key in known] for keys in (("name", "serial"), (), _CHIPS)]
-        return self._only([levels[0], model, levels[2]], "this device matches {} of them")
+        return self._only([levels[0], model, levels[2]], "this device matches")
 
-    def _only(self, levels: Sequence[Sequence[str]], said: str) -> "Predictors":
+    def _only(self, levels: Sequence[Sequence[str]], who: str) -> "Predictors":
         for level, names in enumerate(levels):
             found = {p.device for p in self.predictors if any(_is(p, name, level) for name in names)}
             if len(found) == 1:
                 return replace(self, predictors=tuple(p for p in self.predictors if p.device in found))
             if found:
-                raise _several(sorted(found), said.format("several"))
-        raise _several(self.devices, said.format("none"))
+                raise _several(sorted(found), who + " several of them")
+        raise _several(self.devices, who + " none of them")
 
     def find(self, quantity: str, delegate: str, threads: int) -> Optional[Predictor]:
         """The predictor of that cell, or None. :class:`BadInput` if several devices have one; see :meth:`of`."""

@@ -84,7 +84,7 @@ def run(
         if isinstance(session, CascadeSession):
             calibrate(session, dataset)
         for sentence in session.warnings():
-            click.echo(f"adascale: {sentence}", err=True)
+            console.say(f"adascale: {sentence}", err=True)
         watching = None if quiet else watch
         events = loop.run(session, loop.cycle(dataset), seconds, write, pace_s=pace, watch=watching)
     show_summary(events, as_json, quiet, f"Adaptive loop: {path}")

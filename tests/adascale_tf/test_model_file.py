@@ -217,10 +217,9 @@ def test_a_good_bundle_opens(tmp_path: Path) -> None:
     [
         ({"signature": "absent"}, "no signature 'absent'"),
         ({"input": TensorSpec("other", (1, 4), "float32")}, "input has the name x there, and other in"),
-        ({"input": TensorSpec("x", (1, 5), "float32")}, r"input has the shape \[1, 4\] there"),
+        ({"input": TensorSpec("x", (1, 2, 2), "float32")}, r"input has the shape \[1, 4\] there"),
         ({"output": TensorSpec("y", (1, 4), "int8", 0.5, 0)}, "output has the dtype float32 there, and int8"),
         ({"output": TensorSpec("y", (1, 4), "float32", 0.5, 0)}, "output has the zero point None there"),
-        ({"input": TensorSpec("x", (), "float32")}, "input has the shape"),
     ],
 )
 def test_a_manifest_of_another_file_is_refused(tmp_path: Path, changes: dict[str, Any], sentence: str) -> None:

@@ -78,7 +78,7 @@ def test_a_model_or_processor_is_enough_where_it_is_one(fitted: Predictors) -> N
 
 def test_what_is_meant_by_none_or_several_is_refused_with_the_names(fitted: Predictors) -> None:
     for choose in (
-        lambda: fitted.of("Gamma"), lambda: fitted.of(""), lambda: fitted.of("Alpha 1"), lambda: fitted.of("SoC-9"),
+        lambda: fitted.of("{Gamma}"), lambda: fitted.of(""), lambda: fitted.of("Alpha 1"), lambda: fitted.of("SoC-9"),
         lambda: fitted.here({"manufacturer": "Maker", "model": "Alpha 1", "serial": "A777"}),
         lambda: fitted.here({}), lambda: fitted.here({"name": "x86, 2 cores", "cpu": "x86"}),
         lambda: fitted.find("energy_mj", "cpu", 1),

@@ -179,3 +179,29 @@ def test_the_child_imports_no_tensorflow() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout.strip() == "False"
+
+
+@pytest.fixture
+def numbers(tmp_path: Path) -> Path:
+    """Data of four numbers in four classes."""
+    rng = np.random.default_rng(0)
+    x, y = rng.random((40, 4)).astype(np.float32), np.arange(40) % 4
+    np.savez(tmp_path / "data.npz", x_train=x, y_train=y, x_test=x[:8], y_test=y[:8])
+    return tmp_path / "data.npz"
+
+
+def test_run_goes_on_without_a_branch_that_crashes(tmp_path: Path, numbers: Path) -> None:
+    opened(tmp_path, evil=CRASH, good=GOOD)
+    run = ["run", tmp_path / "bundle", "--data", numbers, "--seconds", 0.3, "--json", "--budget"]
+    done = adascale(*run, "latency_ms=1000")
+    assert done.returncode == 0 and json.loads(done.stdout)["branches"] == {"good": 1.0}, done.stderr
+    assert "evil is left out: Branch 'evil' crashes on delegate cpu (SIGSEGV)" in done.stderr
+    done = adascale(*run, "latency_ms=1000,lifetime_h=8", "--predictors", tmp_path / "absent.json")
+    assert done.returncode == 2 and "absent.json" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_evaluate_names_a_branch_that_crashes(tmp_path: Path, numbers: Path) -> None:
+    opened(tmp_path, good=GOOD, evil=CRASH)
+    done = adascale("evaluate", tmp_path / "bundle", "--data", numbers)
+    assert done.returncode == 1 and "Branch 'evil' crashes on delegate cpu (SIGSEGV)" in done.stderr
+    assert adascale("evaluate", tmp_path / "bundle", "--data", numbers, "--branch", "good").returncode == 0
