@@ -5,7 +5,7 @@ PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.10; do \
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test test-all lint check bench clean
+.PHONY: setup demo test test-all lint check bench figures clean
 setup: $(VENV)/.ready
 
 $(VENV)/.ready: setup.cfg setup.py pyproject.toml
@@ -18,11 +18,14 @@ $(VENV)/.ready: setup.cfg setup.py pyproject.toml
 demo: setup
 	$(BIN)/adascale demo --out build/demo
 
+# Two processes: many tests wait for a phone, a timer or a child, and TensorFlow is imported twice only.
+TESTS := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+
 test: setup
-	$(BIN)/python -m pytest
+	$(TESTS)
 
 test-all: setup
-	$(BIN)/python -m pytest -m ''
+	$(TESTS) -m ''
 
 lint: setup
 	$(BIN)/ruff check .
@@ -33,6 +36,10 @@ check: lint test
 
 bench: setup
 	$(BIN)/python benchmarks/switching.py build/demo/bundle
+
+# docs/figures.md and the figures of other pages, from benchmarks/results.
+figures: setup
+	$(BIN)/python benchmarks/figures.py
 
 clean:
 	rm -rf build $(VENV) *.egg-info

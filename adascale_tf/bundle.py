@@ -10,18 +10,20 @@ from __future__ import annotations
 import hashlib
 import os
 import zipfile
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Dict, Optional, Tuple
 
-from adascale_tf import codec, disk, model_file
+from adascale_tf import archives, codec, disk, model_file, text
 from adascale_tf.errors import BadBundle, BadInput
 
 FORMAT = "adascale-bundle/1"
 MANIFEST = "manifest.json"
-#: Points of accuracy that a branch's file may lose against its Keras network: more is marked, much more is left out.
-MAX_LOSS, LEFT_OUT_LOSS = 5.0, 20.0
+#: In a folder that was unpacked from a .zip: the sha256 of that .zip.
+_SOURCE = ".zip-sha256"
+#: Points of accuracy that a branch's file may lose against its Keras network without being marked.
+MAX_LOSS = 5.0
 
 
 @dataclass(frozen=True)
@@ -182,58 +184,75 @@ class Bundle:
     @property
     def digest(self) -> str:
         """A short name of this bundle's exact content, for measurements: the first 12 hex digits of its files' sums."""
-        text = "".join(entry.sha256 for entry in self.manifest.files)
-        return hashlib.sha256(text.encode("ascii")).hexdigest()[:12]
+        sums = "".join(entry.sha256 for entry in self.manifest.files)
+        return hashlib.sha256(sums.encode("utf-8")).hexdigest()[:12]
 
 
 def load(path: "str | os.PathLike[str]") -> Bundle:
     """Open a bundle folder or .zip and check every file's size and sha256, and that each .tflite holds together and is
     what the manifest says (:mod:`adascale_tf.model_file`); :class:`BadBundle` says what is wrong.
 
-    A .zip is unpacked beside itself, into ``NAME.unpacked``, once: interpreters need real files.
+    A .zip is unpacked beside itself, into ``NAME.unpacked``, where interpreters find real files. That folder is used
+    again as long as it is whole and the .zip has the same sha256.
     """
     root = Path(path)
-    if root.is_file() and zipfile.is_zipfile(root):
-        root = _unpack(root)
-    if not root.is_dir():
+    if not root.is_file():
+        return _open(root)
+    if not zipfile.is_zipfile(root):
         raise BadBundle("{} is not a bundle: give the folder or .zip that 'adascale build' wrote.".format(path))
+    archive, root = root, root.with_name(root.name + ".unpacked")
+    digest = sha256(archive)
+    if _unpacked(root) == digest:
+        with suppress(BadBundle):
+            return _open(root)
+    _unpack(archive, root, digest)
+    return _open(root)
+
+
+def _open(root: Path) -> Bundle:
+    if not root.is_dir():
+        raise BadBundle("{} is not a bundle: give the folder or .zip that 'adascale build' wrote.".format(root))
     if not (root / MANIFEST).is_file():
-        raise BadBundle("{} is not a bundle: it has no {}.".format(path, MANIFEST))
-    manifest = _read_manifest(root / MANIFEST)
+        raise BadBundle("{} is not a bundle: it has no {}.".format(root, MANIFEST))
+    manifest = read_manifest(root / MANIFEST)
     for entry in manifest.files:
         _check_file(root, entry)
     model_file.check(root, manifest.branches, {entry.path: entry.sha256 for entry in manifest.files})
     return Bundle(root, manifest)
 
 
-def _read_manifest(path: Path) -> Manifest:
+def read_manifest(path: Path) -> Manifest:
+    """A manifest that holds together; the files that it speaks of are not looked at."""
+    from adascale_tf import manifests
+
     try:
         data = codec.read_json(path)
         if not isinstance(data, dict) or data.get("format") != FORMAT:
             found = data.get("format") if isinstance(data, dict) else None
-            raise BadBundle("{} has format {!r}, but this program reads {!r}.".format(path, found, FORMAT))
+            raise BadBundle(
+                "{} has format '{}', but this program reads '{}'.".format(path, text.excerpt(found), FORMAT)
+            )
         manifest = codec.from_json(Manifest, data, MANIFEST)
+        manifests.check(manifest, str(path))
+        return manifest
     except BadBundle:
         raise
     except BadInput as error:
         raise BadBundle(str(error)) from None
-    listed = {entry.path for entry in manifest.files}
-    for entry in manifest.files:
-        if entry.path.startswith("/") or ".." in entry.path.split("/"):
-            raise BadBundle("{} names '{}', which lies outside the bundle; do not use it.".format(path, entry.path))
-    for needed in [manifest.samples.file] + [p for b in manifest.branches for p in (b.file, b.expected)]:
-        if needed not in listed:
-            raise BadBundle("{} uses '{}' but gives no checksum for it; build it again.".format(path, needed))
-    if not manifest.branches:
-        raise BadBundle("{} lists no branch; build it again.".format(path))
-    return manifest
 
 
 def _check_file(root: Path, entry: FileEntry) -> None:
     path = root / entry.path
-    if not path.is_file():
-        raise BadBundle("{} is missing from the bundle; copy or build it again.".format(path))
-    size = path.stat().st_size
+    try:
+        if not path.is_file():
+            raise BadBundle("{} is missing from the bundle; copy or build it again.".format(path))
+        size = path.stat().st_size
+    except OSError as error:
+        raise BadBundle(
+            "{} names '{}', which cannot be read ({}); build the bundle again.".format(
+                root / MANIFEST, text.excerpt(entry.path), error.strerror
+            )
+        ) from None
     if size != entry.size_bytes:
         raise BadBundle(
             "{} has {} bytes instead of {}; it was cut off or changed, so copy or build the bundle again.".format(
@@ -244,21 +263,33 @@ def _check_file(root: Path, entry: FileEntry) -> None:
         raise BadBundle("{} has a wrong checksum; it was changed, so copy or build the bundle again.".format(path))
 
 
-def _unpack(archive: Path) -> Path:
-    target = archive.with_name(archive.name + ".unpacked")
-    if target.is_dir() and target.stat().st_mtime >= archive.stat().st_mtime:
-        return target
-    with whole_folder(target) as folder, zipfile.ZipFile(archive) as file:
-        file.extractall(folder)
-    return target
+def _unpacked(folder: Path) -> str:
+    """The sha256 of the .zip that a folder was unpacked from; empty if it was from none."""
+    try:
+        return (folder / _SOURCE).read_bytes()[:64].decode("ascii", "replace")
+    except OSError:
+        return ""
+
+
+def _unpack(archive: Path, target: Path, digest: str) -> None:
+    """Put the files of a .zip, and its sha256 ``digest``, in the place of ``target``."""
+    with archives.opened(archive) as file:
+        if MANIFEST not in file.namelist():
+            raise BadBundle("{} is not a bundle: it has no {}.".format(archive, MANIFEST))
+        with disk.locked(target, "unpacked"), disk.writing(target), whole_folder(target) as folder:
+            file.extractall(str(folder))
+            (folder / _SOURCE).write_text(digest, encoding="ascii")
 
 
 def sha256(path: Path) -> str:
-    """The sha256 of a file as 64 hex digits."""
+    """The sha256 of a file as 64 hex digits; :class:`BadBundle` if it cannot be read."""
     digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        for block in iter(lambda: file.read(1 << 20), b""):
-            digest.update(block)
+    try:
+        with open(path, "rb") as file:
+            for block in iter(lambda: file.read(1 << 20), b""):
+                digest.update(block)
+    except OSError as error:
+        raise BadBundle("{} cannot be read ({}).".format(path, error.strerror or error)) from None
     return digest.hexdigest()
 
 

@@ -100,8 +100,8 @@ def hold(folder: Path) -> Optional[int]:
 def whole_folder(target: Path, mark: str) -> Iterator[Path]:
     """A temporary folder that becomes ``target`` when the block ends well, and vanishes when it does not.
 
-    An earlier ``target`` is replaced only if it is empty or has a file ``mark``; all else is refused, never deleted. What
-    killed processes left beside it is removed. Every ``OSError`` of the block is one sentence (a full disk).
+    An earlier ``target`` is replaced only if it is empty or has a file ``mark``; all else is refused, never deleted.
+    What killed processes left beside it is removed. Every ``OSError`` of the block is one sentence (a full disk).
     """
     check_target(target, mark)
     place = Path(os.path.realpath(str(target)))  # a link stays, what it points to is replaced

@@ -26,13 +26,13 @@ from adascale_tf.runtime import sensors
 from android_harness import store
 from android_harness.adb import Adb
 from android_harness.agent import bench, work
+from android_harness.agent.alone import Owner
 from android_harness.agent.work import Failed, Task
 from android_harness.benchmark_log import SWITCHES, BenchmarkLog, command, parse
 from android_harness.facts import OUTPUT
 from android_harness.runner import Message, Options
 
-TOOL = "bin/benchmark_model"
-PATH = f"{store.FOLDER}/{TOOL}"
+TOOL = "benchmark_model"
 NO_ENERGY = "benchmark_model measures no energy; use the agent"
 #: What spares a run that is not timed the second that the tool would go on for.
 SHORT = " --min_secs=0 --warmup_min_secs=0"
@@ -51,8 +51,9 @@ _UNKNOWN_SIGNATURE = re.compile(r"Unconsumed cmdline flags:.*--signature_to_run_
 class BenchmarkRunner:
     """A runner that brings the tool and starts it anew for each task."""
 
-    def __init__(self, options: Options, bundle: Bundle) -> None:
-        self.options, self.bundle = options, bundle
+    def __init__(self, options: Options, bundle: Bundle, owner: Owner | None = None) -> None:
+        self.options, self.bundle, self.owner = options, bundle, owner
+        self._path = TOOL
         self.versions: dict[str, str] = {"engine": "benchmark_model"}
         self._cores, self._mask = None, None  # type: int | None, str | None
 
@@ -64,9 +65,11 @@ class BenchmarkRunner:
         lacking = [name for name in delegates if name not in SWITCHES]
         if lacking:
             raise BadInput(f"benchmark_model is not used for the delegate {lacking[0]}; use {', '.join(SWITCHES)}.")
-        store.bring(adb, {TOOL: binary}, tick)
-        adb.check(f"chmod 755 {PATH}")
-        code, said = adb.shell(f"{PATH} --help")
+        files = store.tool_files(TOOL, binary)
+        store.bring(adb, files, tick, self.owner)
+        self._path = f"{store.FOLDER}/{next(iter(files))}"
+        adb.check(f"chmod 755 {self._path}")
+        code, said = adb.shell(f"{self._path} --help")
         if code in (126, 127):  # the shell's words for what it cannot start
             raise BadInput(f"{binary} does not start on {adb.address} ({_last(said)}); it must be built for {abi}.")
         self._cores = facts.get("cores")
@@ -109,9 +112,9 @@ class BenchmarkRunner:
     def _tool(self, adb: Adb, task: Task, runs: int, more: str = "", op_profile: bool = False) -> BenchmarkLog:
         """What one run of the tool says; :class:`Failed` if that is no measurement of the branch on its delegate."""
         branch, name = self.bundle.manifest.branch(task.branch), task.delegate
-        graph = f"{store.FOLDER}/bundle/{branch.file}"
+        graph = f"{store.FOLDER}/{store.bundle_folder(self.bundle)}/{branch.file}"
         asked = command(
-            PATH, graph, name, task.threads, runs, 1, op_profile, mask=self._mask, signature=branch.signature
+            self._path, graph, name, task.threads, runs, 1, op_profile, mask=self._mask, signature=branch.signature
         )
         code, text = adb.shell(asked + more, self.options.patience_s)
         log = parse(text + "\n", name)

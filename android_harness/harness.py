@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import random
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -20,16 +19,17 @@ from adascale_tf.records import Measurement
 from adascale_tf.text import excerpt
 from android_harness import facts as phone_facts
 from android_harness import keys, messages, store
-from android_harness.adb import Adb, Address, PhoneGone, connect
+from android_harness.adb import Adb, Address, PhoneGone, Silent, connect
+from android_harness.agent.alone import Owner
 from android_harness.agent.work import Task
 from android_harness.runner import AgentRunner, Message, Options, Runner
+from android_harness.strikes import Strikes
+from android_harness.tasks import tasks_of
 from profiling import cells as table
 from profiling.cells import Cell
 from profiling.facts import EnergyFact
 from profiling.journal import Journal, work
 
-#: A task that kills the runner or the connection so often belongs to a cell that fails.
-STRIKES = 2
 #: Seconds between attempts to reach a phone that went away.
 RETRY_S = 0.5
 #: How much longer a task may take than it may be silent: it waits for heat and a charger, and makes batches longer.
@@ -40,40 +40,15 @@ NOT_ASKED = "not asked for; give --energy"
 
 @dataclass
 class Outcome:
-    """What came of a profile: ``failed`` says why cells could not be measured. ``seconds`` of the whole, and
-    ``measuring_s`` of them while the runner worked on tasks."""
+    """What came of a profile: ``failed`` says why cells could not be measured; the facts of those ``given_up`` wait for
+    the same command. ``seconds`` of the whole, and ``measuring_s`` of them while the runner worked on tasks."""
 
     device: dict[str, Any]
     measurements: list[Measurement] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
     measuring_s: float = 0.0
-
-
-def tasks_of(cells: Sequence[Cell], options: Options, seed: int = 0) -> list[Task]:
-    """All work on some cells in the order in which it is done: what is needed first, rounds in shuffled order, energy
-    in shuffled order, and a last look at the context."""
-
-    def task(kind: str, cell: Cell, key: str | None = None, **more: int) -> Task:
-        return Task(kind, key or cell.key, cell.key, cell.branch.id, cell.delegate, cell.threads, **more)
-
-    found = [task(kind, cell) for cell in cells for kind in ("process", "start")]
-    rounds = min(options.rounds, options.runs)
-    for number in range(rounds):
-        done, share = options.runs * number // rounds, table.share(options.runs, rounds, number)
-        found += [
-            task("block", cell, f"{cell.key}#{number}", runs=share, skip=done)
-            for cell in _shuffled(cells, seed + number)
-        ]
-    if options.energy:
-        found += [task("energy", cell) for cell in _shuffled(cells, seed - 1)]
-    return found + [task("end", cell) for cell in cells]
-
-
-def _shuffled(cells: Sequence[Cell], seed: int) -> list[Cell]:
-    order = list(cells)
-    random.Random(seed).shuffle(order)
-    return order
+    given_up: set[str] = field(default_factory=set)
 
 
 class Harness:
@@ -86,6 +61,7 @@ class Harness:
     ) -> None:  # fmt: skip
         self.bundle, self.address, self.options, self.out, self.tick = bundle, address, options, out, tick
         self.signer = signer or keys.load()[0]
+        self.owner = store.owner(out)
         self.away_s = options.patience_s if away_s is None else away_s
         self._adb: Adb | None = None
         self._waited = ""
@@ -102,15 +78,13 @@ class Harness:
         """
         begun = time.monotonic()
         cells = table.choose(self.bundle, delegates, threads, self.options.runs, branches)
-        runner = _runner(self.options, self.bundle)
+        runner = _runner(self.options, self.bundle, self.owner)
         try:
             self._connected()
             device = self._steadily(phone_facts.read)
-            if clean:
-                self._steadily(store.remove)
-            outcome = self._measure(cells, runner, device, delegates, again)
-            if not keep:
-                self._steadily(store.remove)
+            outcome = self._measure(cells, runner, device, delegates, clean, again)
+            tidy = store.release if keep else store.remove
+            self._steadily(lambda adb: tidy(adb, self.owner))
         except Busy:  # the files on the phone are another command's
             raise
         except BaseException:
@@ -123,13 +97,16 @@ class Harness:
         return outcome
 
     def _measure(
-        self, cells: list[Cell], runner: Runner, device: dict[str, Any], delegates: Sequence[str], again: bool
-    ) -> Outcome:
+        self, cells: list[Cell], runner: Runner, device: dict[str, Any], delegates: Sequence[str], clean: bool,
+        again: bool,
+    ) -> Outcome:  # fmt: skip
         settings, name = self.options.settings(), device["name"]
         outcome = Outcome(device)
         path = Path(f"{self.out}.{file_name(str(device['serial'] or device['address']))}.journal")
         with work(path, self.bundle, cells, name, settings, self.out, again) as found:
             finished, todo = found.finished, found.todo
+            if clean:
+                self._steadily(lambda adb: store.clear(adb, self.owner))
             if todo:
                 with Journal(path, found.settings, self.tick) as journal:
                     self._steadily(lambda adb: self._bring(adb, runner, device, delegates))
@@ -138,7 +115,8 @@ class Harness:
                         if cell.key not in outcome.failed:
                             self._finish(cell, journal, device, dict(runner.versions), finished, outcome)
                     table.append(self.out, [finished[cell.key] for cell in todo if cell.key in finished])
-                    journal.remove()
+                    if not outcome.given_up:
+                        journal.remove()
         outcome.measurements = [finished[cell.key] for cell in cells if cell.key in finished]
         return outcome
 
@@ -156,22 +134,23 @@ class Harness:
             outcome.failed[cell.key] = f"its facts make no measurement: {error}"
 
     def _bring(self, adb: Adb, runner: Runner, device: dict[str, Any], delegates: Sequence[str]) -> None:
+        store.refuse_others(adb, self.owner)
         runner.prepare(adb, device, delegates, self.tick)
-        store.bring(adb, store.bundle_files(self.bundle), self.tick)
+        store.bring(adb, store.bundle_files(self.bundle), self.tick, self.owner)
 
     def _drive(
         self, runner: Runner, tasks: list[Task], journal: Journal, device: dict[str, Any], delegates: Sequence[str],
         outcome: Outcome,
     ) -> None:  # fmt: skip
         """Run all tasks that the journal lacks, however often the phone or the runner goes away."""
-        strikes: dict[str, int] = {}
+        strikes, boot = Strikes(), self._steadily(_boot)
         total = len(tasks)
         while True:
             left = [t for t in tasks if not journal.has(t.kind, t.key) and t.cell not in outcome.failed]
             if not left:
                 return
             current: Task | None = None
-            finished = False
+            finished = lost = False
             try:
                 for message in self._messages(runner, left, outcome):
                     if message["say"] == "done":
@@ -179,19 +158,22 @@ class Harness:
                     current = self._take(message, left, journal, outcome, total, current)
                 reason = "the runner on the phone died"
             except PhoneGone as error:
-                reason = str(error).rstrip(".")
-            if finished and any(journal.has(t.kind, t.key) or t.cell in outcome.failed for t in left):
+                reason, lost = str(error).rstrip("."), not isinstance(error, Silent)
+            progress = any(journal.has(t.kind, t.key) or t.cell in outcome.failed for t in left)
+            if finished and progress:
                 continue
             if finished:  # it says that it is done, and did nothing of what is left
-                current = current or left[0]
-                reason = "the runner ended without it"
-            key = f"start {len(left)}" if current is None else f"{current.kind} {current.key}"
-            strikes[key] = strikes.get(key, 0) + 1
-            if strikes[key] >= STRIKES:
-                if current is None:
-                    raise AdaScaleError(f"{self.address} cannot be measured: {reason}. Nothing that was done is lost.")
-                outcome.failed[current.cell] = f"{reason} while it did '{current.kind}', {STRIKES} times"
+                current, reason = current or left[0], "the runner ended without it"
             self._again(runner, device, delegates)
+            before, boot = boot, self._steadily(_boot)
+            if boot != before:
+                reason, lost = "the phone rebooted", False
+            times = strikes.ended(current and (current.kind, current.key), progress, lost)
+            if times and current is None:
+                raise AdaScaleError(f"{self.address} cannot be measured: {reason}. Nothing that was done is lost.")
+            if times and current is not None:
+                outcome.failed[current.cell] = f"{reason} while it did '{current.kind}', {times} times"
+                outcome.given_up.add(current.cell)
 
     def _messages(self, runner: Runner, left: list[Task], outcome: Outcome) -> Iterator[Message]:
         """The runner's messages; counts the time between them as measuring."""
@@ -200,7 +182,7 @@ class Harness:
         for message in runner.run(self._connected(), left):
             now = time.monotonic()
             if now - self._progress_s > TALK * self.options.silence_s:
-                raise PhoneGone(f"{self.address} goes on, but has ended no task for {now - self._progress_s:.0f} s.")
+                raise Silent(f"{self.address} goes on, but has ended no task for {now - self._progress_s:.0f} s.")
             if last is not None and message["say"] in ("fact", "failed"):
                 outcome.measuring_s += now - last
             last = now
@@ -270,16 +252,22 @@ class Harness:
         """Remove everything after a failure, if the phone answers at once."""
         self._hang_up()  # and with it what still runs there
         with contextlib.suppress(AdaScaleError):
-            store.remove(self._connected())
+            store.remove(self._connected(), self.owner)
 
 
-def _runner(options: Options, bundle: Bundle) -> Runner:
+def _boot(adb: Adb) -> str:
+    """What is another after each boot of the phone."""
+    told = adb.shell("cat /proc/sys/kernel/random/boot_id 2>/dev/null || getprop ro.boottime.init")[1]
+    return told.strip().rpartition("\n")[2]
+
+
+def _runner(options: Options, bundle: Bundle, owner: Owner) -> Runner:
     if options.runner == "agent":
-        return AgentRunner(options)
+        return AgentRunner(options, store.bundle_folder(bundle), owner)
     if options.runner == "benchmark_model":
         from android_harness.benchmark_runner import BenchmarkRunner
 
-        return BenchmarkRunner(options, bundle)
+        return BenchmarkRunner(options, bundle, owner)
     raise BadInput(f"There is no runner '{options.runner}'; use agent or benchmark_model.")
 
 

@@ -22,6 +22,7 @@ MODULES = (
             "codec",
             "progress",
             "bundle",
+            "manifests",
             "records",
             "predictors",
             "recipe",

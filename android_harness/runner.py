@@ -19,6 +19,7 @@ from adascale_tf.progress import Tick
 from adascale_tf.text import excerpt
 from android_harness import store
 from android_harness.adb import Adb, quote
+from android_harness.agent.alone import Owner
 from android_harness.agent.bench import MARK, Plan
 from android_harness.agent.work import Task
 
@@ -107,8 +108,8 @@ def parse_info(told: str, where: str) -> Info:
 class AgentRunner:
     """The agent: a zipapp that the phone's Python runs with LiteRT's C library."""
 
-    def __init__(self, options: Options) -> None:
-        self.options = options
+    def __init__(self, options: Options, bundle: str = "bundle", owner: Owner | None = None) -> None:
+        self.options, self.bundle, self.owner = options, bundle, owner
         self.versions: dict[str, str] = {}
         self._command = ""
 
@@ -126,9 +127,10 @@ class AgentRunner:
         library = self.options.litert or host_library(facts.get("abi"))
         accelerated = any(name in ("gpu", "npu") for name in delegates)
         files = store.agent_files(library, str(facts.get("abi")), accelerated)
-        store.bring(adb, files, tick)
-        chosen = f" --litert {store.FOLDER}/{store.LIBRARIES}/libLiteRt.so" if library else ""
-        self._command = f"cd {store.FOLDER} && {quote(python)} {store.AGENT}{chosen}"
+        store.bring(adb, files, tick, self.owner)
+        place = {Path(name).name: f"{store.FOLDER}/{name}" for name in files}
+        chosen = f" --litert {place[store.LITERT]}" if library else ""
+        self._command = f"cd {store.FOLDER} && {quote(python)} {place[store.AGENT]}{chosen}"
         told = adb.check(f"{self._command} info 2>/dev/null", timeout_s=120)
         info = parse_info(told, f"The agent on {adb.address}")
         if info.engine is None:
@@ -146,13 +148,14 @@ class AgentRunner:
     def run(self, adb: Adb, tasks: Sequence[Task]) -> Iterator[Message]:
         o = self.options
         plan = Plan(
-            "bundle", tuple(tasks), o.affinity, o.allow_fallback, o.cooldown_c, o.idle_s, o.batch_s,
-            o.patience_s, o.op_profile,
+            self.bundle, tuple(tasks), o.affinity, o.allow_fallback, o.cooldown_c, o.idle_s, o.batch_s,
+            o.patience_s, o.op_profile, self.owner,
         )  # fmt: skip
-        adb.push(codec.dump(plan).encode(), f"{store.FOLDER}/plan.json")
+        name = f"{store.run_folder(self.owner)}/plan.json" if self.owner else "plan.json"
+        adb.push(codec.dump(plan).encode(), f"{store.FOLDER}/{name}")
         said = ""
         begun = False
-        for line in adb.stream(f"{self._command} bench plan.json 2>&1", o.silence_s):
+        for line in adb.stream(f"{self._command} bench {name} 2>&1", o.silence_s):
             message = parse_line(line)
             if message is not None:
                 begun = True

@@ -21,8 +21,9 @@ from android_harness import messages, package, store
 from android_harness.adb import Adb
 from android_harness.agent.bench import Plan
 from android_harness.agent.work import Task
-from android_harness.harness import NOT_ASKED, tasks_of
+from android_harness.harness import NOT_ASKED
 from android_harness.runner import Options, parse_line
+from android_harness.tasks import tasks_of
 from profiling import cells as table
 from profiling.cells import Cell
 from profiling.facts import EnergyFact, Fact

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import platform
 import random
 import sys
 import time
@@ -27,17 +26,20 @@ from typing import Any
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
+import evidence
 import numpy as np
 import tensorflow as tf
 from goals import Row, show
 from scaling_rules import ADASCALE, BATCH, IDENTITY, LINEAR, MOMENTUM, WARM, Outcome, Task, Trial, train
 
-from adascale_tf import codec, data
-from adascale_tf.cli import console, pipeline
+from adascale_tf import data
+from adascale_tf.cli import console
 from adascale_tf.data import dataset
 from adascale_tf.errors import AdaScaleError, BadInput
 from adascale_tf.progress import Tick
 
+#: What its figures are of; a change of it makes them stale.
+MEASURES = ("adascale_tf/training/adascale_sgd.py", "benchmarks/scaling_rules.py")
 RESULTS = Path(__file__).parent / "results" / "adascale_sgd.json"
 #: At one batch a step the rules are one; two of them show that AdaScale's gain then is 1.
 RULES = {1: (IDENTITY, ADASCALE), 4: (IDENTITY, ADASCALE, LINEAR, WARM), 16: (IDENTITY, ADASCALE, LINEAR, WARM)}
@@ -78,15 +80,15 @@ def held_out(task: Task) -> Task:
     return Task(task.classes, task.x_train[train], task.y_train[train], task.x_train[test], task.y_train[test])
 
 
-def tune(task: Task, iterations: int, tick: Tick) -> tuple[float, list[Outcome]]:
+def tune(task: Task, iterations: int, grid: Sequence[float], tick: Tick) -> tuple[float, list[Outcome]]:
     """The rate with the highest accuracy on held-out images, one batch a step, seed 0; and all that were tried.
 
     Of equally good ones it is the lowest, with which linear scaling has it easiest.
     """
     judged = held_out(task)
     tried = []
-    for number, rate in enumerate(GRID):
-        tick("tune the rate", number, len(GRID), "")
+    for number, rate in enumerate(grid):
+        tick("tune the rate", number, len(grid), "")
         tried.append(train(judged, Trial(IDENTITY, 1, rate, iterations, seed=0)))
     return max(tried, key=lambda one: (one.accuracy, -one.trial.rate)).trial.rate, tried
 
@@ -104,9 +106,9 @@ def compare(task: Task, rate: float, iterations: int, seeds: Sequence[int], tick
     return found
 
 
-def sweep(task: Task, iterations: int, tick: Tick) -> list[Outcome]:
+def sweep(task: Task, iterations: int, grid: Sequence[float], tick: Tick) -> list[Outcome]:
     """One batch a step and the rules at sixteen, at every rate of the grid, with seed 0."""
-    trials = [Trial(rule, scale, rate, iterations, seed=0) for rate in GRID for rule, scale in SWEPT]
+    trials = [Trial(rule, scale, rate, iterations, seed=0) for rate in grid for rule, scale in SWEPT]
     found: list[Outcome] = []
     for trial in trials:
         tick("sweep the rate", len(found), len(trials), f"{trial.rule}, S = {trial.scale}, rate {trial.rate:g}")
@@ -172,7 +174,10 @@ def print_lines(title: str, lines: list[dict[str, Any]], swept: list[Outcome]) -
         shown.append((line["rule"], line["scale"], *accuracies, f"{line['loss']:.4f}", *steps, gain))
     console.table(title, columns, shown)
     by = {(one.trial.rate, one.trial.rule): one for one in swept}
-    rates = [(f"{rate:g}", *(f"{by[rate, rule].accuracy:.2%}" for rule, _ in SWEPT)) for rate in GRID]
+    rates = [
+        (f"{rate:g}", *(f"{by[rate, rule].accuracy:.2%}" for rule, _ in SWEPT))
+        for rate in sorted({rate for rate, _ in by})
+    ]
     names = ("rate at S = 1", *(f"{rule}, S = {scale}" for rule, scale in SWEPT))
     console.table("Accuracy at every rate, seed 0", names, rates)
 
@@ -185,8 +190,11 @@ def main() -> int:
     parser.add_argument("--data", default="digits", help="images, as 'adascale build --data' takes them")
     parser.add_argument("--images", type=int, default=IMAGES, help="to train on, at most (default: %(default)s)")
     parser.add_argument("--iterations", type=int, default=ITERATIONS, help="T (default: %(default)s)")
-    parser.add_argument("--out", type=Path, default=RESULTS)
+    evidence.add_options(parser, RESULTS)
     options = parser.parse_args()
+    grid = GRID
+    if options.smoke:
+        options.seeds, options.images, options.iterations, grid = "0", 200, 48, (0.1,)
     seeds = [int(s) for s in options.seeds.split(",")] if options.seeds else list(range(10 if options.full else 3))
     tf.get_logger().setLevel("ERROR")
     # The operators are too small for more threads; branches of the graph run side by side.
@@ -199,9 +207,9 @@ def main() -> int:
             )
         with console.progress(False) as tick:
             task = prepare(options.data, options.images, tick)
-            rate, tried = tune(task, options.iterations, tick)
+            rate, tried = tune(task, options.iterations, grid, tick)
             outcomes = compare(task, rate, options.iterations, seeds, tick)
-            swept = sweep(task, options.iterations, tick)
+            swept = sweep(task, options.iterations, grid, tick)
         lines = summary(outcomes)
         rows = goals(lines, swept)
         facts = {
@@ -209,18 +217,17 @@ def main() -> int:
             "train_images": len(task.x_train), "test_images": len(task.x_test), "side": SIDE, "batch": BATCH,
             "momentum": MOMENTUM, "iterations": options.iterations, "rate": rate, "seeds": seeds,
             "seconds": time.perf_counter() - begun,
-            "machine": {"processor": platform.machine(), "cores": os.cpu_count()}, "versions": pipeline.versions(),
             "tuning": [{"rate": t.trial.rate, "accuracy": t.accuracy, "loss": t.loss} for t in tried],
             "rows": [asdict(row) for row in rows], "lines": lines, "runs": outcomes, "swept": swept,
         }  # fmt: skip
-        codec.write_text(options.out, codec.dump(facts))
+        place = evidence.write(options, __file__, facts)
     except AdaScaleError as error:
         print(f"adascale_sgd: {error}", file=sys.stderr)
         return error.exit_code
     title = f"{facts['data']}, T = {options.iterations:,}, rate {rate:g} tuned at S = 1, {len(seeds)} seeds"
     print_lines(title, lines, swept)
     show("AdaScale SGD", rows)
-    print(f"{time.perf_counter() - begun:.0f} s in all; raw figures in {options.out}")
+    print(f"{time.perf_counter() - begun:.0f} s in all." + (f" Raw figures are in {place}." if place else ""))
     return 0
 
 

@@ -12,16 +12,15 @@ from __future__ import annotations
 
 import argparse
 import os
-import platform
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import evidence
 import fleet_costs
 from fleet_assumed import Assumptions, Costs, Outcome, Plan, fixed
 from fleet_world import World
@@ -32,6 +31,8 @@ from adascale_tf.errors import AdaScaleError
 from adascale_tf.records import quantile
 from android_harness.fleet.dispatch import Dispatcher, Phone, guided
 
+#: What its figures are of; a change of it makes them stale.
+MEASURES = ("android_harness", "benchmarks/fleet_assumed.py", "benchmarks/fleet_costs.py", "benchmarks/fleet_world.py")
 RESULTS = Path(__file__).parent / "results" / "fleet.json"
 #: The first is the table's; the others tell how much is chance.
 SEEDS = (1, 2, 3, 4, 5)
@@ -129,7 +130,7 @@ def show_measured(found: dict[str, Any]) -> None:
         print(f"The dispatcher takes {1e3 * seconds:.1f} ms of CPU for 1,000 leases on {int(phones):,} phones.")
 
 
-def main() -> None:
+def main() -> int:
     """Measure, simulate, print, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("bundle", type=Path, nargs="?", default=Path("build/demo/bundle"))
@@ -137,32 +138,35 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5, help="how often each cell is measured")
     parser.add_argument("--tasks", type=int, default=2000, help="for Dask")
     parser.add_argument("--measured", type=Path, help="results to simulate with, instead of measuring")
-    parser.add_argument("--out", type=Path, help="default: the results in the repository, if anything is measured")
+    evidence.add_options(parser, RESULTS)
     options = parser.parse_args()
+    fleets, leases = (100, 1000, 10_000, 100_000), 20_000
+    if options.smoke:
+        options.phones, options.repeats, options.tasks = min(200, options.phones), 1, 50
+        fleets, leases = fleets[:2], 1000
     try:
         if options.measured is not None:
-            measured = codec.read_json(options.measured)["measured"]
+            known = codec.read_json(options.measured)
+            measured, beside = known["measured"], {"evidence": known["evidence"]}
         else:
-            opened = bundle.load(options.bundle)
+            opened, beside = bundle.load(options.bundle), {}
             with tempfile.TemporaryDirectory() as name:
                 measured = fleet_costs.measure(opened, Path(name), options.repeats, options.tasks)
             measured["load_average"] = os.getloadavg()
-            measured["dispatcher_s_per_1000"] = {n: dispatching(n, 20_000) for n in (100, 1000, 10_000, 100_000)}
+            measured["dispatcher_s_per_1000"] = {n: dispatching(n, leases) for n in fleets}
     except AdaScaleError as error:
-        sys.exit(f"fleet: {error}")
-    out = options.out or (None if options.measured else RESULTS)
+        print(f"fleet: {error}", file=sys.stderr)
+        return error.exit_code
+    if options.measured is not None and options.out is None:
+        options.results = None  # nothing new was measured
     facts = {
-        "machine": platform.processor() or platform.machine(), "cores": os.cpu_count(),
-        "versions": {name: version(name) for name in ("ai-edge-litert", "adb-shell", "distributed")},
-        "measured": measured, "assumed": asdict(scenarios(options.phones)[1][1]), "phones": options.phones,
+        **beside, "measured": measured, "assumed": asdict(scenarios(options.phones)[1][1]), "phones": options.phones,
         "seeds": SEEDS,
     }  # fmt: skip
-    if out is not None:
-        codec.write_text(out, codec.dump(facts))  # what was measured is kept, whatever comes of the simulation
+    evidence.write(options, __file__, facts)  # what was measured is kept, whatever comes of the simulation
     costs = fleet_costs.costs(measured)
     outcomes, chance = simulate(costs, options.phones), spread(costs, options.phones)
-    if out is not None:
-        codec.write_text(out, codec.dump({**facts, "simulated": [asdict(o) for o in outcomes], "spread": chance}))
+    evidence.write(options, __file__, {**facts, "simulated": [asdict(o) for o in outcomes], "spread": chance})
     show_measured(measured)
     show(outcomes, options.phones)
     rows = [
@@ -171,7 +175,8 @@ def main() -> None:
     ]
     names = ("share", "99 % done: least", "median", "most", "all done: least", "median", "most")
     console.table(f"The same with {len(SEEDS)} seeds, minutes", names, rows)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -16,11 +16,12 @@ from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+import evidence
 import tensorflow as tf
 import tf_keras
 from timing import latencies
 
-from adascale_tf import backbones, codec, data
+from adascale_tf import backbones, data
 from adascale_tf.cli import console, pipeline
 from adascale_tf.cli.evolving import derive
 from adascale_tf.errors import AdaScaleError
@@ -29,6 +30,14 @@ from adascale_tf.recipe import parse
 from adascale_tf.training import Schedule, train
 from converters import flatbuffer
 
+#: What its figures are of; a change of it makes them stale.
+MEASURES = (
+    "adascale_tf/operators",
+    "adascale_tf/derivation.py",
+    "adascale_tf/functional.py",
+    "adascale_tf/backbones.py",
+    "converters",
+)
 RESULTS = Path(__file__).parent / "results" / "operators.json"
 #: One branch an operator, and the two backbones they belong to.
 RECIPES = {
@@ -41,7 +50,11 @@ RECIPES = {
 }  # fmt: skip
 
 
-def measure(name: str, spec: str, epochs: int, rounds: int) -> list[dict[str, Any]]:
+#: Of a smoke run.
+FEW = {"resnet": ("full", "width(0.75)", "prune(0.5)", "int8"), "gru": ("full", "steps(0.75)")}
+
+
+def measure(name: str, spec: str, epochs: int, rounds: int, wanted: tuple[str, ...]) -> list[dict[str, Any]]:
     """One row an operator on one backbone."""
     with console.progress(False) as tick:
         dataset = data.load(spec, tick=tick)
@@ -55,7 +68,7 @@ def measure(name: str, spec: str, epochs: int, rounds: int) -> list[dict[str, An
         schedule = Schedule(epochs=epochs)
         train(network, dataset, schedule, tick)
         sorted_ = ElasticNetwork(backbone, [parse("full")], sort=True)
-        recipes = [parse(text) for text in RECIPES[name]]
+        recipes = [parse(text) for text in wanted]
         with tempfile.TemporaryDirectory() as folder:
             evolved = derive(sorted_, recipes, dataset, tick)
             opened = pipeline.write_bundle(evolved, dataset, schedule, Path(folder) / "bundle", tick)
@@ -87,12 +100,14 @@ def main() -> int:
     parser.add_argument("--data", default="digits", help="what 'adascale build --data' takes (default: %(default)s)")
     parser.add_argument("--epochs", type=int, default=14)
     parser.add_argument("--rounds", type=int, default=300, help="timed runs of each branch (default: %(default)s)")
-    parser.add_argument("--out", type=Path, default=RESULTS)
+    evidence.add_options(parser, RESULTS)
     arguments = parser.parse_args()
+    chosen = FEW if arguments.smoke else RECIPES
+    epochs, rounds = (1, 3) if arguments.smoke else (arguments.epochs, arguments.rounds)
     tf.get_logger().setLevel("ERROR")
     try:
-        rows = [row for name in RECIPES for row in measure(name, arguments.data, arguments.epochs, arguments.rounds)]
-        codec.write_text(arguments.out, codec.dump({"versions": pipeline.versions(), "rows": rows}))
+        rows = [row for name in chosen for row in measure(name, arguments.data, epochs, rounds, chosen[name])]
+        evidence.write(arguments, __file__, {"rows": rows})
     except AdaScaleError as error:
         print(f"operators: {error}", file=sys.stderr)
         return error.exit_code

@@ -4,9 +4,8 @@ Builds bundles of several architectures with random weights (time does not depen
 micro-kernels on this machine, fits on some and judges on others, nn-Meter's way: the share of predictions within 5, 10,
 15 and 20 % of the measurement (Zhang et al., MobiSys 2021). Three ways to hold out:
 
-* ``branches``: fitted on the micro-kernels and the six branches that ``adascale profile --calibrate`` chooses for a
-bundle;
-  judged on that bundle's other branches.
+* ``branches``: fitted on the micro-kernels and the six branches that ``adascale profile --calibrate`` chooses of a
+  bundle; judged on that bundle's other branches.
 * ``models``: fitted on micro-kernels and all other bundles; judged on a bundle of which nothing was measured.
 * under load, the slowdown is fitted on the other bundles' branches, too.
 
@@ -24,16 +23,17 @@ import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
-from importlib.metadata import version
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+import evidence
 import numpy as np
+from phones import phone
 
-from adascale_tf import bundle, codec
+from adascale_tf import bundle
 from adascale_tf.bundle import Bundle
 from adascale_tf.cli import console
 from adascale_tf.errors import AdaScaleError
@@ -41,6 +41,8 @@ from adascale_tf.records import Measurement
 from profiling import calibration, contexts, device, fit, measure
 from profiling.cells import Cell
 
+#: What its figures are of; a change of it makes them stale.
+MEASURES = ("profiling", "converters/kernels.py", "converters/flatbuffer.py", "adascale_tf/predictors.py")
 RESULTS = Path(__file__).parent / "results" / "predict.json"
 LEVELS = (0.05, 0.10, 0.15, 0.20)
 RECIPES = (
@@ -48,11 +50,26 @@ RECIPES = (
     "exit(2)+int8", "lowrank(0.5)", "fire(0.5)+int8", "width(0.6)", "ghost(0.5)", "resolution(0.5)+int8", "float16",
     "width(0.25)", "width(0.5)+int8", "separable+int8", "width(0.5)+dynamic", "lowrank(0.5)+int8",
 )  # fmt: skip
-#: Of each model the recipes, the micro-kernels chosen for it and the branches under load; and branches on the phone:
-#: as many as six minutes allow, and at leisure.
-SHORT, LONG = (8, 160, 3, 8), (20, 240, 8, 24)
 CONTEXTS = ("load50", "load100")
 
+
+@dataclass(frozen=True)
+class Size:
+    """Of each model: the recipes, the micro-kernels and the branches to calibrate with, the branches under load; and
+    branches on the phone with the seconds of rest and of running behind each energy."""
+
+    recipes: int
+    kernels: int
+    few: int
+    loaded: int
+    phone: int
+    idle_s: float = 1.0
+    batch_s: float = 2.0
+
+
+#: As much as six minutes allow, at leisure, and to see that all of it works.
+SHORT, LONG = Size(8, 160, 6, 3, 8), Size(20, 240, 6, 8, 24)
+SMOKE, SMOKE_NAMES = Size(5, 8, 4, 1, 6, 0.3, 0.4), ("plain", "mobile")
 
 #: Predicted and measured, by branch.
 Pairs = dict[str, tuple[float, float]]
@@ -257,28 +274,28 @@ def under_load(
     return found
 
 
-def on_a_phone(bundles: dict[str, Bundle], count: int, folder: Path) -> dict[str, Pairs]:
+def on_a_phone(bundles: dict[str, Bundle], size: Size, folder: Path) -> dict[str, Pairs]:
     """(predicted, measured) energies on an emulated phone: each branch left out in turn.
 
     ``latency measured``: the branch's latency on the phone is known, as a session knows it, only its energy is not.
     ``nothing measured``: both are predicted.
     """
-    from harness import phone
-
     from android_harness import keys
-    from android_harness.adb import Address
     from android_harness.harness import Harness
     from android_harness.runner import Options
 
-    options = Options(runs=20, energy=True, idle_s=1.0, batch_s=2.0)
+    options = Options(runs=20, energy=True, idle_s=size.idle_s, batch_s=size.batch_s)
     measurements: list[Measurement] = []
-    with phone(folder) as port:
+    signer = keys.load(folder / "adbkey")[0]
+    with phone(folder / "phone") as (_, address):
         for name, opened in bundles.items():
-            branches = [b.id for b in opened.manifest.branches][: -(-count // len(bundles))]
-            harness = Harness(
-                opened, Address("127.0.0.1", port), options, folder / f"{name}.jsonl", keys.load(folder / "adbkey")[0]
-            )
-            measurements += harness.profile(["cpu"], [1], branches).measurements
+            branches = [b.id for b in opened.manifest.branches][: -(-size.phone // len(bundles))]
+            harness = Harness(opened, address, options, folder / f"{name}.jsonl", signer)
+            outcome = harness.profile(["cpu"], [1], branches)
+            if outcome.failed:
+                reason = next(iter(outcome.failed.values()))
+                raise AdaScaleError(f"On the phone {len(outcome.failed)} cells failed: {reason}")
+            measurements += outcome.measurements
     pairs: dict[str, Pairs] = {"latency measured": {}, "nothing measured": {}}
     known = [m for m in measurements if m.energy.value_mj is not None and m.energy.how.startswith("measured")]
     for m in known:
@@ -306,9 +323,8 @@ def again(idle: dict[str, list[Measurement]], bundles: dict[str, Bundle], out: P
     return found
 
 
-def run(names: tuple[str, ...], sizes: tuple[int, int, int, int], root: Path, with_phone: bool) -> dict[str, Any]:
+def run(names: tuple[str, ...], size: Size, root: Path, with_phone: bool) -> dict[str, Any]:
     """Build, measure, fit, judge; gives what the results file holds."""
-    recipes, micro, loaded, phones = sizes
     begun = time.monotonic()
     out, spent = root / "m.jsonl", {}
 
@@ -316,9 +332,11 @@ def run(names: tuple[str, ...], sizes: tuple[int, int, int, int], root: Path, wi
         spent[what] = round(time.monotonic() - begun - sum(spent.values()), 1)
         print(f"{what}: {spent[what]:.0f} s", file=sys.stderr, flush=True)
 
-    bundles = build_all(names, recipes, root)
+    bundles = build_all(names, size.recipes, root)
     done("build")
-    plans = {name: calibration.plan(opened, device.caches(), micro) for name, opened in bundles.items()}
+    plans = {
+        name: calibration.plan(opened, device.caches(), size.kernels, size.few) for name, opened in bundles.items()
+    }
     done("plan")
     idle = {name: measure.profile(opened, ["cpu"], [1], 40, out) for name, opened in bundles.items()}
     done("branches")
@@ -329,7 +347,7 @@ def run(names: tuple[str, ...], sizes: tuple[int, int, int, int], root: Path, wi
     done("branches again")
     strained: dict[str, list[Measurement]] = {}
     for name, opened in bundles.items():
-        ids = [b.id for b in opened.manifest.branches][:loaded]
+        ids = [b.id for b in opened.manifest.branches][: size.loaded]
         strained[name] = contexts.sweep(opened, ["cpu"], [1], CONTEXTS, out, branches=ids)
     done("under load")
     idle = again(idle, bundles, root / "third.jsonl")
@@ -350,13 +368,11 @@ def run(names: tuple[str, ...], sizes: tuple[int, int, int, int], root: Path, wi
         row("memory, held-out models", "mean error <= 5 %", 0.05, None, pairs["memory_mb", "models"]),
     ]
     if with_phone:
-        for how, pairs in on_a_phone(bundles, phones, root).items():
+        for how, pairs in on_a_phone(bundles, size, root).items():
             rows.append(row(f"energy, phone, held-out branches, {how}", "mean error <= 10 %", 0.10, None, pairs))
         done("phone")
     return {
-        "machine": {k: v for k, v in device.facts().items() if k in ("cpu", "arch", "cores", "caches")},
-        "versions": {name: version(name) for name in ("ai-edge-litert", "scikit-learn", "numpy")},
-        "models": list(names), "seconds": spent, "rows": [asdict(r) for r in rows],
+        "caches": device.caches(), "models": list(names), "seconds": spent, "rows": [asdict(r) for r in rows],
         "levels": list(LEVELS), "calibrated_on": few, "micro_kernels": len(kernels),
         "measured": {
             f"{name}/{m.branch}": {"p50_ms": m.latency_quantile_ms(0.5), "p25_ms": m.latency_quantile_ms(0.25),
@@ -369,20 +385,20 @@ def run(names: tuple[str, ...], sizes: tuple[int, int, int, int], root: Path, wi
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--short", action="store_true", help="fewer branches, under six minutes on two cores")
-    parser.add_argument("--models", default=",".join(NAMES), help="two or more of %(default)s")
+    parser.add_argument("--models", default=None, help=f"two or more of {','.join(NAMES)}; default: all")
     parser.add_argument("--recipes", type=int, default=None, help="how many recipes of each model")
     parser.add_argument("--no-phone", action="store_true", help="leave energy out")
-    parser.add_argument("--out", type=Path, default=RESULTS)
+    evidence.add_options(parser, RESULTS)
     arguments = parser.parse_args()
-    names = tuple(arguments.models.split(","))
+    size = SMOKE if arguments.smoke else SHORT if arguments.short else LONG
+    names = tuple(arguments.models.split(",")) if arguments.models else SMOKE_NAMES if arguments.smoke else NAMES
     if len(set(names) & set(NAMES)) != len(names) or len(names) < 2:
         parser.error(f"--models should name two or more of {', '.join(NAMES)}")
-    sizes = SHORT if arguments.short else LONG
-    sizes = (arguments.recipes or sizes[0], *sizes[1:])
+    size = replace(size, recipes=arguments.recipes or size.recipes)
     try:
         with tempfile.TemporaryDirectory() as folder:
-            facts = run(names, sizes, Path(folder), not arguments.no_phone)
-        codec.write_text(arguments.out, codec.dump(facts))
+            facts = run(names, size, Path(folder), not arguments.no_phone)
+        evidence.write(arguments, __file__, facts)
     except AdaScaleError as error:
         print(f"predict: {error}", file=sys.stderr)
         return error.exit_code

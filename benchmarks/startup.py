@@ -11,9 +11,14 @@ import sys
 import time
 from pathlib import Path
 
-from adascale_tf import codec
+import evidence
+
+from adascale_tf.errors import AdaScaleError
 from adascale_tf.records import quantile
 
+#: What its figures are of; a change of it makes them stale.
+MEASURES = ("adascale_tf/cli",)
+RESULTS = Path(__file__).parent / "results" / "startup.json"
 COMMANDS = {
     "adascale --help": ("-m", "adascale_tf", "--help"),
     "empty Python": ("-c", "pass"),
@@ -21,13 +26,14 @@ COMMANDS = {
 }
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "startup.json")
+    evidence.add_options(parser, RESULTS)
     arguments = parser.parse_args()
+    rounds = 1 if arguments.smoke else arguments.rounds
     samples: dict[str, list[float]] = {name: [] for name in COMMANDS}
-    for number in range(arguments.rounds + 1):
+    for number in range(rounds + 1):
         for name, command in COMMANDS.items():
             before = time.perf_counter()
             subprocess.run([sys.executable, *command], check=True, capture_output=True)
@@ -35,8 +41,13 @@ def main() -> None:
                 samples[name].append(time.perf_counter() - before)
     for name, values in samples.items():
         print(f"{name:20}{quantile(values, 0.5):8.3f} s")
-    codec.write_text(arguments.out, codec.dump({"seconds": samples}))
+    try:
+        evidence.write(arguments, __file__, {"seconds": samples})
+    except AdaScaleError as error:
+        print(f"startup: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -8,7 +8,7 @@ values.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from adascale_tf import codec, text
@@ -101,8 +101,11 @@ class Said:
 
 
 def said(message: Any) -> Said:
-    """The message of a runner; :class:`BadInput` if it is none."""
-    return codec.from_json(Said, message, "the message")
+    """The message of a runner; :class:`BadInput` if it is none. Its value is as it came."""
+    if not isinstance(message, dict):
+        raise BadInput("the message should be an object.")
+    found = codec.from_json(Said, {**message, "value": None}, "the message")
+    return replace(found, value=message.get("value"))
 
 
 def check(kind: str, value: Any, where: str, runs: int | None = None) -> Fact:

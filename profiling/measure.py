@@ -18,10 +18,12 @@ import numpy as np
 
 from adascale_tf import records
 from adascale_tf.bundle import Bundle
+from adascale_tf.errors import BadInput
 from adascale_tf.progress import Tick, silent
 from adascale_tf.records import Measurement
 from adascale_tf.runtime import accelerators
 from adascale_tf.runtime.delegates import Runner, check_delegate, library, open_runner
+from adascale_tf.text import excerpt
 from profiling import cells as table
 from profiling import device, facts, meters
 from profiling.cells import Cell
@@ -116,6 +118,8 @@ def _run(
 def samples(bundle: Bundle) -> np.ndarray:
     """The bundle's real sample inputs: float32 (count, *input shape without batch)."""
     spec = bundle.manifest.samples
+    if not spec.count:
+        raise BadInput(f"The bundle '{excerpt(bundle.manifest.name)}' has no samples to run; give another one.")
     shape = bundle.manifest.branches[0].input.shape[1:]
     return np.fromfile(bundle.path(spec.file), "<f4").reshape(spec.count, *shape)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 from pathlib import Path
 
@@ -27,13 +28,21 @@ def digits() -> Dataset:
 
 @pytest.fixture(scope="session")
 def built(digits: Dataset, tmp_path_factory: pytest.TempPathFactory) -> bundle.Bundle:
-    """A small real bundle, trained for a few epochs; tests must not write into it (copy it)."""
-    from adascale_tf.cli.building import Job, build_bundle
-    from adascale_tf.progress import silent
+    """A small real bundle, trained for a few epochs; tests must not write into it (copy it).
 
-    return build_bundle(
-        Job("digits", tmp_path_factory.mktemp("built") / "bundle", recipes=RECIPES, epochs=3), silent, digits
-    )
+    Parallel processes of one test run share it: the first builds, the others wait.
+    """
+    base = tmp_path_factory.getbasetemp()
+    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "built"
+    shared.mkdir(exist_ok=True)
+    with (shared / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (shared / "bundle").exists():
+            from adascale_tf.cli.building import Job, build_bundle
+            from adascale_tf.progress import silent
+
+            return build_bundle(Job("digits", shared / "bundle", recipes=RECIPES, epochs=3), silent, digits)
+    return bundle.load(shared / "bundle")
 
 
 @pytest.fixture()

@@ -1,4 +1,7 @@
-"""The benchmarks run and write what they promise; their figures are for the README, not for tests."""
+"""Every benchmark runs as its user starts it, with all its parts, and its result is complete.
+
+The sizes are those of ``--smoke``: figures of such a run are void.
+"""
 
 from __future__ import annotations
 
@@ -7,69 +10,136 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from adascale_tf.bundle import Bundle
 
-BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
+
+from sections import WRITERS
+
+ROOT = Path(__file__).parent.parent
+BENCHMARKS = ROOT / "benchmarks"
+BUNDLE = "BUNDLE"
+#: How a user starts each; BUNDLE stands for a bundle.
+COMMANDS = {
+    "startup": [], "switching": [BUNDLE], "harness": [BUNDLE], "adapt": ["--bundle", BUNDLE, "--bundle", BUNDLE],
+    "fleet": [BUNDLE], "predict": [], "operators": [], "headline": [], "adascale_sgd": [],
+}  # fmt: skip
 
 
 def run(name: str, *arguments: object) -> None:
-    subprocess.run([sys.executable, BENCHMARKS / name, *map(str, arguments)], check=True, capture_output=True)
+    command = [sys.executable, str(BENCHMARKS / name), *map(str, arguments)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
 
 
-def test_switching_is_compared_with_opening_anew(built: Bundle, tmp_path: Path) -> None:
-    run("switching.py", built.root, "--rounds", 5, "--out", tmp_path / "s.json")
-    rows = json.loads((tmp_path / "s.json").read_text())["rows"]
-    assert len(rows) == 3 and all(len(row["samples_ms"]) == 5 and row["p50_ms"] > 0 for row in rows)
+@pytest.fixture(scope="module")
+def smoke(built: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A function that gives the result of a benchmark's smoke run."""
+    folder = tmp_path_factory.mktemp("smoke")
+
+    def take(name: str) -> dict[str, Any]:
+        if name == "harness" and shutil.which("adb") is None:
+            pytest.skip("the peer is missing: the adb client is not installed")
+        out = folder / f"{name}.json"
+        if not out.exists():
+            run(
+                f"{name}.py",
+                *[built.root if word == BUNDLE else word for word in COMMANDS[name]],
+                "--smoke",
+                "--out",
+                out,
+            )
+        found: dict[str, Any] = json.loads(out.read_text())
+        return found
+
+    return take
+
+
+def test_every_benchmark_is_tried() -> None:
+    assert set(COMMANDS) == {path.stem for path in BENCHMARKS.glob("*.py") if "MEASURES = " in path.read_text()} - {
+        "evidence"
+    }
 
 
 @pytest.mark.slow
-def test_operators_are_measured_on_both_backbones(tmp_path: Path) -> None:
-    run("operators.py", "--epochs", 1, "--rounds", 3, "--out", tmp_path / "o.json")
-    rows = json.loads((tmp_path / "o.json").read_text())["rows"]
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_smoke_run_gives_a_complete_result(smoke: Any, name: str) -> None:
+    found, kept = smoke(name), json.loads((BENCHMARKS / "results" / f"{name}.json").read_text())
+    assert found["smoke"] and set(found) == set(kept)
+    known = found["evidence"]
+    assert known["benchmark"] == name and len(known["digest"]) == 16 and known["machine"]["memory_bytes"] > 0
+    assert {"ai-edge-litert", "numpy", "tensorflow"} <= set(known["versions"])
+    # Every figure of the documentation can be made from it.
+    ours, theirs = WRITERS[name](found), WRITERS[name](kept)
+    assert [one.quantity for one in ours.figures] == [one.quantity for one in theirs.figures]
+    assert all(one.middle and "nan" not in one.middle for one in ours.figures)
+    assert len(ours.tables) == len(theirs.tables)
+
+
+def test_switching_is_compared_with_opening_anew(built: Bundle, tmp_path: Path) -> None:
+    run("switching.py", built.root, "--rounds", 5, "--repeats", 2, "--out", tmp_path / "s.json")
+    rows = json.loads((tmp_path / "s.json").read_text())["rows"]
+    assert len(rows) == 3 and all(len(samples) == 5 for row in rows for samples in row["samples_ms"])
+    assert all(0 < row["p50_ms"] <= row["worst_p50_ms"] for row in rows)
+
+
+def test_a_smoke_run_leaves_the_figures_alone(built: Bundle) -> None:
+    before = (BENCHMARKS / "results" / "switching.json").read_bytes()
+    run("switching.py", built.root, "--smoke")
+    assert (BENCHMARKS / "results" / "switching.json").read_bytes() == before
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_operators_are_measured_on_both_backbones(smoke: Any) -> None:
+    rows = smoke("operators")["rows"]
     assert {row["backbone"] for row in rows} == {"resnet", "gru"}
     assert all(row["latency_ms"] > 0 and row["zipped_bytes"] > 0 for row in rows)
 
 
 @pytest.mark.slow
-def test_the_headline_compares_every_hand_made_network(tmp_path: Path) -> None:
-    run("headline.py", "--short", "--epochs", 2, "--data", "digits", "--out", tmp_path / "h.json")
-    facts = json.loads((tmp_path / "h.json").read_text())
-    assert len(facts["rows"]) == 8
-    pairs = facts["runs"][0]["pairs"]
+@pytest.mark.timeout(900)
+def test_the_headline_compares_every_hand_made_network(smoke: Any) -> None:
+    pairs = smoke("headline")["runs"][0]["pairs"]
     assert len(pairs) == 5 and all(p["branch_macs"] <= p["macs"] for p in pairs)
 
 
 @pytest.mark.slow
-def test_startup_is_compared_with_python_itself(tmp_path: Path) -> None:
-    run("startup.py", "--rounds", 1, "--out", tmp_path / "s.json")
-    assert len(json.loads((tmp_path / "s.json").read_text())["seconds"]) == 3
+def test_adaptation_is_judged_against_all_contenders(smoke: Any) -> None:
+    runs = smoke("adapt")["runs"]
+    assert len(runs) == 4  # two repeats of two bundles
+    for one in runs:
+        judged = one["judged"]
+        assert set(judged) == {"ours", "static full", "static smallest", "threshold", "oracle"} and one["ticks"] > 10
+        assert judged["oracle"]["all"][0] <= min(missed["all"][0] for missed in judged.values())
 
 
 @pytest.mark.slow
-def test_adaptation_is_judged_against_all_contenders(built: Bundle, tmp_path: Path) -> None:
-    run("adapt.py", "--bundle", built.root, "--seconds", 6, "--out", tmp_path / "a.json")
-    facts = json.loads((tmp_path / "a.json").read_text())
-    assert set(facts["judged"]) == {"ours", "static full", "static smallest", "threshold", "oracle"}
-    assert facts["judged"]["oracle"]["all"][0] <= min(missed["all"][0] for missed in facts["judged"].values())
-    assert facts["ticks"] > 10 and len(facts["rows"]) == 7
+def test_the_harness_stands_beside_adb(smoke: Any) -> None:
+    runs = smoke("harness")["runs"]
+    assert len(runs) == 2 and {len(v) for one in runs for v in one["transfers_s"].values()} == {3}
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(shutil.which("adb") is None, reason="the peer is missing: the adb client is not installed")
-def test_the_harness_stands_beside_adb(built: Bundle, tmp_path: Path) -> None:
-    run("harness.py", built.root, "--out", tmp_path / "h.json")
-    facts = json.loads((tmp_path / "h.json").read_text())
-    assert {len(values) for values in facts["transfers_s"].values()} == {11} and len(facts["rows"]) == 4
+@pytest.mark.timeout(900)
+def test_predictions_are_judged_on_a_host_and_on_a_phone(smoke: Any) -> None:
+    rows = {row["what"]: row for row in smoke("predict")["rows"]}
+    assert len(rows) == 7 and all(row["count"] > 0 for row in rows.values())
+    assert {count for what, row in rows.items() if "phone" in what for count in [row["count"]]} == {6}
 
 
 def test_the_simulated_fleet_loses_nothing_and_repeats_itself(tmp_path: Path) -> None:
     stored, found = BENCHMARKS / "results" / "fleet.json", []
     for name in ("a", "b"):
         run("fleet.py", "--measured", stored, "--phones", 40, "--out", tmp_path / name)
-        found.append(json.loads((tmp_path / name).read_text())["simulated"])
+        facts = json.loads((tmp_path / name).read_text())
+        assert facts["evidence"] == json.loads(stored.read_text())["evidence"]  # the measurements are as old as before
+        found.append(facts["simulated"])
         for outcome in found[-1]:
             outcome.pop("dispatcher_s_per_1000")  # the one figure that is measured there
     assert found[0] == found[1]
@@ -80,9 +150,9 @@ def test_the_simulated_fleet_loses_nothing_and_repeats_itself(tmp_path: Path) ->
 
 
 @pytest.mark.slow
-def test_a_fleet_is_measured_and_simulated(built: Bundle, tmp_path: Path) -> None:
-    run("fleet.py", built.root, "--phones", 200, "--repeats", 1, "--tasks", 50, "--out", tmp_path / "f.json")
-    facts = json.loads((tmp_path / "f.json").read_text())
+@pytest.mark.timeout(900)
+def test_a_fleet_is_measured_and_simulated(built: Bundle, smoke: Any) -> None:
+    facts = smoke("fleet")
     measured = facts["measured"]
     assert len(measured["leases"]["cells"]) == 2 * len(built.manifest.branches)
     assert all(seconds > 0 for name in ("energy", "first", "next") for seconds in measured["leases"][name])
@@ -91,9 +161,9 @@ def test_a_fleet_is_measured_and_simulated(built: Bundle, tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
-def test_rules_of_scaling_are_compared_with_gains_in_their_range(tmp_path: Path) -> None:
-    run("adascale_sgd.py", "--iterations", 48, "--images", 200, "--seeds", "0", "--out", tmp_path / "a.json")
-    facts = json.loads((tmp_path / "a.json").read_text())
+@pytest.mark.timeout(900)
+def test_rules_of_scaling_are_compared_with_gains_in_their_range(smoke: Any) -> None:
+    facts = smoke("adascale_sgd")
     runs = {(one["trial"]["rule"], one["trial"]["scale"]): one for one in facts["runs"]}
     assert len(runs) == len(facts["lines"]) == 10 and len(facts["rows"]) == 8
     assert facts["rate"] in {tried["rate"] for tried in facts["tuning"]}

@@ -26,7 +26,7 @@ from adascale_tf.progress import Tick
 @click.option("--runs", type=click.IntRange(2), default=50, show_default=True, help="Timed runs per branch.")
 @click.option("--allow-fallback", is_flag=True, help="Measure also what a delegate does not take as a whole.")
 @click.option("--op-profile", is_flag=True, help="Also the time of each operator, from a run of its own.")
-@click.option("--calibrate", is_flag=True, help="Measure what tells predictors most: micro-kernels and a few branches.")
+@click.option("--calibrate", is_flag=True, help="Measure the micro-kernels and branches most useful for predictors.")
 @click.option(
     "--contexts",
     default="idle",
@@ -43,7 +43,13 @@ from adascale_tf.progress import Tick
 @fleet.fleet_option
 @click.option("--energy", is_flag=True, help="Phones: measure energy from the battery.")
 @click.option("--affinity", default=None, metavar="CORES", help="Phones: big, little, or a hexadecimal mask as f0.")
-@click.option("--cooldown", type=float, default=None, metavar="C", help="Phones: wait while the chip is warmer, as 35.")
+@click.option(
+    "--cooldown",
+    type=float,
+    default=None,
+    metavar="C",
+    help="Phones: wait until the chip is at or below this temperature, e.g. 35.",
+)
 @click.option(
     "--patience",
     type=click.FloatRange(1),
@@ -76,7 +82,8 @@ def profile(
     path: Path, delegates: str, threads: str, branches: str | None, runs: int, allow_fallback: bool, op_profile: bool,
     calibrate: bool, contexts: str, out: Path, again: bool, devices: tuple[str, ...], every: bool, lab: Path | None,
     energy: bool, affinity: str | None, cooldown: float | None, patience: float, batch: float, runner: str,
-    binary: Path | None, python: str, litert: Path | None, key: Path | None, keep: bool, clean: bool, quiet: bool, as_json: bool,
+    binary: Path | None, python: str, litert: Path | None, key: Path | None, keep: bool, clean: bool, quiet: bool,
+    as_json: bool,
 ) -> None:  # fmt: skip
     """Measure every branch in interleaved rounds, with raw samples: on this machine, on phones, or on a fleet."""
     opened = bundle.load(path)
@@ -116,7 +123,7 @@ def profile(
         show_measurements(measurements)
         show_operators(measurements)
     if measurements and not quiet and _sizes(out) == before:
-        click.echo(_nothing_new(measurements, out), err=True)
+        console.say(_nothing_new(measurements, out), err=True)
     phones.report(problems)
 
 

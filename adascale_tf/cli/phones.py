@@ -84,7 +84,7 @@ def row(address: str, state: str, facts: dict[str, Any]) -> tuple[str, ...]:
     "--wait", "wait_s", type=click.FloatRange(1), default=60.0, show_default=True, help="Seconds to allow it."
 )
 def pair(named: str, key: Path | None, wait_s: float) -> None:
-    """Make a phone know this computer: it asks "Allow USB debugging?" on its screen."""
+    """Pair a phone with this computer: it asks "Allow USB debugging?" on its screen."""
     from android_harness import discovery, facts, keys
     from android_harness.adb import connect, parse_address
 
@@ -114,7 +114,7 @@ def profile(
     signer, _ = keys.load(key)
     addresses, notes = different(named, every, signer)
     for note in notes:
-        click.echo(note, err=True)
+        console.say(note, err=True)
     lock = threading.Lock()
 
     def locked(what: str, done: int, total: int, note: str = "") -> None:
@@ -247,9 +247,9 @@ def pull(path: Path, named: str, out: Path, key: Path | None, clean: bool, quiet
     elif not quiet:
         show_measurements(pulled.measurements)
     if pulled.measurements and not new and not quiet:
-        click.echo(f"All {len(pulled.measurements)} measurements are in {out} already.", err=True)
+        console.say(f"All {len(pulled.measurements)} measurements are in {out} already.", err=True)
     if clean and pulled.unfinished:
-        click.echo("The work in Termux is not finished, so its files stay; pull again when it is.", err=True)
+        console.say("The work in Termux is not finished, so its files stay; pull again when it is.", err=True)
     report(pulled.missing)
 
 

@@ -1,4 +1,4 @@
-"""Commands of the adaptive loop: run, replay, and the demo that walks the whole road."""
+"""Commands of the adaptive loop: run, replay, and the demo of the full pipeline."""
 
 from __future__ import annotations
 
@@ -192,7 +192,7 @@ def show_summary(events: list[Event], as_json: bool, quiet: bool, title: str) ->
 @click.option("--seed", type=int, default=0, show_default=True)
 @console.output_options
 def demo(out: Path, seed: int, quiet: bool, as_json: bool) -> None:
-    """The whole road on scikit-learn's digits: train, convert, verify, measure, predict, adapt under load, report."""
+    """The full pipeline on scikit-learn's digits: train, convert, verify, measure, predict, adapt, report."""
     from adascale_tf.cli import demonstration
 
     with console.progress(quiet) as tick:

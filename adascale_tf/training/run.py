@@ -5,8 +5,8 @@ First the full trunk trains alone, and its channels are sorted: branches learn f
 sandwich rule) on the full trunk's answers (in-place distillation; Yu & Huang, Universally Slimmable Networks, ICCV
 2019). Afterwards every trunk's BatchNorm statistics are measured anew under the final weights.
 
-Length is counted in scale-invariant iterations (Johnson et al., AdaScale SGD, ICML 2020): an epoch is as many as there
-are batches in the data, however many steps they take.
+Training progress is measured in scale-invariant iterations (Johnson et al., AdaScale SGD, ICML 2020): an epoch is as
+many as there are batches in the data, however many steps they take.
 """
 
 from __future__ import annotations

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from adascale_tf import codec
 from adascale_tf.runtime import power, sensors
 from android_harness.agent import work
+from android_harness.agent.alone import Owner, alone
 from android_harness.agent.work import Failed, Place, Task
 
 MARK = "@adascale "
@@ -27,7 +29,8 @@ LONGER = 3
 @dataclass(frozen=True)
 class Plan:
     """What to do: ``cooldown_c`` the temperature above which work waits, None for never; ``idle_s`` and ``batch_s`` how
-    long idle and busy power are measured; ``patience_s`` how long to wait for heat, a charger or a piece of work."""
+    long idle and busy power are measured; ``patience_s`` how long to wait for heat, a charger or a piece of work.
+    ``owner``: whose plan it is, to measure alone; None where nobody else does."""
 
     bundle: str
     tasks: Tuple[Task, ...]
@@ -38,10 +41,19 @@ class Plan:
     batch_s: float = 4.0
     patience_s: float = 600.0
     op_profile: bool = False
+    owner: Optional[Owner] = None
 
 
 def bench(plan: Plan, library: Optional[str], root: str, say: Callable[[Dict[str, Any]], None]) -> None:
-    """Do all tasks; ``say`` gets begin, fact, failed and wait messages, and done at the end."""
+    """Do all tasks; ``say`` gets begin, fact, failed and wait messages, and done at the end.
+
+    Raises :class:`~android_harness.agent.alone.Taken` if another command measures on this phone.
+    """
+    with nullcontext() if plan.owner is None else alone(plan.owner):
+        _bench(plan, library, root, say)
+
+
+def _bench(plan: Plan, library: Optional[str], root: str, say: Callable[[Dict[str, Any]], None]) -> None:
     cores = work.cores_of(plan.affinity, root, os.cpu_count())
     place = Place(plan.bundle, library, root, cores, plan.allow_fallback, plan.op_profile)
     broken: Dict[str, str] = {}

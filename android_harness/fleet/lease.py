@@ -131,9 +131,9 @@ def _alone(order: Order, wanted: Callable[[], bool]) -> Iterator[None]:
 
 
 def tidy(address: str, key: str | None) -> None:
-    """Remove what leases brought to a phone; one that does not answer keeps it."""
+    """Remove what leases brought to a phone, also those that died; one that does not answer keeps it."""
     with contextlib.suppress(AdaScaleError), connect(parse_address(address), _signer(key)) as adb:
-        store.remove(adb)
+        store.clear(adb)
 
 
 def forget(run: str) -> None:

@@ -1,4 +1,4 @@
-"""The whole road on ARM64: adb, the agent under the device's own Python, LiteRT's aarch64 library."""
+"""The full pipeline on ARM64: adb, the agent under the device's own Python, LiteRT's aarch64 library."""
 
 from __future__ import annotations
 

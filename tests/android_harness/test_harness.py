@@ -157,13 +157,13 @@ def test_kept_files_are_sent_once(
     profile(adbd, keep=True)
     kept = {path: path.stat().st_mtime_ns for path in folder(phone).rglob("*") if path.is_file()}
     assert sum(sent) > sum(entry.size_bytes for entry in built.manifest.files)
-    assert {path.relative_to(folder(phone)).as_posix() for path in kept} >= {"agent.pyz", "bundle/manifest.json"}
+    assert {path.name for path in kept} >= {"agent.pyz", "libLiteRt.so", "manifest.json"}
 
     sent.clear()
     profile(adbd, keep=True, out=tmp_path / "second.jsonl")
     assert sent == [0, 0]
 
-    damaged = folder(phone) / "bundle" / built.manifest.branch(FULL).file
+    damaged = folder(phone) / store.bundle_folder(built) / built.manifest.branch(FULL).file
     damaged.write_bytes(damaged.read_bytes()[:-1] + b"?")
     sent.clear()
     outcome = profile(adbd, keep=False, out=tmp_path / "third.jsonl")

@@ -266,10 +266,12 @@ def as_yaml(data: bytes, rng: random.Random) -> bytes:
 def bombed(data: bytes, rng: random.Random) -> bytes:
     """Things that only YAML has: aliases of aliases, tags, odd keys, dates."""
     bomb = "a0: &a0 [x]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 12))
-    more = rng.choice((bomb, "&x [*x]: 1\n", "x: !!python/object:os.system {}\n", "? [a, b]\n: 1\n", "hosts: 2020-01-01\n",
-                       "hosts: 0x" + "f" * 5000 + "\n", "? {a: 1}\n: 1\n", "hosts: 1:30\n", "[" * 2000, "%YAML 9.9\n---\n",
-                       "--- 1\n--- 2\n", "hosts: .inf\n", "hosts: 9999-99-99\n", "hosts: !!binary x\n", "<<: 1\n",
-                       "hosts: {lab: &a {phones: *a}}\n", "hosts: &h {a: *h}\n", "hosts: !!set {a, b}\n"))  # fmt: skip
+    more = rng.choice((
+        bomb, "&x [*x]: 1\n", "x: !!python/object:os.system {}\n", "? [a, b]\n: 1\n", "hosts: 2020-01-01\n",
+        "hosts: 0x" + "f" * 5000 + "\n", "? {a: 1}\n: 1\n", "hosts: 1:30\n", "[" * 2000, "%YAML 9.9\n---\n",
+        "--- 1\n--- 2\n", "hosts: .inf\n", "hosts: 9999-99-99\n", "hosts: !!binary x\n", "<<: 1\n",
+        "hosts: {lab: &a {phones: *a}}\n", "hosts: &h {a: *h}\n", "hosts: !!set {a, b}\n",
+    ))  # fmt: skip
     return more.encode() + data if rng.random() < 0.5 else more.encode()
 
 

@@ -23,6 +23,7 @@ from adascale_tf.records import Agreement, Context, Delegation, Energy, Measurem
 from adascale_tf.runtime import events
 from adascale_tf.runtime.events import Event, Header
 from profiling import plots, report
+from tests.fixtures.plain_bundle import write_bundle
 
 RECIPES = (
     ("full", 3, "float32", 8.4e6, 0.984), ("float16", 3, "float16", 8.4e6, 0.983),
@@ -42,7 +43,8 @@ def make_manifest(extra: tuple[str, ...] = ()) -> Manifest:
         Branch(
             id=f"b{i}" if r in extra else parse(r).id, recipe=r, exit=e,
             precision=p, file="m.tflite", signature=f"s{i}", size_bytes=int(macs / 40 * (1 if p == "int8" else 4)),
-            input=spec, output=spec, cost=make_cost(macs), accuracy=Accuracy("top-1", acc, 360, "test"),
+            input=spec, output=TensorSpec("y", (1, 10), "float32"), cost=make_cost(macs),
+            accuracy=Accuracy("top-1", acc, 360, "test"),
             verification=Verification(64, 1.0 if p == "float32" else 0.984, 0.031, 24.2), expected="e.bin",
         )
         for i, (r, e, p, macs, acc) in enumerate(rows)
@@ -170,6 +172,22 @@ def test_absent_values_say_why_and_estimates_are_named(tmp_path: Path) -> None:
     assert "partly" in html and "20/24 nodes, 2&nbsp;parts" in html
 
 
+def test_losses_stand_out(tmp_path: Path) -> None:
+    manifest = make_manifest()
+    bad = dataclasses.replace(manifest.branches[3], training={"keras_accuracy": 0.999, "samples": 9})
+    given = Accuracy("top-1", 0.991, 360, "test")
+    assert 'class="warn"' not in page(tmp_path, manifest, [], [], None)
+    manifest = dataclasses.replace(
+        manifest, branches=(*manifest.branches[:3], bad), given=given, max_loss=1.0, left_out={"qat": "it fell <far>"}
+    )
+    html = page(tmp_path, manifest, [], [], None)
+    assert '<small class="est">2.0 points lost as a file</small>' in html
+    assert "Branch &#39;int8&#39; loses 2.0 points of accuracy as a file" in html
+    assert "Branch &#39;qat&#39; is left out: it fell &lt;far&gt;." in html
+    assert "0.7 points worse than the model as it was given" in html
+    assert "Model as given" in html and "99.1 %" in html
+
+
 def test_headline_numbers(tmp_path: Path) -> None:
     manifest = make_manifest()
     measured = [m for m in make_measurements(manifest) if m.delegate == "cpu"]
@@ -243,16 +261,10 @@ def test_gather_sorts_by_content(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("zipped", [False, True])
 def test_gather_opens_a_bundle(tmp_path: Path, zipped: bool) -> None:
-    import hashlib
     import shutil
 
-    root = tmp_path / "bundle"
-    files = []
-    for name in ("m.tflite", "e.bin", "samples.bin"):
-        codec.write_text(root / name, name)
-        files.append(FileEntry(name, hashlib.sha256(name.encode()).hexdigest(), len(name)))
-    manifest = dataclasses.replace(make_manifest(), files=tuple(files))
-    codec.write_text(root / "manifest.json", codec.dump(manifest))
+    made = write_bundle(tmp_path / "bundle")
+    root, manifest = made.root, made.manifest
     path = Path(shutil.make_archive(str(tmp_path / "packed"), "zip", root)) if zipped else root
     assert report.gather([path]).manifest == manifest
     assert report.gather([root / "manifest.json"]).manifest == manifest

@@ -1,0 +1,282 @@
+"""What the documentation says of each result: a title, the command, a sentence, figures with their goals, tables."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from adascale_tf.records import quantile
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A line of a table. ``brief``: how the README calls it, or empty if it does not name it."""
+
+    quantity: str
+    goal: str
+    middle: str
+    worst: str = ""
+    met: bool | None = None
+    brief: str = ""
+
+
+@dataclass(frozen=True)
+class Section:
+    """What a result says: ``command`` gives it, ``text`` explains, ``tables`` in Markdown follow the figures."""
+
+    title: str
+    command: str
+    text: str
+    figures: list[Figure]
+    tables: list[str] = field(default_factory=list)
+
+
+Result = dict[str, Any]
+Writer = Callable[[Result], Section]
+WRITERS: dict[str, Writer] = {}
+
+
+def writer(name: str) -> Callable[[Writer], Writer]:
+    """Register the writer of a result's section, in the order of the page."""
+
+    def register(write: Writer) -> Writer:
+        WRITERS[name] = write
+        return write
+
+    return register
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A table in Markdown."""
+    lines = ["| " + " | ".join(columns) + " |", "|---" * len(columns) + "|"]
+    return "\n".join(lines + ["| " + " | ".join(map(str, row)) + " |" for row in rows])
+
+
+def _goals(rows: Iterable[Result], briefs: dict[str, str]) -> list[Figure]:
+    return [
+        Figure(
+            row["quantity"], row["goal"], f"{row['reached']:.3g}",
+            f"{row['worst']:.3g}" if len(row["values"]) > 1 else "", row["met"], briefs.get(row["quantity"], ""),
+        )
+        for row in rows
+    ]  # fmt: skip
+
+
+@writer("headline")
+def headline(result: Result) -> Section:
+    """The elastic network against compressions made by hand."""
+    briefs = {
+        "accuracy against hand-made, at most its MACs": "accuracy against hand-made compressions of the same MACs",
+        "MACs trained, all branches against each alone": "MACs of training all branches, against each alone",
+        "latency, cheapest branch under 4 points of loss": "speed-up, fastest branch within 4 points of accuracy",
+        "new recipe to runnable branch": "new recipe to runnable branch",
+    }
+    found = []
+    for row in result["rows"]:
+        values = row["reached"]
+        low = row["goal"].startswith("<")
+        worst = (max if low else min)(values)
+        unit = row["unit"]
+        found.append(
+            Figure(
+                row["quantity"], f"{row['goal']} {unit}", f"{sum(values) / len(values):.3g} {unit}",
+                f"{worst:.3g} {unit}" if len(values) > 1 else "", row["met"], briefs.get(row["quantity"], ""),
+            )
+        )  # fmt: skip
+    pairs = [
+        (
+            p["hand_made"], f"{p['macs'] / 1e6:.2f}", f"{p['accuracy']:.2%}", f"`{p['branch']}`",
+            f"{p['branch_macs'] / 1e6:.2f}", f"{p['branch_accuracy']:.2%}", f"{p['points']:+.2f}",
+        )
+        for run in result["runs"] for p in run["pairs"]
+    ]  # fmt: skip
+    columns = ("made by hand, trained alone", "MMACs", "accuracy", "branch", "MMACs", "accuracy", "points")
+    text = (
+        f"{result['train_images']:,} training images of {result['data']}, {result['epochs']} epochs, seeds "
+        f"{', '.join(str(run['seed']) for run in result['runs'])}; {result['seconds'] / 60:.0f} minutes in all. In few "
+        "epochs a branch gets about a third of the updates that it gets when trained alone. On a small backbone fixed "
+        "costs of an inference limit the speed-up of small branches."
+    )
+    return Section(
+        "Elastic training against compressions made by hand", "headline.py --short --data cifar10.zip", text, found,
+        [table(columns, pairs)],
+    )  # fmt: skip
+
+
+_SWITCH = ("decision + switch, both branches warm", "p50_ms")
+
+
+@writer("switching")
+def switching(result: Result) -> Section:
+    """Deciding and switching."""
+    found = []
+    for row in result["rows"]:
+        several = result["repeats"] > 1
+        name = row["what"]
+        for key, what in (("p50_ms", "median"), ("p99_ms", "99th percentile")):
+            brief = "decision and switch between warm branches" if (name, key) == _SWITCH else ""
+            worst = f"{row['worst_' + key]:.3f} ms" if several else ""
+            found.append(Figure(f"{name}, {what}", "", f"{row[key]:.3f} ms", worst, brief=brief))
+    text = (
+        f"Repeats: {result['repeats']}, of {len(result['rows'][0]['samples_ms'][0])} samples each; "
+        f"{result['branches']} branches."
+    )
+    return Section("Switching", "switching.py build/demo/bundle", text, found)
+
+
+@writer("adapt")
+def adapt(result: Result) -> Section:
+    """The loop under pressure."""
+    briefs = {
+        "deadlines missed, ours, %": "deadlines missed under real load, %",
+        "of the oracle's accuracy above the smallest, %": "share of an oracle's gain in accuracy, %",
+    }
+    worst = max(result["runs"], key=lambda run: run["judged"]["ours"]["all"][0])
+    phases = list(worst["judged"]["ours"])
+    rows = [
+        (name, *(f"{100 * missed[p][0]:.1f}" if p in missed else "-" for p in phases), f"{missed['all'][1]:.2%}")
+        for name, missed in worst["judged"].items()
+    ]
+    bundles = ", ".join(dict.fromkeys(str(run["model"]) for run in result["runs"]))
+    text = (
+        f"Bundles: {bundles}. Runs: {len(result['runs'])} of {result['seconds']:g} s, {result['fps']:g} inputs a "
+        "second, under CPU burners and memory thrashers. The budget is 1.3 times the full branch's idle latency. The "
+        "second table has the deadlines missed in the worst run, by phase, in %."
+    )
+    return Section(
+        "Adaptation under load", "adapt.py --short --bundle BUNDLE", text, _goals(result["rows"], briefs),
+        [table(("contender", *phases, "accuracy"), rows)],
+    )  # fmt: skip
+
+
+@writer("predict")
+def predict(result: Result) -> Section:
+    """Predictions of what was never measured."""
+    briefs = {
+        "latency, idle, held-out models": "latency of models that were never measured, predicted within 10 %",
+    }
+    figures = []
+    for row in result["rows"]:
+        limit = re.search(r"within (\d+) %", row["goal"])
+        if limit is None:
+            middle = f"mean error {row['mape']:.1%}"
+        else:
+            middle = f"{row['within'][result['levels'].index(int(limit.group(1)) / 100)]:.0%} {limit.group(0)}"
+        figures.append(Figure(row["what"], row["goal"], middle, "", row["met"], briefs.get(row["what"], "")))
+    text = (
+        f"{len(result['models'])} architectures with random weights: {', '.join(result['models'])}; "
+        f"{result['micro_kernels']} micro-kernels. [Prediction](prediction.md) says what is held out."
+    )
+    return Section("Predictions", "predict.py --short", text, figures, [prediction_table(result)])
+
+
+def prediction_table(result: Result) -> str:
+    """How many predictions are how close."""
+    columns = ("what", "goal", "cases", *(f"<= {level:.0%}" for level in result["levels"]), "mean error", "")
+    rows = [
+        (
+            r["what"], r["goal"], r["count"], *(f"{share:.0%}" for share in r["within"]), f"{r['mape']:.1%}",
+            "met" if r["met"] else "missed",
+        )
+        for r in result["rows"]
+    ]  # fmt: skip
+    return table(columns, rows)
+
+
+@writer("harness")
+def harness(result: Result) -> Section:
+    """Phones over adb."""
+    briefs = {
+        "push speed against adb": "sending files to a phone, speed against the adb client",
+    }
+    text = (
+        f"Repeats: {len(result['runs'])}, on an emulated phone; files of {result['bytes'] / 1e6:g} MB, "
+        f"{len(result['runs'][0]['transfers_s']['push'])} times in turn with the real adb client."
+    )
+    return Section("Phones over adb", "harness.py build/demo/bundle", text, _goals(result["rows"], briefs))
+
+
+def _scaling(result: Result) -> Section:
+    lines = []
+    for line in result["lines"]:
+        gain = "{:.2f} ({:.2f}-{:.2f})".format(*line["gain"]) if "gain" in line else ""
+        accuracies = (f"{line[key]:.2%}" for key in ("accuracy", "least", "greatest"))
+        lines.append(
+            (line["rule"], line["scale"], *accuracies, f"{line['steps']:,.0f}", f"{line['speedup']:.1f}x", gain)
+        )
+    columns = ("rule", "batches a step", "accuracy", "least", "greatest", "steps", "fewer by", "gain")
+    name = result["data"]
+    brief = {"AdaScale's steps, S = 16, fewer by": "AdaScale SGD, 16 batches a step: steps fewer by"}
+    text = (
+        f"{result['train_images']:,} images of {name}, T = {result['iterations']:,}; means, the least and the greatest "
+        f"of {len(result['seeds'])} seeds. The rate was tuned once, at one batch a step."
+    )
+    command, figures = "adascale_sgd.py", _goals(result["rows"], brief if name == "digits" else {})
+    if name != "digits":
+        command += f" --data {name}.zip --iterations {result['iterations']} --out FILE"
+    return Section(f"AdaScale SGD, {name}", command, text, figures, [table(columns, lines)])
+
+
+WRITERS["adascale_sgd"] = _scaling
+WRITERS["adascale_sgd_cifar10"] = _scaling
+
+
+@writer("operators")
+def operators(result: Result) -> Section:
+    """What operators cost and save."""
+    text = "Medians of interleaved runs on one thread. [Operators](operators.md) explains the steps."
+    return Section("Operators", "operators.py", text, [], [operators_table(result)])
+
+
+def operators_table(result: Result) -> str:
+    """A row a recipe."""
+    columns = ("backbone", "recipe", "MMACs", "file kB", "zipped kB", "latency ms", "faster", "accuracy, untrained")
+    rows = [
+        (
+            row["backbone"], f"`{row['recipe']}`", f"{row['macs'] / 1e6:.2f}", f"{row['size_bytes'] / 1e3:.0f}",
+            f"{row['zipped_bytes'] / 1e3:.0f}", f"{row['latency_ms']:.3f}", f"{row['speedup']:.2f}x",
+            f"{row['accuracy']:.1%}",
+        )
+        for row in result["rows"]
+    ]  # fmt: skip
+    return table(columns, rows)
+
+
+@writer("fleet")
+def fleet(result: Result) -> Section:
+    """The simulated fleet."""
+    measured = result["measured"]
+    leased = measured["leases"]
+    cells = [seconds for repeats in leased["cells"].values() for seconds in repeats]
+    samples = {
+        "tasks of a cell": cells, "energy of a cell": leased["energy"], "beside the tasks, bare phone": leased["first"],
+        "beside the tasks, files there": leased["next"], "a Dask task there and back": measured["dask"]["round_trip_s"],
+    }  # fmt: skip
+    figures = [Figure(n, "", f"{quantile(v, 0.5):.3f} s", f"{max(v):.3f} s") for n, v in samples.items()]
+    rows = [
+        (
+            o["name"], f"{o['most_s'] / 60:.1f} min", f"{o['makespan_s'] / 60:.1f} min", f"{o['busy_h']:,.0f}",
+            f"{o['leases']:,}", f"{o['deaths']:,}", f"{o['lost']:,}",
+        )
+        for o in result["simulated"]
+    ]  # fmt: skip
+    text = (
+        "Costs of a lease are measured on emulated phones; the fleet around the real dispatcher is simulated. "
+        f"{result['phones']:,} phones; [Scale](scale.md) lists the assumptions."
+    )
+    columns = ("simulated: share, deaths", "99 % done", "all done", "phone hours", "leases", "deaths", "cells again")
+    return Section("Fleets", "fleet.py build/demo/bundle", text, figures, [table(columns, rows)])
+
+
+@writer("startup")
+def startup(result: Result) -> Section:
+    """How long a command takes to start."""
+    figures = [
+        Figure(name, "", f"{quantile(values, 0.5):.2f} s", f"{max(values):.2f} s",
+               brief="time of `adascale --help`" if name == "adascale --help" else "")
+        for name, values in result["seconds"].items()
+    ]  # fmt: skip
+    rounds = len(result["seconds"]["adascale --help"])
+    return Section("Start-up", "startup.py", f"Whole processes; rounds: {rounds}.", figures)
