@@ -98,6 +98,7 @@ def _open(checkpoint: Path, spec: str, tick: Tick) -> tuple[ElasticNetwork, Data
     "--predictors", "predictors_path", required=True, type=click.Path(path_type=Path),
     help="What things cost on the device, from 'adascale fit'.",
 )  # fmt: skip
+@click.option("--device-name", default=None, metavar="NAME", help="Which device, if the predictors are of several.")
 @click.option("--branches", type=click.IntRange(1), default=8, show_default=True, help="How many to choose.")
 @click.option("--data", "spec", default=None, metavar="SPEC", help="The data of a CHECKPOINT, to measure accuracy on.")
 @click.option("--trials", type=click.IntRange(0), default=40, show_default=True, help="New recipes to try.")
@@ -107,8 +108,8 @@ def _open(checkpoint: Path, spec: str, tick: Tick) -> tuple[ElasticNetwork, Data
 @click.option("--out", type=click.Path(path_type=Path), default=None, help="Write the chosen branches as a bundle.")
 @console.output_options
 def search(
-    source: Path, predictors_path: Path, branches: int, spec: str | None, trials: int, delegate: str, threads: int,
-    seed: int, out: Path | None, quiet: bool, as_json: bool,
+    source: Path, predictors_path: Path, device_name: str | None, branches: int, spec: str | None, trials: int,
+    delegate: str, threads: int, seed: int, out: Path | None, quiet: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Choose the branches that offer a device the best accuracy at every latency.
 
@@ -117,7 +118,7 @@ def search(
     """
     from adascale_tf import search as searching
 
-    fitted = predictors.load(predictors_path)
+    fitted = predictors.choose(predictors_path, device_name, {})
     if fitted.find("latency_ms", delegate, threads) is None:
         raise BadInput(
             f"{predictors_path} predicts no latency for {delegate} with {threads} threads; profile and fit that first."

@@ -33,7 +33,7 @@ def inspect(path: Path, as_json: bool) -> None:
 @console.output_options
 def evaluate(path: Path, spec: str, branch_id: str | None, quiet: bool, as_json: bool) -> None:
     """Measure the accuracy of the .tflite files themselves on the test split."""
-    from adascale_tf.runtime.delegates import open_runner
+    from adascale_tf.runtime.delegates import examine, open_runner
     from converters import verify
 
     opened = bundle.load(path)
@@ -43,6 +43,7 @@ def evaluate(path: Path, spec: str, branch_id: str | None, quiet: bool, as_json:
     with console.progress(quiet) as tick:
         dataset = inputs.load_for_bundle(opened, spec, tick)
         x = dataset.inputs(dataset.x_test)
+        examine(opened, branches)
         for number, branch in enumerate(branches):
             run = open_runner(opened, branch)
             logits = verify.outputs(

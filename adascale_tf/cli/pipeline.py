@@ -18,6 +18,7 @@ from adascale_tf.data import Dataset
 from adascale_tf.errors import AdaScaleError, BadInput
 from adascale_tf.progress import Tick, silent
 from adascale_tf.recipe import Recipe
+from adascale_tf.runtime import trial
 
 if TYPE_CHECKING:
     from adascale_tf.network import ElasticNetwork
@@ -76,7 +77,9 @@ def write_bundle(
         )
         codec.write_text(folder / bundle.MANIFEST, codec.dump(manifest))
         read = bundle.load(folder)  # what cannot be read back must not replace what could
-    return bundle.Bundle(out, read.manifest)
+    opened = bundle.Bundle(out, read.manifest)
+    trial.remember(opened)  # verifying has run every branch
+    return opened
 
 
 def rehearse(network: ElasticNetwork, data: Dataset, tick: Tick = silent) -> None:
