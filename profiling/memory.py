@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from adascale_tf.bundle import Bundle, Manifest
+from adascale_tf.text import excerpt
 from profiling.cells import Cell
 
 
@@ -26,7 +27,8 @@ def in_own_process(bundle: Bundle, cell: Cell, allow_fallback: bool = False) -> 
         return {"reason": "the process that measures memory did not end within 120 s"}
     if done.returncode != 0:
         lines = done.stderr.strip().splitlines() or ["no message"]
-        return {"reason": f"the process that measures memory ended with code {done.returncode}: {lines[-1]}"}
+        last = excerpt(lines[-1], 300)
+        return {"reason": f"the process that measures memory ended with code {done.returncode}: {last}"}
     try:
         facts: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     except (IndexError, ValueError):

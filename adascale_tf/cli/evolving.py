@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from adascale_tf import bundle, predictors
+from adascale_tf.cli import branches as shown
 from adascale_tf.cli import console, inputs
-from adascale_tf.cli.building import data_option, show_branches
+from adascale_tf.cli.building import data_option
 from adascale_tf.errors import BadInput
 from adascale_tf.recipe import Recipe, parse, parse_list
 
@@ -30,9 +31,10 @@ _EXAMPLES = 1000
 @click.argument("checkpoint", type=click.Path(path_type=Path))
 @data_option
 @click.option("--recipes", required=True, help="The new branches, comma-separated; none needs to have been trained.")
+@shown.max_loss_option
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The bundle's folder, new or empty.")
 @console.output_options
-def evolve(checkpoint: Path, spec: str, recipes: str, out: Path, quiet: bool, as_json: bool) -> None:
+def evolve(checkpoint: Path, spec: str, recipes: str, max_loss: float, out: Path, quiet: bool, as_json: bool) -> None:
     """Write a bundle of new branches, derived from a trained network without training.
 
     CHECKPOINT is the folder that 'adascale build' kept. Weights are derived from the shared ones, BatchNorm statistics
@@ -45,11 +47,14 @@ def evolve(checkpoint: Path, spec: str, recipes: str, out: Path, quiet: bool, as
     with console.progress(quiet) as tick:
         network, dataset, schedule = _open(checkpoint, spec, tick)
         evolved = derive(network, wanted, dataset, tick)
-        built = pipeline.write_bundle(evolved, dataset, schedule, out, tick)
+        for sentence in pipeline.idle_steps(evolved):
+            console.say(sentence, err=True)
+        built = pipeline.write_bundle(evolved, dataset, schedule, out, tick, max_loss=max_loss)
     if as_json:
         console.emit(built.manifest)
     elif not quiet:
-        show_branches(built.manifest, str(out))
+        shown.show(built.manifest, str(out))
+    shown.say_remarks(built.manifest)
 
 
 def derive(network: ElasticNetwork, recipes: list[Recipe], dataset: Dataset, tick: Tick) -> ElasticNetwork:
@@ -143,7 +148,7 @@ def search(
                 from adascale_tf.cli import pipeline
 
                 evolved = derive(network, [c.recipe for c in chosen], dataset, tick)
-                pipeline.write_bundle(evolved, dataset, schedule, out, tick)
+                shown.say_remarks(pipeline.write_bundle(evolved, dataset, schedule, out, tick).manifest)
     _show(chosen, len(seen), as_json, quiet)
 
 

@@ -205,8 +205,7 @@ def in_child(
         os.close(reading)
         status = os.waitpid(child, 0)[1]
     if os.WIFSIGNALED(status):
-        number = os.WTERMSIG(status)
-        raise Failed("its process was killed by {}".format(signal.Signals(number).name))
+        raise Failed("its process was killed by {}".format(signal_name(os.WTERMSIG(status))))
     try:
         found = json.loads(b"".join(received).decode())
     except ValueError:
@@ -214,6 +213,14 @@ def in_child(
     if "failed" in found:
         raise Failed(found["failed"])
     return found  # type: ignore[no-any-return]
+
+
+def signal_name(number: int) -> str:
+    """``SIGSEGV``; real-time signals have a number only."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return "signal {}".format(number)
 
 
 def _child(place: Place, task: Task, writing: int) -> None:
