@@ -26,6 +26,8 @@ from android_harness.transport import NO_LIMIT, Refused, TcpTransport, improved
 PORT = 5555
 _DONE = "@adascale-exit "
 _DATA = 64 * 1024  # the largest DATA of SYNC.TXT
+#: Bytes of a line that a phone says, and of all that a command prints; an agent's longest lines have some 100,000.
+LINE, OUTPUT = 16 << 20, 64 << 20
 
 
 class PhoneGone(AdaScaleError):
@@ -81,9 +83,15 @@ class Adb:
 
     def shell(self, command: str, timeout_s: float = 30.0) -> tuple[int, str]:
         """Run a command; its exit code and its output (standard error included)."""
-        lines = self.stream(f"({command}) 2>&1; code=$?; echo; echo {_DONE}$code", timeout_s, timeout_s)
+        lines: list[str] = []
+        size = 0
+        for line in self.stream(f"({command}) 2>&1; code=$?; echo; echo {_DONE}$code", timeout_s, timeout_s):
+            lines.append(line)
+            size += len(line) + 1
+            if size > OUTPUT:
+                raise AdaScaleError(f"{self.address}: '{command[:60]}' prints more than {OUTPUT >> 20} MB.")
         output, _, after = "\n".join(lines).rpartition(_DONE)
-        code = re.match(r"\d+", after)
+        code = re.match(r"[0-9]{1,9}", after)
         if code is None:
             raise PhoneGone(f"{self.address} ended '{command[:60]}' without an exit code.")
         return int(code.group()), output.removesuffix("\n").removesuffix("\n")
@@ -106,6 +114,8 @@ class Adb:
             begun = time.monotonic()
             for data in found:
                 *lines, rest = (rest + data).split(b"\n")
+                if len(rest) > LINE:
+                    raise AdaScaleError(f"{self.address} says a line without an end to '{command[:60]}'; restart it.")
                 for line in lines:
                     yield line.rstrip(b"\r").decode(errors="replace")
                 if timeout_s is not None and time.monotonic() - begun > timeout_s:
@@ -210,7 +220,7 @@ def connect(
         exceptions.AdbTimeoutError,
     ) as error:
         device.close()
-        if asked and isinstance(error, OSError):  # the connection ended while the dialog was shown
+        if asked and isinstance(error, ConnectionResetError):  # closed while the dialog was shown
             raise _refused(address) from None
         if asked:
             raise AdaScaleError(

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from adascale_tf.text import printable
+from adascale_tf.text import excerpt
 from android_harness.adb import Adb
 
 #: Characters of a phone's output that are looked at, of which ``dumpsys`` takes some thousands; and of one property.
@@ -90,7 +90,7 @@ def read(adb: Adb) -> dict[str, Any]:
     asked += f"; echo '{_MARK} battery'; dumpsys battery; echo '{_MARK} thermal'; dumpsys thermalservice"
     output = adb.shell(asked)[1][:OUTPUT]
     told = dict(re.findall(rf"{_MARK} (\w+) (.*)", output))
-    found: dict[str, Any] = {key: printable(told.get(key, "").strip(), PROPERTY) or None for key in _PROPS}
+    found: dict[str, Any] = {key: excerpt(told.get(key, ""), PROPERTY) or None for key in _PROPS}
     kilobytes = count(told.get("memory", ""))
     _, _, battery = output.partition(f"{_MARK} battery")
     battery, _, thermal = battery.partition(f"{_MARK} thermal")

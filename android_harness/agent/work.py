@@ -77,7 +77,7 @@ def _open(place: Place, task: Task) -> Tuple[Bundle, Any]:
     bundle = open_bundle(place.bundle)
     engines.install(place.library)
     branch = bundle.manifest.branch(task.branch)
-    return bundle, delegates.open_runner(bundle, branch, task.delegate, task.threads, place.allow_fallback)
+    return bundle, delegates.open_untried(bundle, branch, task.delegate, task.threads, place.allow_fallback)
 
 
 def process(place: Place, task: Task) -> Dict[str, Any]:
@@ -205,8 +205,7 @@ def in_child(
         os.close(reading)
         status = os.waitpid(child, 0)[1]
     if os.WIFSIGNALED(status):
-        number = os.WTERMSIG(status)
-        raise Failed("its process was killed by {}".format(signal.Signals(number).name))
+        raise Failed("its process was killed by {}".format(signal_name(os.WTERMSIG(status))))
     try:
         found = json.loads(b"".join(received).decode())
     except ValueError:
@@ -214,6 +213,14 @@ def in_child(
     if "failed" in found:
         raise Failed(found["failed"])
     return found  # type: ignore[no-any-return]
+
+
+def signal_name(number: int) -> str:
+    """``SIGSEGV``; real-time signals have a number only."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return "signal {}".format(number)
 
 
 def _child(place: Place, task: Task, writing: int) -> None:

@@ -365,3 +365,17 @@ def test_what_answers_otherwise(answer: bytes, sentence: str, signer: Any) -> No
         connect(Address(*listening.getsockname()), signer, timeout_s=0.5)
     thread.join(10)
     assert not thread.is_alive()
+
+
+def test_a_line_without_an_end_is_not_waited_for(pixel: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("android_harness.adb.LINE", 1 << 20)
+    assert len(pixel[2].shell("head -c 1000000 /dev/zero | tr '\\0' x")[1]) == 1_000_000
+    with pytest.raises(AdaScaleError, match="says a line without an end"):
+        pixel[2].shell("cat /dev/zero | tr '\\0' x")
+
+
+def test_output_without_an_end_is_not_waited_for(pixel: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("android_harness.adb.OUTPUT", 1 << 20)
+    assert len(pixel[2].shell("yes | head -c 1000000")[1]) == 999_999
+    with pytest.raises(AdaScaleError, match=r"'yes' prints more than 1 MB"):
+        pixel[2].shell("yes")

@@ -257,3 +257,11 @@ def test_the_vendors_sign_and_units_change_nothing(vendor: tuple[float, ...], se
     found = power.energy_per_run(told, *device.spans(4, 8), 100)
     for key in ("value_mj", "uncertainty_mj"):
         assert found[key] == pytest.approx(wanted[key], rel=1e-9) and wanted[key] is not None
+
+
+def test_whether_longer_spans_could_tell_it_is_a_field() -> None:
+    """Nobody has to read the reason for that; what will not get better with time does not say so."""
+    slow = Device(update_s=1.0).measure(4, 5, 100)
+    assert slow["retry_longer"] is True
+    frozen = power.energy_per_run(series(-1e5, -1e5, -1e5), (0, 1), (1, 2), 10)
+    assert not frozen.get("retry_longer") and not Device().measure(4, 8, 100).get("retry_longer")
