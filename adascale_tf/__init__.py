@@ -13,8 +13,10 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 
-def elastic(model: Any, recipes: Sequence[str | Recipe] | None = None) -> ElasticNetwork:
+def elastic(
+    model: Any, recipes: Sequence[str | Recipe] | None = None, input_size: Sequence[int] = ()
+) -> ElasticNetwork:
     """The elastic network of a Keras model or file, see :func:`adascale_tf.api.elastic`; TensorFlow loads only now."""
     from adascale_tf import api
 
-    return api.elastic(model, recipes)
+    return api.elastic(model, recipes, input_size)

@@ -22,8 +22,8 @@ FORMAT = "adascale-bundle/1"
 MANIFEST = "manifest.json"
 #: In a folder that was unpacked from a .zip: the sha256 of that .zip.
 _SOURCE = ".zip-sha256"
-#: Points of accuracy that a branch's file may lose against its Keras network: more is marked, much more is left out.
-MAX_LOSS, LEFT_OUT_LOSS = 5.0, 20.0
+#: Points of accuracy that a branch's file may lose against its Keras network without being marked.
+MAX_LOSS = 5.0
 
 
 @dataclass(frozen=True)

@@ -7,14 +7,15 @@ scikit-learn, used on a phone without it. A prediction is the dot product of non
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Dict, Mapping, Optional, Tuple
+from typing import Any, Dict, Mapping, Optional, Sequence, Tuple
 
 from adascale_tf import codec
 from adascale_tf.bundle import Branch, Cost
 from adascale_tf.errors import BadInput
 from adascale_tf.records import Context
+from adascale_tf.text import excerpt
 
 FORMAT = "adascale-predictors/1"
 
@@ -120,7 +121,7 @@ class Predictor:
     % of held-out branches stay below. ``caches``: the device's, in bytes. ``latency``: for energy, coefficients of the
     latency that its coefficient ``latency_ms`` (in mJ/ms, so watts) is multiplied with. ``slowdown``: what each
     :func:`strain` adds to 1, fitted in a sweep of contexts against the idle ``reference``; empty if there was none;
-    ``strained`` is the sweep's ``spread``.
+    ``strained`` is the sweep's ``spread``. ``about``: serial, model and processor of the device, as far as it told.
     """
 
     quantity: str
@@ -138,6 +139,7 @@ class Predictor:
     slowdown: Dict[str, float] = field(default_factory=dict)
     strained: Tuple[float, ...] = ()
     reference: Dict[str, float] = field(default_factory=dict)
+    about: Dict[str, str] = field(default_factory=dict)
 
     def predict(
         self, cost: Cost, precision: str, context: Optional[Context] = None, latency_ms: Optional[float] = None
@@ -195,12 +197,42 @@ class Predictors:
     created: str
     versions: Dict[str, str]
 
+    @property
+    def devices(self) -> Tuple[str, ...]:
+        """The names of the devices that the predictors are of."""
+        return tuple(dict.fromkeys(p.device for p in self.predictors))
+
+    def of(self, wanted: str) -> "Predictors":
+        """Those of one device: by its name or serial, else its model, else its processor. :class:`BadInput` lists the
+        devices if none or several of them are meant."""
+        return self._only([[wanted], [wanted], [wanted]], "'{}' names".format(excerpt(wanted)))
+
+    def here(self, facts: Mapping[str, Any]) -> "Predictors":
+        """Those of the device that ``facts`` describe (``name``, ``serial``, ``manufacturer``, ``model``, ``soc``,
+        ``board``, ``cpu``); whatever it is if the file knows one device only."""
+        if len(self.devices) <= 1:
+            return self
+        known = {key: str(value) for key, value in facts.items() if value}
+        model = [known["model"]] if "model" in known else []
+        model += ["{} {}".format(known["manufacturer"], name) for name in model if "manufacturer" in known]
+        levels = [[known[key] for key in keys if key in known] for keys in (("name", "serial"), (), _CHIPS)]
+        return self._only([levels[0], model, levels[2]], "this device matches")
+
+    def _only(self, levels: Sequence[Sequence[str]], who: str) -> "Predictors":
+        for level, names in enumerate(levels):
+            found = {p.device for p in self.predictors if any(_is(p, name, level) for name in names)}
+            if len(found) == 1:
+                return replace(self, predictors=tuple(p for p in self.predictors if p.device in found))
+            if found:
+                raise _several(sorted(found), who + " several of them")
+        raise _several(self.devices, who + " none of them")
+
     def find(self, quantity: str, delegate: str, threads: int) -> Optional[Predictor]:
-        """The predictor of that cell, or None."""
-        for p in self.predictors:
-            if (p.quantity, p.delegate, p.threads) == (quantity, delegate, threads):
-                return p
-        return None
+        """The predictor of that cell, or None. :class:`BadInput` if several devices have one; see :meth:`of`."""
+        found = [p for p in self.predictors if (p.quantity, p.delegate, p.threads) == (quantity, delegate, threads)]
+        if any(p.device != found[0].device for p in found):
+            raise _several(self.devices, "none of them is chosen")
+        return found[0] if found else None
 
     def predict(
         self, quantity: str, branch: Branch, delegate: str, threads: int, context: Optional[Context] = None
@@ -217,6 +249,29 @@ class Predictors:
         return None if found is None else found.interval(branch.cost, branch.precision, context)
 
 
+#: The facts that name a device's processor.
+_CHIPS = ("soc", "board", "cpu")
+_MODEL = ("model",)
+
+
+def _is(predictor: Predictor, name: str, level: int) -> bool:
+    """Whether a name means a predictor's device: as itself (level 0), as its model (1), as its processor (2)."""
+    device, about, name = predictor.device.casefold(), predictor.about, name.casefold()
+    if level == 0:
+        return name in (device, device.rsplit(" ", 1)[-1], about.get("serial", "").casefold())
+    if device.startswith((name + " ", name + ",")):  # a device's name begins with its model, or its processor
+        return True
+    values = [about.get(key, "").casefold() for key in (_MODEL if level == 1 else _CHIPS)]
+    return bool(name) and name in values
+
+
+def _several(devices: Sequence[str], why: str) -> BadInput:
+    names = "; ".join(excerpt(name) for name in devices)
+    return BadInput(
+        "The predictors are of {} devices ({}), and {}; name one with --device-name.".format(len(devices), names, why)
+    )
+
+
 def load(path: Path) -> Predictors:
     """Read a predictors file; :class:`BadInput` says what is wrong with it."""
     data: Any = codec.read_json(path)
@@ -225,3 +280,12 @@ def load(path: Path) -> Predictors:
             "{} is not a predictors file ({!r} is expected); write one with 'adascale fit'.".format(path, FORMAT)
         )
     return codec.from_json(Predictors, data, str(path))
+
+
+def choose(path: Path, wanted: Optional[str], facts: Mapping[str, Any]) -> Predictors:
+    """The predictors of a file for one device: the one that is ``wanted``, else the one that ``facts`` describe."""
+    fitted = load(path)
+    try:
+        return fitted.here(facts) if wanted is None else fitted.of(wanted)
+    except BadInput as error:
+        raise BadInput("{}: {}".format(path, error)) from None

@@ -6,6 +6,8 @@ Standard library only and Python 3.8 compatible. The command line shows every me
 
 from __future__ import annotations
 
+import reprlib
+
 #: Longest message that is shown whole, in characters.
 LIMIT = 2000
 _KEPT = "\n\t"
@@ -22,8 +24,19 @@ def printable(text: str, limit: int = LIMIT) -> str:
 
 def excerpt(value: object, limit: int = 60) -> str:
     """A value from outside as one short line, for the middle of a sentence."""
-    shown = value if isinstance(value, str) else repr(value)
+    shown = value if isinstance(value, str) else _brief(value)
     return printable(" ".join(shown[: 4 * limit].split()), limit)
+
+
+def _brief(value: object) -> str:
+    """The representation of a value, of which the middle of long or deep ones is left out."""
+    brief = reprlib.Repr()
+    brief.maxstring = brief.maxother = LIMIT
+    brief.maxlist = brief.maxtuple = brief.maxdict = 20
+    try:
+        return brief.repr(value)
+    except (ValueError, RecursionError):  # a number of more digits than Python writes, or objects around objects
+        return "a {}".format(type(value).__name__)
 
 
 def _escaped(character: str) -> str:

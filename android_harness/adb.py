@@ -220,7 +220,7 @@ def connect(
         exceptions.AdbTimeoutError,
     ) as error:
         device.close()
-        if asked and isinstance(error, OSError):  # the connection ended while the dialog was shown
+        if asked and isinstance(error, ConnectionResetError):  # closed while the dialog was shown
             raise _refused(address) from None
         if asked:
             raise AdaScaleError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +32,12 @@ def load(path: Path | None = None) -> tuple[Any, bool]:
     try:
         if made:
             path.parent.mkdir(parents=True, exist_ok=True)
-            keygen.keygen(str(path))
-            path.chmod(0o600)
+            with tempfile.TemporaryDirectory(prefix=".key.", dir=path.parent) as folder:  # a full disk leaves no half
+                new = Path(folder) / path.name
+                keygen.keygen(str(new))
+                new.chmod(0o600)
+                Path(f"{new}.pub").replace(f"{path}.pub")
+                new.replace(path)
         _check(path)
         if not Path(f"{path}.pub").exists():
             keygen.write_public_keyfile(str(path), f"{path}.pub")

@@ -128,9 +128,9 @@ class AgentRunner:
         accelerated = any(name in ("gpu", "npu") for name in delegates)
         files = store.agent_files(library, str(facts.get("abi")), accelerated)
         store.bring(adb, files, tick, self.owner)
-        place = store.top(files)
-        chosen = f" --litert {store.FOLDER}/{place}/{store.LIBRARIES}/libLiteRt.so" if library else ""
-        self._command = f"cd {store.FOLDER} && {quote(python)} {place}/{store.AGENT}{chosen}"
+        place = {Path(name).name: f"{store.FOLDER}/{name}" for name in files}
+        chosen = f" --litert {place[store.LITERT]}" if library else ""
+        self._command = f"cd {store.FOLDER} && {quote(python)} {place[store.AGENT]}{chosen}"
         told = adb.check(f"{self._command} info 2>/dev/null", timeout_s=120)
         info = parse_info(told, f"The agent on {adb.address}")
         if info.engine is None:

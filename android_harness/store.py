@@ -24,7 +24,7 @@ from android_harness.agent.alone import LOCK, Owner, Taken, sentence
 
 #: Where the adb shell may write and execute.
 FOLDER = "/data/local/tmp/adascale"
-AGENT, LIBRARIES = "agent.pyz", "lib"
+AGENT, LITERT = "agent.pyz", "libLiteRt.so"
 
 Content = Path | bytes
 
@@ -57,15 +57,14 @@ def bundle_files(bundle: Bundle) -> dict[str, Content]:
 
 def agent_files(library: Path | None, abi: str, accelerators: bool) -> dict[str, Content]:
     """The agent and LiteRT's libraries, those of accelerators only where asked, by their place below :data:`FOLDER`."""
-    files: dict[str, Content] = {AGENT: package.agent()}
     found = {} if library is None else libraries(library, abi)
-    files |= {f"{LIBRARIES}/{n}": data for n, data in found.items() if accelerators or "Accelerator" not in n}
-    return _named("agent", files)
+    chosen = {name: data for name, data in found.items() if accelerators or "Accelerator" not in name}
+    return _named("agent", {AGENT: package.agent()}) | _named("litert", chosen)
 
 
 def tool_files(name: str, binary: Path) -> dict[str, Content]:
     """A program by its place below :data:`FOLDER`."""
-    return _named("tool", {f"bin/{name}": binary})
+    return _named("tool", {name: binary})
 
 
 def _named(kind: str, files: Mapping[str, Content]) -> dict[str, Content]:
@@ -73,11 +72,6 @@ def _named(kind: str, files: Mapping[str, Content]) -> dict[str, Content]:
     text = "\n".join(f"{name} {digest(content)}" for name, content in sorted(files.items()))
     folder = f"{kind}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
     return {f"{folder}/{name}": content for name, content in files.items()}
-
-
-def top(files: Mapping[str, Content]) -> str:
-    """The folder below :data:`FOLDER` that these files are in."""
-    return next(iter(files)).partition("/")[0]
 
 
 def libraries(path: Path, abi: str) -> dict[str, Content]:
@@ -88,7 +82,7 @@ def libraries(path: Path, abi: str) -> dict[str, Content]:
     if path.suffix == ".so":
         if not path.is_file():
             raise BadInput(f"{path} is not there; give --litert the libLiteRt.so of LiteRT's Android package.")
-        return {"libLiteRt.so": path, **{p.name: p for p in accelerators_of(path)}}
+        return {LITERT: path, **{p.name: p for p in accelerators_of(path)}}
     if not zipfile.is_zipfile(path):
         raise BadInput(f"{path} is no libLiteRt.so, .aar or wheel; give --litert one of these.")
     with zipfile.ZipFile(path) as archive:
@@ -97,7 +91,7 @@ def libraries(path: Path, abi: str) -> dict[str, Content]:
         ]
         fitting = [name for name in inside if f"/{abi}/" in name or name.startswith("ai_edge_litert/")]
         found: dict[str, Content] = {Path(name).name: archive.read(name) for name in fitting}
-    if "libLiteRt.so" not in found:
+    if LITERT not in found:
         raise BadInput(f"{path} holds no libLiteRt.so for {abi}; get LiteRT's package for that processor.")
     return found
 
@@ -125,10 +119,11 @@ def present(adb: Adb, names: Iterable[str]) -> dict[str, str]:
 
 
 def bring(adb: Adb, files: Mapping[str, Content], tick: Tick = silent, owner: Owner | None = None) -> int:
-    """Send the files of one folder that the phone lacks or has otherwise, for a command; gives the bytes sent."""
+    """Send the files that the phone lacks or has otherwise, for a command; gives the bytes sent."""
     if owner is not None:  # first, so that nobody removes what is found to be there
         run = f"{FOLDER}/{run_folder(owner)}"
-        adb.check(f"mkdir -p {run} && touch {run} {run}/uses-{top(files)}")
+        marks = " ".join(sorted({f"{run}/uses-{name.partition('/')[0]}" for name in files}))
+        adb.check(f"mkdir -p {run} && touch {run} {marks}")
     wanted = {name: digest(content) for name, content in files.items()}
     there = present(adb, wanted)
     missing = {name: files[name] for name, value in wanted.items() if there.get(name) != value}
@@ -141,8 +136,7 @@ def bring(adb: Adb, files: Mapping[str, Content], tick: Tick = silent, owner: Ow
         def tell(done: int, before: int = before, name: str = name) -> None:
             tick(f"push to {adb.address}", before + done, total, name)
 
-        executable = Path(name).name == AGENT or Path(name).parent.name in (LIBRARIES, "bin")
-        adb.push(content, f"{FOLDER}/{name}", 0o755 if executable else 0o644, tell)
+        adb.push(content, f"{FOLDER}/{name}", 0o644 if name.startswith("bundle-") else 0o755, tell)
         sent += sizes[name]
     return sent
 

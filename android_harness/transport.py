@@ -94,8 +94,10 @@ class TcpTransport(BaseTransport):
             except TimeoutError as error:
                 if error.errno is not None:  # the system's own word, after keep-alives without an answer
                     raise ConnectionAbortedError(error.errno, f"{self.host}:{self.port} left the network") from None
-                if _queued(self._socket) >= queued:
-                    waited = time.monotonic() - begun
+                left, waited = _queued(self._socket), time.monotonic() - begun
+                if left and left >= queued:
+                    raise ConnectionAbortedError(f"nothing was taken for {waited:.1f} s") from None
+                if left >= queued:
                     raise TcpTimeoutException(f"{what} timed out after {waited:.1f} s") from None
 
 

@@ -54,7 +54,7 @@ def beside(benchmark: str) -> dict[str, Any]:
     return {
         "benchmark": path.stem,
         "commit": commit(),
-        "changed": bool(_git("status", "--porcelain", "--untracked-files=no")),
+        "changed": bool(_git("status", "--porcelain", "--", str(path.resolve()), *measures(path))),
         "date": datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M"),
         "machine": {
             "cpu": found["cpu"], "arch": found["arch"], "cores": found["cores"], "memory_bytes": found["memory_bytes"],

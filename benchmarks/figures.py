@@ -52,7 +52,8 @@ def mark(result: Result) -> str:
     """When a result was measured, and whether that still holds."""
     known = result["evidence"]
     changed = "; the code it measures has changed since" if evidence.stale(result) else ""
-    return f"measured at commit {known['commit']}{changed}"
+    local = " with local changes" if known["changed"] else ""
+    return f"measured at commit {known['commit']}{local}{changed}"
 
 
 def _where(result: Result) -> str:
@@ -123,7 +124,7 @@ def readme() -> str:
                 reached = f"{one.middle}, worst {one.worst}" if one.worst and one.worst != one.middle else one.middle
                 elsewhere = others.get(name, {}).get(one.quantity, "").partition(" (")[0].partition(", ")[0]
                 rows.append((one.brief, one.goal, reached, elsewhere, mark(result).removeprefix("measured at commit ")))
-    return table(("", "goal", "reached", "elsewhere", "measured at commit"), rows)
+    return table(("figure", "goal", "reached", "elsewhere", "measured at commit"), rows)
 
 
 BLOCKS: dict[str, Callable[[], str]] = {

@@ -58,7 +58,7 @@ def _goals(rows: Iterable[Result], briefs: dict[str, str]) -> list[Figure]:
     return [
         Figure(
             row["quantity"], row["goal"], f"{row['reached']:.3g}",
-            "" if row.get("worst") is None else f"{row['worst']:.3g}", row["met"], briefs.get(row["quantity"], ""),
+            f"{row['worst']:.3g}" if len(row["values"]) > 1 else "", row["met"], briefs.get(row["quantity"], ""),
         )
         for row in rows
     ]  # fmt: skip

@@ -38,10 +38,12 @@ class Process:
             [sys.executable, str(Path(__file__).with_name("worker.py"))],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment, text=True,
         )  # fmt: skip
+        self._waiting = False
 
     @property
-    def alive(self) -> bool:
-        return self._child.poll() is None
+    def ready(self) -> bool:
+        """Whether it lives and owes no answer to somebody who was interrupted before reading it."""
+        return self._child.poll() is None and not self._waiting
 
     @property
     def pid(self) -> int:
@@ -54,6 +56,7 @@ class Process:
         is full.
         """
         assert self._child.stdin is not None
+        self._waiting = True
         with suppress(BrokenPipeError):  # it died while it was idle; its end is seen when the answer is read
             self._child.stdin.write(json.dumps({"do": do, "out": str(out), **request}) + "\n")
             self._child.stdin.flush()
@@ -61,13 +64,10 @@ class Process:
 
     def _finish(self, out: Path) -> None:
         assert self._child.stdout is not None
-        try:
-            line = self._child.stdout.readline()
-        except BaseException:  # interrupted: the answer would be taken for that of the next request
-            self.close()
-            raise
+        line = self._child.stdout.readline()
         if not line:
             raise Died(_cause(self._child.wait()))
+        self._waiting = False
         answer = json.loads(line)
         if "disk" in answer:
             raise Unwritable(f"{out} cannot be written ({answer['disk']}); free some space or set TMPDIR.")
@@ -90,8 +90,8 @@ _shared: list[Process] = []
 
 
 def start() -> Process:
-    """The process that all conversions of this program share; a new one if there is none alive."""
-    if _shared and _shared[0].alive:
+    """The process that all conversions of this program share; a new one if there is none ready."""
+    if _shared and _shared[0].ready:
         return _shared[0]
     stop()
     _shared.append(Process())

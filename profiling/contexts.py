@@ -25,13 +25,13 @@ import numpy as np
 import psutil
 
 from adascale_tf.bundle import Bundle
-from adascale_tf.errors import BadInput
+from adascale_tf.errors import AdaScaleError, BadInput
 from adascale_tf.progress import Tick, silent
 from adascale_tf.records import Context, Measurement
 from adascale_tf.runtime.context import Monitor
 from adascale_tf.runtime.delegates import Runner, open_runner
 from profiling import cells as table
-from profiling import device, facts
+from profiling import crashes, device, facts
 from profiling.cells import Cell
 from profiling.facts import Block, End, EnergyFact, Process, Start
 from profiling.journal import Journal, work
@@ -107,6 +107,8 @@ def take(
     runs beside. ``memory``: branches whose memory is measured, too. ``again``: also what ``out`` holds already.
     Continues after a kill, as :func:`profiling.measure.profile` does.
     """
+    for _, sentence in crashes.find(bundle, cells, True):
+        raise AdaScaleError(sentence)
     described = device.facts()
     path = Path(f"{out}.journal")
     with work(path, bundle, cells, described["name"], settings, out, again) as found:

@@ -14,6 +14,7 @@ from typing import Any
 import psutil
 
 from adascale_tf.records import Context
+from adascale_tf.runtime import identity
 from adascale_tf.runtime.context import Monitor
 
 CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
@@ -21,7 +22,7 @@ CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 
 def facts() -> dict[str, Any]:
     """What identifies and explains this device; ``name`` tells devices apart, sizes are in bytes."""
-    cpu = cpu_model()
+    cpu = identity.processor()
     return {
         "name": f"{cpu}, {os.cpu_count()} cores",
         "kind": "host",
@@ -44,16 +45,6 @@ def kind_of(device: Mapping[str, Any], share: str) -> str:
         return str(device.get("name"))
     model = " ".join(str(device[key]) for key in ("manufacturer", "model") if device.get(key)) or "phone"
     return f"{model}, Android {device.get('android') or '?'}, {device.get('abi') or '?'}"
-
-
-def cpu_model() -> str:
-    """The processor's name as the kernel gives it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    named = [line.partition(":")[2].strip() for line in lines if line.startswith(("model name", "Hardware"))]
-    return named[0] if named else platform.processor() or platform.machine()
 
 
 def caches(root: Path = CACHES) -> dict[str, int]:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psutil
 
+from adascale_tf.runtime import identity
 from adascale_tf.runtime.delegates import DELEGATES
 from profiling import device, meters
 
@@ -111,7 +112,7 @@ def graphics(folders: tuple[Path, ...] = VULKAN) -> Check:
 def _machine() -> Check:
     caches = ", ".join(f"{name} {size >> 10} kB" for name, size in device.caches().items()) or "caches unknown"
     memory = psutil.virtual_memory().total / 1e9
-    return Check("machine", "ok", f"{device.cpu_model()}, {os.cpu_count()} cores, {memory:.0f} GB, {caches}")
+    return Check("machine", "ok", f"{identity.processor()}, {os.cpu_count()} cores, {memory:.0f} GB, {caches}")
 
 
 def _writable() -> Check:

@@ -87,7 +87,7 @@ def fit_cell(members: Sequence[Measurement], name: str) -> list[Predictor]:
     caches = {k: int(v) for k, v in dict(idle[0].device.get("caches") or _CACHES).items()}
     first = idle[0]
     empty = Predictor("", name, first.delegate, first.threads, "fitted", {}, {}, 0)
-    empty = replace(empty, caches=caches)
+    empty = replace(empty, caches=caches, about=_about(members))
     rows = _rows(idle, [m.latency_quantile_ms(IDLE) for m in idle], caches)
     latency, guessed = _fit(replace(empty, quantity="latency_ms"), rows, (*FEATURE_SETS, _kernel_set(rows)))
     slowdown, spread, reference = _slowdown(members)
@@ -108,6 +108,13 @@ def fit_cell(members: Sequence[Measurement], name: str) -> list[Predictor]:
         # Against an estimate there is no measured error.
         found.append(replace(estimated, how="estimated:model", error=None, spread=()))
     return found
+
+
+def _about(members: Sequence[Measurement]) -> dict[str, str]:
+    """What all measured devices have in common of what tells devices apart."""
+    keys = ("serial", "manufacturer", "model", "soc", "board", "cpu")
+    values = {key: {str(m.device.get(key) or "") for m in members} for key in keys}
+    return {key: found.pop() for key, found in values.items() if len(found) == 1 and found != {""}}
 
 
 def is_idle(m: Measurement) -> bool:

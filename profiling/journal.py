@@ -154,7 +154,9 @@ def settle(path: Path, same: dict[str, Any], finished: Collection[str]) -> None:
     settings, kept = _kept(path)
     if settings is None or any(settings.get(name) != same.get(name) for name in {"again", *same}):
         return
-    cells = settings.get("cells", [None])
+    cells = settings.get("cells")
+    if not isinstance(cells, list) or not all(isinstance(cell, str) for cell in cells):
+        return
     left = [cell for cell in cells if cell not in finished]
     if not left:
         path.unlink()

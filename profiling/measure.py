@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -18,14 +18,14 @@ import numpy as np
 
 from adascale_tf import records
 from adascale_tf.bundle import Bundle
-from adascale_tf.errors import BadInput
+from adascale_tf.errors import AdaScaleError, BadInput
 from adascale_tf.progress import Tick, silent
 from adascale_tf.records import Measurement
 from adascale_tf.runtime import accelerators
 from adascale_tf.runtime.delegates import Runner, check_delegate, library, open_runner
 from adascale_tf.text import excerpt
 from profiling import cells as table
-from profiling import device, facts, meters
+from profiling import crashes, device, facts, meters
 from profiling.cells import Cell
 from profiling.facts import Block, End, EnergyFact, Start
 from profiling.journal import Journal, work
@@ -50,19 +50,26 @@ def profile(
     allow_fallback: bool = False,
     op_profile: bool = False,
     again: bool = False,
+    failed: Callable[[Cell, str], None] | None = None,
 ) -> list[Measurement]:
     """Measure branches of a bundle (all, or those of the ids ``branches``), append to ``out`` (JSON lines).
 
     ``runs`` timed runs per cell, in ``min(10, runs)`` rounds. A call that was killed continues where it was, if its
     settings are the same; a finished ``out`` of the same settings is returned as it is, unless ``again`` asks for one
     more run, and other ``runs`` measure anew. ``tick("profile", ...)`` after every block. ``op_profile`` adds the times
-    of each branch's operators. Raises :class:`BadInput` for an unknown delegate or branch, a journal of other settings,
-    or one that another process writes; :class:`AdaScaleError` where a delegate does not take all of a branch, unless
-    ``allow_fallback``.
+    of each branch's operators. ``failed(cell, sentence)`` is called for each cell that crashes or never ends, which is
+    left out; without it that is an :class:`AdaScaleError`. Raises :class:`BadInput` for an unknown delegate or branch,
+    a journal of other settings, or one that another process writes; :class:`AdaScaleError` where a delegate does not
+    take all of a branch, unless ``allow_fallback``.
     """
     for name in delegates:
         check_delegate(name)
     cells = table.choose(bundle, delegates, threads, runs, branches)
+    for crashed, sentence in crashes.find(bundle, cells, allow_fallback):
+        if failed is None:
+            raise AdaScaleError(sentence)
+        failed(crashed, sentence)
+        cells.remove(crashed)
     described, settings = device.facts(), {"runs": runs}
     name = described["name"]
     path = Path(f"{out}.journal")

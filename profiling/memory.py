@@ -53,14 +53,14 @@ def main(root: str, branch_id: str, delegate: str, threads: str, allow_fallback:
     from ai_edge_litert.interpreter import Interpreter  # noqa: F401  (its own memory is not the branch's)
 
     from adascale_tf import bundle, codec
-    from adascale_tf.runtime.delegates import open_runner
+    from adascale_tf.runtime.delegates import open_untried
 
     # The checksums were verified by the parent; reading the files again here would count as their memory.
     manifest = codec.from_json(Manifest, codec.read_json(Path(root) / bundle.MANIFEST), bundle.MANIFEST)
     branch = manifest.branch(branch_id)
     before = peak_kb()
     started = time.perf_counter()
-    run = open_runner(Bundle(Path(root), manifest), branch, delegate, int(threads), allow_fallback == "1")
+    run = open_untried(Bundle(Path(root), manifest), branch, delegate, int(threads), allow_fallback == "1")
     load_ms = 1e3 * (time.perf_counter() - started)
     for _ in range(3):
         run.invoke(np.zeros(branch.input.shape, branch.input.dtype))

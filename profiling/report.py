@@ -15,7 +15,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from adascale_tf import __version__, bundle, codec, predictors, records
+from adascale_tf import __version__, bundle, codec, losses, predictors, records
 from adascale_tf.bundle import Manifest
 from adascale_tf.errors import BadInput
 from adascale_tf.predictors import Predictors
@@ -130,7 +130,7 @@ def write(
         cards=_cards(manifest, timed, run),
     )
     facts.update(tradeoffs=_tradeoffs(manifest, timed), latencies=_latencies(timed), timelines=_timelines(run))
-    facts.update(predictions=_predictions(predictors, timed))
+    facts.update(predictions=_predictions(predictors, timed), remarks=losses.remarks(manifest) if manifest else [])
     codec.write_text(out, environment.get_template("report.html.j2").render(facts))
 
 
@@ -150,6 +150,9 @@ def _cards(manifest: Manifest | None, timed: list[Measurement], traces: list[Tra
         best = max(manifest.branches, key=lambda b: b.accuracy.value)
         small = min(manifest.branches, key=lambda b: b.size_bytes)
         cards.append(("Best accuracy", Cell(percent(best.accuracy.value), f"{best.recipe}, {best.accuracy.metric}")))
+        if manifest.given:
+            note = f"before training, {manifest.given.metric}, n = {manifest.given.samples}"
+            cards.append(("Model as given", Cell(percent(manifest.given.value), note)))
         cards.append(("Smallest", Cell(size(small.size_bytes), small.recipe)))
     for header, log in traces:
         shown = phases(log) if len(phases(log)) <= 3 else [("all phases", log)]

@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 SEAMS = (
-    *("errors", "text", "disk", "archives", "codec", "progress", "recipe", "bundle"),
+    *("errors", "text", "disk", "archives", "codec", "progress", "recipe", "bundle", "losses"),
     *("manifests", "records", "predictors"),
     *("model_bytes", "model_graph", "model_file"),
 )

@@ -34,8 +34,8 @@ def test_stale_figures_are_named_and_marked() -> None:
         result = figures.read(name)
         section = WRITERS[name](result)
         text = page.partition(f"## {section.title}\n")[2].partition("\n## ")[0]
-        told = f"commit {result['evidence']['commit']}; the code it measures has changed since"
-        assert told in text, name
+        told = figures.mark(result).removeprefix("measured at ")
+        assert told.endswith("; the code it measures has changed since") and told in text, name
         for one in section.figures:
             if one.brief:
                 (line,) = (line for line in readme.splitlines() if line.startswith(f"| {one.brief} |"))

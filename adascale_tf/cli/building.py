@@ -1,20 +1,20 @@
-"""Commands that make and examine bundles: build, inspect, evaluate."""
+"""The command that makes bundles: build."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from adascale_tf import bundle
-from adascale_tf.cli import console, inputs
+from adascale_tf import bundle, codec
+from adascale_tf.cli import branches, console, inputs
 from adascale_tf.errors import BadInput
 from adascale_tf.recipe import parse_list
 
 if TYPE_CHECKING:
-    from adascale_tf.bundle import Manifest
     from adascale_tf.data import Dataset
     from adascale_tf.progress import Tick
 
@@ -43,6 +43,7 @@ class Job:
     replicas: int | None = None
     accumulate: int = 1
     optimizer: str | None = None
+    max_loss: float = bundle.MAX_LOSS
 
     @property
     def rule(self) -> str:
@@ -105,12 +106,13 @@ class Job:
     default=None,
     help="sgd is AdaScale SGD. Default: adamw, or sgd with --strategy or --accumulate.",
 )
+@branches.max_loss_option
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The bundle's folder, new or empty.")
 @console.output_options
 def build(
     spec: str, model: Path | None, backbone: str | None, recipes: str | None, epochs: int | None, flip: bool, seed: int,
     input_range: str | None, input_size: str | None, checkpoint: Path | None, strategy: str, replicas: int | None,
-    accumulate: int, optimizer: str | None, out: Path, quiet: bool, as_json: bool,
+    accumulate: int, optimizer: str | None, max_loss: float, out: Path, quiet: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Train one elastic network, convert and verify its branches, and write a bundle.
 
@@ -124,22 +126,34 @@ def build(
         raise BadInput("--model brings its own network and --backbone names another one; give one of them.")
     inputs.parse_size(input_size)
     kept = checkpoint or out.with_name(out.name + ".checkpoint")
-    if not quiet and (kept / "checkpoint.json").is_file():
+    if not quiet and _begun(kept):
         console.say(f"Going on with the training in {kept}.", err=True)
     job = Job(
         spec, out, model, backbone, recipes, epochs, flip, seed, input_range, input_size, kept,
-        strategy, replicas, accumulate, optimizer,
+        strategy, replicas, accumulate, optimizer, max_loss,
     )  # fmt: skip
     with console.progress(quiet) as tick:
-        built = work(job, tick)
+        built = work(job, tick, say=lambda text: console.say(text, err=True))
     if built is None:
         if not quiet:
             console.say("This worker is done; the chief converts the branches and writes the bundle.", err=True)
     elif as_json:
         console.emit(built.manifest)
     elif not quiet:
-        show_branches(built.manifest, str(out))
+        branches.show(built.manifest, str(out))
+    if built is not None:
+        branches.say_remarks(built.manifest)
+    if built is not None and not (quiet or as_json):
         console.say(f"The trained network is kept in {kept}, for 'adascale search' and 'adascale evolve'.", err=True)
+
+
+def _begun(checkpoint: Path) -> bool:
+    """Whether a folder keeps a training that has an epoch to go on from."""
+    try:
+        state = codec.read_json(checkpoint / "checkpoint.json")
+    except BadInput:
+        return False
+    return isinstance(state, dict) and bool(state.get("epochs_done"))
 
 
 def build_bundle(job: Job, tick: Tick, dataset: Dataset | None = None) -> bundle.Bundle:
@@ -149,13 +163,20 @@ def build_bundle(job: Job, tick: Tick, dataset: Dataset | None = None) -> bundle
     return built
 
 
-def work(job: Job, tick: Tick, dataset: Dataset | None = None) -> bundle.Bundle | None:
-    """This worker's part of a job: train, and as the chief write the bundle."""
+def work(
+    job: Job, tick: Tick, dataset: Dataset | None = None, say: Callable[[str], None] = lambda text: None
+) -> bundle.Bundle | None:
+    """This worker's part of a job: train, and as the chief write the bundle.
+
+    ``say`` is given a sentence for each step of a recipe that does nothing here.
+    """
     from adascale_tf.cli import pipeline
     from adascale_tf.quiet import quiet_stderr
+    from converters import process
 
     if job.model is None and dataset is None:  # a wrong SPEC should not wait for TensorFlow
         dataset = inputs.load(job.spec, tick, size=inputs.parse_size(job.input_size))
+    process.start()  # it imports TensorFlow while this process does the same and trains
     with quiet_stderr():  # TensorFlow reports on GPUs and oneDNN while it is imported
         import tensorflow as tf
         import tf_keras
@@ -169,18 +190,25 @@ def work(job: Job, tick: Tick, dataset: Dataset | None = None) -> bundle.Bundle 
     cluster = open_cluster(job.strategy, job.replicas, tick=tick)
     tf_keras.utils.set_random_seed(job.seed)
     wanted = parse_list(job.recipes) if job.recipes else None
+    given = None
     if job.model is not None:
         network = api.elastic(job.model, wanted, inputs.parse_size(job.input_size))
         dataset = inputs.load_for(network, job.model, job.spec, job.input_range, tick)
+        pipeline.check_data(dataset)
+        pipeline.check_finite(network)
         pipeline.rehearse(network, dataset, tick)
+        given = pipeline.given_accuracy(network, dataset)
         api.fit_heads(network, dataset)
         rate = RATES[job.rule][1]
     else:
         assert dataset is not None
+        pipeline.check_data(dataset)
         name = job.backbone or backbones.default_for(dataset.input_shape)
         backbone = backbones.build(name, dataset.input_shape, len(dataset.labels))
         network = ElasticNetwork(backbone, wanted or api.default_recipes(backbone))
         rate = RATES[job.rule][0]
+    for sentence in pipeline.idle_steps(network):
+        say(sentence)
     epochs = job.epochs or default_epochs(len(dataset.x_train))
     schedule = Schedule(epochs=epochs, learning_rate=rate, optimizer=job.rule, flip=job.flip, seed=job.seed)
     kept = Checkpoint(job.checkpoint, network, dataset, schedule) if job.checkpoint else None
@@ -188,80 +216,9 @@ def work(job: Job, tick: Tick, dataset: Dataset | None = None) -> bundle.Bundle 
     if effort.iterations > effort.steps:
         tick("steps", effort.steps, effort.steps, f"worth {effort.iterations:.0f} steps of one batch")
     if not cluster.chief:
+        process.stop()
         return None
-    return pipeline.write_bundle(network, dataset, schedule, job.out, tick)
+    return pipeline.write_bundle(network, dataset, schedule, job.out, tick, given, job.max_loss)
 
 
-@click.command(epilog="Example: adascale inspect build/demo/bundle")
-@click.argument("path", metavar="BUNDLE", type=click.Path(path_type=Path))
-@console.json_option
-def inspect(path: Path, as_json: bool) -> None:
-    """Show a bundle's branches: recipe, exit, precision, size, parameters, MACs, accuracy, verification."""
-    manifest = bundle.load(path).manifest
-    if as_json:
-        console.emit(manifest)
-    else:
-        show_branches(manifest, str(path))
-
-
-def show_branches(manifest: Manifest, where: str) -> None:
-    """The branches of a bundle as a table."""
-    rows = [
-        (
-            b.recipe, b.exit, b.precision, console.size(b.size_bytes), f"{b.cost.params:,}", f"{b.cost.macs / 1e6:.2f}",
-            f"{b.accuracy.value:.2%}", f"{b.verification.agreement:.1%} of {b.verification.samples}",
-            f"{b.verification.max_abs_difference:.3g}",
-        )
-        for b in manifest.branches
-    ]  # fmt: skip
-    columns = ("recipe", "exit", "precision", "size", "params", "MMACs", "accuracy", "top-1 as Keras", "max diff")
-    console.table(f"{manifest.name}: {where}", columns, rows)
-
-
-@click.command(epilog="Example: adascale evaluate bundle --data photos.zip --branch width0.5-int8")
-@click.argument("path", metavar="BUNDLE", type=click.Path(path_type=Path))
-@data_option
-@click.option("--branch", "branch_id", default=None, metavar="ID", help="Only this branch. Default: all.")
-@console.output_options
-def evaluate(path: Path, spec: str, branch_id: str | None, quiet: bool, as_json: bool) -> None:
-    """Measure the accuracy of the .tflite files themselves on the test split."""
-    from adascale_tf.runtime.delegates import open_runner
-    from converters import verify
-
-    opened = bundle.load(path)
-    manifest = opened.manifest
-    branches = manifest.branches if branch_id is None else (manifest.branch(branch_id),)
-    results = []
-    with console.progress(quiet) as tick:
-        dataset = inputs.load_for_bundle(opened, spec, tick)
-        x = dataset.inputs(dataset.x_test)
-        for number, branch in enumerate(branches):
-            run = open_runner(opened, branch)
-            logits = verify.outputs(
-                run,
-                x,
-                lambda n, base=number: tick("evaluate", base * len(x) + n, len(branches) * len(x), ""),  # type: ignore[misc]
-            )
-            results.append((branch, verify.accuracy(logits, dataset.y_test, "test")))
-    if as_json:
-        console.emit([{"branch": b.id, "accuracy": a, "manifest": b.accuracy} for b, a in results])
-    elif not quiet:
-        rows = [(b.recipe, f"{a.value:.2%}", f"{b.accuracy.value:.2%}", a.samples) for b, a in results]
-        console.table(f"Accuracy on {spec}", ("recipe", "measured now", "manifest", "samples"), rows)
-
-
-@click.command(epilog="Example: adascale operators --json")
-@console.json_option
-def operators(as_json: bool) -> None:
-    """List the steps that recipes are made of."""
-    from adascale_tf.operators import KINDS, OPERATORS
-
-    found = sorted(OPERATORS.values(), key=lambda o: KINDS.index(o.kind))
-    if as_json:
-        console.emit([{"name": o.name, "kind": o.kind, "example": o.example, "summary": o.summary} for o in found])
-    else:
-        rows = [(o.example, o.kind, o.summary.replace("``", "")) for o in found]
-        console.table("Recipes are steps joined by '+', in the order of these kinds", ("step", "kind", "does"), rows)
-
-
-COMMANDS = (build, inspect, evaluate, operators)
+COMMANDS = (build,)

@@ -23,12 +23,14 @@ MISSES = 0.01
 
 def demonstrate(out: Path, seed: int, tick: Tick) -> dict[str, Any]:
     """Build, profile, fit, run under load and report into ``out``; gives what ``summary.json`` holds."""
+    from converters import process
     from profiling import fit, measure, report
 
     begun = time.monotonic()
     bundle.check_target(out / "bundle")
     digits = data.load("digits", tick=tick)
     opened = build_bundle(Job("digits", out / "bundle", seed=seed), tick, digits)
+    process.stop()  # what is measured next should have the machine to itself
     (out / "measurements.jsonl").unlink(missing_ok=True)
     measurements = measure.profile(opened, ["cpu"], [1], 60, out / "measurements.jsonl", tick)
     predictors = fit.fit(measurements)

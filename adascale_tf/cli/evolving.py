@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from adascale_tf import bundle, predictors
+from adascale_tf.cli import branches as shown
 from adascale_tf.cli import console, inputs
-from adascale_tf.cli.building import data_option, show_branches
+from adascale_tf.cli.building import data_option
 from adascale_tf.errors import BadInput
 from adascale_tf.recipe import Recipe, parse, parse_list
 
@@ -30,9 +31,10 @@ _EXAMPLES = 1000
 @click.argument("checkpoint", type=click.Path(path_type=Path))
 @data_option
 @click.option("--recipes", required=True, help="The new branches, comma-separated; none needs to have been trained.")
+@shown.max_loss_option
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The bundle's folder, new or empty.")
 @console.output_options
-def evolve(checkpoint: Path, spec: str, recipes: str, out: Path, quiet: bool, as_json: bool) -> None:
+def evolve(checkpoint: Path, spec: str, recipes: str, max_loss: float, out: Path, quiet: bool, as_json: bool) -> None:
     """Write a bundle of new branches, derived from a trained network without training.
 
     CHECKPOINT is the folder that 'adascale build' kept. Weights are derived from the shared ones, BatchNorm statistics
@@ -45,11 +47,14 @@ def evolve(checkpoint: Path, spec: str, recipes: str, out: Path, quiet: bool, as
     with console.progress(quiet) as tick:
         network, dataset, schedule = _open(checkpoint, spec, tick)
         evolved = derive(network, wanted, dataset, tick)
-        built = pipeline.write_bundle(evolved, dataset, schedule, out, tick)
+        for sentence in pipeline.idle_steps(evolved):
+            console.say(sentence, err=True)
+        built = pipeline.write_bundle(evolved, dataset, schedule, out, tick, max_loss=max_loss)
     if as_json:
         console.emit(built.manifest)
     elif not quiet:
-        show_branches(built.manifest, str(out))
+        shown.show(built.manifest, str(out))
+    shown.say_remarks(built.manifest)
 
 
 def derive(network: ElasticNetwork, recipes: list[Recipe], dataset: Dataset, tick: Tick) -> ElasticNetwork:
@@ -93,6 +98,7 @@ def _open(checkpoint: Path, spec: str, tick: Tick) -> tuple[ElasticNetwork, Data
     "--predictors", "predictors_path", required=True, type=click.Path(path_type=Path),
     help="What things cost on the device, from 'adascale fit'.",
 )  # fmt: skip
+@click.option("--device-name", default=None, metavar="NAME", help="Which device, if the predictors are of several.")
 @click.option("--branches", type=click.IntRange(1), default=8, show_default=True, help="How many to choose.")
 @click.option("--data", "spec", default=None, metavar="SPEC", help="The data of a CHECKPOINT, to measure accuracy on.")
 @click.option("--trials", type=click.IntRange(0), default=40, show_default=True, help="New recipes to try.")
@@ -102,8 +108,8 @@ def _open(checkpoint: Path, spec: str, tick: Tick) -> tuple[ElasticNetwork, Data
 @click.option("--out", type=click.Path(path_type=Path), default=None, help="Write the chosen branches as a bundle.")
 @console.output_options
 def search(
-    source: Path, predictors_path: Path, branches: int, spec: str | None, trials: int, delegate: str, threads: int,
-    seed: int, out: Path | None, quiet: bool, as_json: bool,
+    source: Path, predictors_path: Path, device_name: str | None, branches: int, spec: str | None, trials: int,
+    delegate: str, threads: int, seed: int, out: Path | None, quiet: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Choose the branches that offer a device the best accuracy at every latency.
 
@@ -112,7 +118,7 @@ def search(
     """
     from adascale_tf import search as searching
 
-    fitted = predictors.load(predictors_path)
+    fitted = predictors.choose(predictors_path, device_name, {})
     if fitted.find("latency_ms", delegate, threads) is None:
         raise BadInput(
             f"{predictors_path} predicts no latency for {delegate} with {threads} threads; profile and fit that first."
@@ -142,7 +148,7 @@ def search(
                 from adascale_tf.cli import pipeline
 
                 evolved = derive(network, [c.recipe for c in chosen], dataset, tick)
-                pipeline.write_bundle(evolved, dataset, schedule, out, tick)
+                shown.say_remarks(pipeline.write_bundle(evolved, dataset, schedule, out, tick).manifest)
     _show(chosen, len(seen), as_json, quiet)
 
 

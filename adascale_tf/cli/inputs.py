@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 #: Pixels 0..255 to what a model's input expects: (mean, scale) of ``(x - mean) * scale``.
 RANGES = {"0,255": (0.0, 1.0), "0,1": (0.0, 1 / 255), "-1,1": (127.5, 1 / 127.5)}
+
+#: Fewer values a step than this are no log-mel frames, but perhaps the samples of a sound.
+_LEAST_MELS = 8
 
 
 def parse_size(text: str | None) -> tuple[int, ...]:
@@ -58,28 +62,65 @@ def load_for_bundle(opened: Bundle, spec: str, tick: Tick) -> Dataset:
 
 
 def load_for(network: ElasticNetwork, model: Path, spec: str, input_range: str | None, tick: Tick) -> Dataset:
-    """The data as a user's model takes it: images (uint8) are brought to its size, arrays are taken as they are."""
+    """The data as a user's model takes it: its shape decides.
+
+    Images (uint8) are brought to its size and range; sounds give as many frames and mels as it takes; arrays are taken
+    as they are. :class:`BadInput` if the data cannot have the model's shape, or has other classes.
+    """
     from adascale_tf import data
 
-    how = _preprocessing(network.backbone, input_range)
-    found = None
-    if how is None or Path(spec).suffix.lower() == ".npz":
+    shape = tuple(network.backbone.input_shape[1:])
+    sounds = _sounds(spec)
+    if sounds is not None:
+        log_mel = len(shape) in (2, 3) and shape[1] >= _LEAST_MELS and shape[2:] in ((), (1,))
+        frames = dict(zip(("frames", "mels", "channels"), shape, strict=False)) if log_mel else {}
+        found, pixels = load(spec, tick, {**sounds, **frames}), False
+    elif spec == "digits" or Path(spec).suffix.lower() == ".npz":
         found = load(spec, tick)
-    if how is not None and (found is None or (found.x_train.dtype == "uint8" and found.x_train.ndim == 4)):
-        found = load(spec, tick, how) if found is None else data.fit(found, how)
+        pixels = found.x_train.dtype == "uint8" and len(shape) == 3
+    else:
+        found, pixels = load(spec, tick, _image(network.backbone, input_range)), True
+    if pixels and found.input_shape != shape:
+        found = data.fit(found, _image(network.backbone, input_range))
+    elif pixels:
+        mean, scale = _range(network.backbone, input_range)
+        found = replace(
+            found, preprocessing={**found.preprocessing, "scale": scale, **({"mean": mean} if mean else {})}
+        )
     elif input_range is not None:
         raise BadInput(f"--input-range is for images, but {spec} holds other numbers; leave it out.")
+    if shape == (*found.input_shape, 1):
+        found = data.fit(found, {**found.preprocessing, "channels": 1})
     _check_fit(network, found, model)
     return found
 
 
-def _preprocessing(model: Any, input_range: str | None) -> dict[str, Any] | None:
-    """How data becomes the input of a user's model; None (as the data suggests) where that is no image."""
-    shape = tuple(model.input_shape[1:])
-    if len(shape) != 3 or None in shape:
+def _sounds(spec: str) -> dict[str, Any] | None:
+    """The preprocessing of the sounds that ``spec`` names, None if it names anything else."""
+    from adascale_tf.data import audio, files
+
+    path = Path(spec)
+    if spec == "digits" or not path.exists() or not (path.is_dir() or path.suffix.lower() == ".zip"):
         return None
+    with files.opened(path) as found:
+        first = next((entry for entry in found.entries if entry.split == "train"), None)
+        if first is None or not first.is_sound:
+            return None
+        _, rate = audio.read_wav(found.read(first), f"{path}: {first.name}")
+        return {"kind": "log-mel", "sample_rate": rate}
+
+
+def _range(model: Any, input_range: str | None) -> tuple[float, float]:
     rescales = any(type(layer).__name__ == "Rescaling" for layer in model.layers[:3])
-    mean, scale = RANGES[input_range or ("0,255" if rescales else "0,1")]
+    return RANGES[input_range or ("0,255" if rescales else "0,1")]
+
+
+def _image(model: Any, input_range: str | None) -> dict[str, Any] | None:
+    """How an image becomes the input of a user's model; None (as the data suggests) where that is no image."""
+    shape = tuple(model.input_shape[1:])
+    if len(shape) != 3:
+        return None
+    mean, scale = _range(model, input_range)
     how = {"kind": "image", "height": shape[0], "width": shape[1], "channels": shape[2], "scale": scale}
     return {**how, "mean": mean} if mean else how
 

@@ -96,10 +96,9 @@ def profile(
     before = _sizes(out)
     if not devices and not every and lab is None:
         with console.progress(quiet) as tick:
-            measurements = _here(
+            measurements, problems = _here(
                 opened, wanted, numbers, runs, out, tick, chosen, allow_fallback, op_profile, calibrate, contexts, again
             )
-        problems: list[str] = []
     else:
         from android_harness.runner import Options
 
@@ -143,8 +142,11 @@ def _here(
     opened: bundle.Bundle, delegates: list[str], threads: list[int], runs: int, out: Path, tick: Tick,
     branches: list[str] | None, allow_fallback: bool, op_profile: bool, calibrate: bool, contexts: str,
     again: bool,
-) -> list[records.Measurement]:  # fmt: skip
-    """Measure on this machine: branches, or what calibrates predictors for them; then again in other contexts."""
+) -> tuple[list[records.Measurement], list[str]]:  # fmt: skip
+    """Measure on this machine: branches, or what calibrates predictors for them; then again in other contexts.
+
+    Gives what was measured, and a sentence for each cell that crashes.
+    """
     from profiling import calibration, measure
     from profiling import contexts as others
 
@@ -152,14 +154,16 @@ def _here(
     if calibrate and branches is not None:
         raise BadInput("--calibrate chooses the branches itself; leave --branches out.")
     found: list[records.Measurement] = []
+    problems: list[str] = []
     if calibrate:
         found = calibration.calibrate(opened, delegates, threads, runs, out, tick, allow_fallback, again)
         branches = list(dict.fromkeys(m.branch for m in found if m.bundle == opened.digest))
     elif others.IDLE in names:
         found = measure.profile(
-            opened, delegates, threads, runs, out, tick, branches, allow_fallback, op_profile, again
-        )
-    return found + others.sweep(opened, delegates, threads, names, out, tick, branches, again)
+            opened, delegates, threads, runs, out, tick, branches, allow_fallback, op_profile, again,
+            lambda cell, why: problems.append(f"{cell.delegate} with {cell.threads} threads: {why}"),
+        )  # fmt: skip
+    return found + others.sweep(opened, delegates, threads, names, out, tick, branches, again), problems
 
 
 def show_measurements(measurements: list[records.Measurement]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from datetime import datetime, timezone
@@ -11,16 +12,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from adascale_tf import bundle, codec
-from adascale_tf.bundle import Branch, Manifest, Samples
+from adascale_tf import bundle, codec, losses
+from adascale_tf.bundle import Accuracy, Branch, Manifest, Samples, Verification
 from adascale_tf.data import Dataset
-from adascale_tf.errors import AdaScaleError
+from adascale_tf.errors import AdaScaleError, BadInput
 from adascale_tf.progress import Tick, silent
 from adascale_tf.recipe import Recipe
+from adascale_tf.runtime import trial
 
 if TYPE_CHECKING:
     from adascale_tf.network import ElasticNetwork
     from adascale_tf.training import Schedule
+    from converters.convert import Converted
 
 SAMPLES = 8
 CALIBRATION = 100
@@ -28,21 +31,34 @@ _PACKAGES = ("tensorflow", "tf-keras", "tensorflow-model-optimization", "ai-edge
 
 
 def write_bundle(
-    network: ElasticNetwork, data: Dataset, schedule: Schedule, out: Path, tick: Tick = silent
-) -> bundle.Bundle:
+    network: ElasticNetwork, data: Dataset, schedule: Schedule, out: Path, tick: Tick = silent,
+    given: Accuracy | None = None, max_loss: float = bundle.MAX_LOSS,
+) -> bundle.Bundle:  # fmt: skip
     """Convert, verify and write every branch of a trained network; all of the bundle appears, or nothing.
 
-    A float32 branch that disagrees with its Keras network is an error; one of fewer bits carries both accuracies in the
-    manifest, so that what was lost can be read.
+    A float32 branch that disagrees with its Keras network is an error; one of fewer bits that loses more points of
+    accuracy than 20, or than ``max_loss`` if that is more, is left out, with the reason in the manifest. ``given``: the
+    accuracy of the model that the network was made from. :class:`AdaScaleError` if no branch is left, or if a weight or
+    an output is not finite.
     """
-    with bundle.whole_folder(out) as folder:
+    check_finite(network)
+    with bundle.whole_folder(out) as folder, tempfile.TemporaryDirectory() as scratch:
         positions = np.linspace(0, len(data.x_test) - 1, min(SAMPLES, len(data.x_test))).astype(int)
         samples = data.inputs(data.x_test[positions])
         _write_tensor(folder / "samples" / "inputs.bin", samples)
-        branches = []
-        for branch, expected in _branches(network, data, schedule, folder, positions, tick):
-            _write_tensor(folder / branch.expected, expected)
+        branches, left_out = [], {}
+        for branch, outputs in _branches(network, data, schedule, folder, Path(scratch), tick):
+            reason = losses.refused_loss(branch, max_loss)
+            if reason is not None:
+                left_out[branch.recipe] = reason
+                continue
+            _write_tensor(folder / branch.expected, outputs[positions])
             branches.append(branch)
+        if not branches:
+            named = "; ".join(f"{recipe}: {reason}" for recipe, reason in left_out.items())
+            raise AdaScaleError(f"No branch is left to write: {named}. Choose other precisions, such as float16.")
+        for file in {p.name for p in folder.glob("*.tflite")} - {b.file for b in branches}:
+            (folder / file).unlink()
         manifest = Manifest(
             format=bundle.FORMAT,
             name=f"{network.backbone.name} on {data.name}",
@@ -55,24 +71,84 @@ def write_bundle(
             samples=Samples("samples/inputs.bin", len(samples), tuple(int(y) for y in data.y_test[positions])),
             created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
             versions=versions(),
+            given=given,
+            max_loss=max_loss,
+            left_out=left_out,
         )
         codec.write_text(folder / bundle.MANIFEST, codec.dump(manifest))
-    return bundle.load(out)
+        read = bundle.load(folder)  # what cannot be read back must not replace what could
+    opened = bundle.Bundle(out, read.manifest)
+    trial.remember(opened)  # verifying has run every branch
+    return opened
 
 
 def rehearse(network: ElasticNetwork, data: Dataset, tick: Tick = silent) -> None:
-    """Convert one branch of each precision before training, so that a layer that cannot be converted is known at once.
+    """Convert and run one branch of each precision before training, so that what cannot be built is known at once.
 
     :class:`BadInput` or :class:`AdaScaleError` names it.
     """
     from adascale_tf.quantization import wrap
-    from converters import convert
+    from converters import convert, verify
 
     by_precision = {network.plan(recipe).precision: recipe for recipe in network.recipes}
-    for number, (precision, recipe) in enumerate(by_precision.items(), start=1):
-        model = network.trunk(recipe).network(recipe)
-        convert.convert({recipe.id: wrap(model) if precision == "qat" else model}, precision, _calibration(data)[:2])
-        tick("rehearse conversion", number, len(by_precision), str(recipe))
+    calibration = _calibration(data)[:2]
+    with tempfile.TemporaryDirectory() as scratch:
+        inputs, file = Path(scratch) / "inputs.npy", Path(scratch) / "model.tflite"
+        np.save(inputs, calibration)
+        for number, (precision, recipe) in enumerate(by_precision.items(), start=1):
+            model = network.trunk(recipe).network(recipe)
+            networks = {recipe.id: wrap(model) if precision == "qat" else model}
+            one = convert.convert(networks, precision, calibration, {recipe.id: str(recipe)})[recipe.id]
+            file.write_bytes(one.model)
+            verify.outputs_apart(file, _branch(network, recipe, one, file.name), inputs)
+            tick("rehearse conversion", number, len(by_precision), str(recipe))
+
+
+def given_accuracy(network: ElasticNetwork, data: Dataset) -> Accuracy:
+    """The accuracy on the test split of the model that a network was made from; before its training."""
+    from converters import verify
+
+    x = data.inputs(data.x_test)
+    logits = [network.trunks[0].call(x[i : i + 256], training=False)[-1].numpy() for i in range(0, len(x), 256)]
+    return verify.accuracy(np.concatenate(logits), data.y_test, "test")
+
+
+def check_data(data: Dataset) -> None:
+    """Refuse data that is not finite as the network takes it, in float32."""
+    for split, x in (("training", data.x_train), ("test", data.x_test)):
+        if x.dtype == np.uint8:
+            continue
+        for start in range(0, len(x), 1000):
+            with np.errstate(over="ignore"):
+                finite = bool(np.isfinite(data.inputs(x[start : start + 1000])).all())
+            if not finite:
+                raise BadInput(
+                    f"{data.name} has values in its {split} split that are not finite in float32; scale the data to "
+                    "about -1 to 1 and leave out what is not a number."
+                )
+
+
+def check_finite(network: ElasticNetwork) -> None:
+    """:class:`AdaScaleError` names a weight or statistic that is not finite."""
+    for name, value in network.values.items():
+        if not np.isfinite(value).all():
+            raise AdaScaleError(
+                f"The network has values in '{name}' that are not finite, so nothing is built from it; scale the data "
+                "to about -1 to 1, or train from a model whose weights are finite, into a new --checkpoint."
+            )
+
+
+def idle_steps(network: ElasticNetwork) -> list[str]:
+    """A sentence for each recipe with steps that change nothing in this network."""
+    from adascale_tf import operators
+
+    found = []
+    for recipe in network.recipes:
+        idle = operators.idle_steps(network.whole, recipe)
+        if idle:
+            steps = " and ".join(f"'{step}'" for step in idle)
+            found.append(f"Recipe '{recipe}': {steps} {'does' if len(idle) == 1 else 'do'} nothing here.")
+    return found
 
 
 def versions() -> dict[str, str]:
@@ -87,61 +163,80 @@ def versions() -> dict[str, str]:
 
 
 def _branches(
-    network: ElasticNetwork, data: Dataset, schedule: Schedule, folder: Path, positions: np.ndarray, tick: Tick
+    network: ElasticNetwork, data: Dataset, schedule: Schedule, folder: Path, scratch: Path, tick: Tick
 ) -> Iterator[tuple[Branch, np.ndarray]]:
+    """Every branch, its file written into ``folder``, with the file's outputs (N, classes) for the test split."""
     from adascale_tf.quantization import train_quantized
-    from adascale_tf.runtime.delegates import DELEGATES
-    from converters import convert, flatbuffer, verify
+    from converters import convert, verify
 
     groups: dict[tuple[Recipe, str], list[Recipe]] = {}
     for recipe in network.recipes:
         groups.setdefault((network.trunk(recipe).recipe, network.plan(recipe).precision), []).append(recipe)
     x_test = data.inputs(data.x_test)
+    np.save(scratch / "inputs.npy", x_test)
     calibration = _calibration(data)
+    names = {recipe.id: str(recipe) for recipe in network.recipes}
     done = 0
     for (structure, precision), recipes in groups.items():
         models = {recipe.id: network.trunk(recipe).network(recipe) for recipe in recipes}
         if precision == "qat":
             tick("train quantized", 0, len(recipes), str(recipes[0]))
             models = {key: train_quantized(model, data, schedule) for key, model in models.items()}
-        converted = convert.convert(models, precision, calibration)
-        for recipe in recipes:
+        converted = convert.begin(models, precision, calibration, names)  # while Keras gives its own answers
+        expected = {key: model.predict(x_test, batch_size=256, verbose=0) for key, model in models.items()}
+        for recipe, one in zip(recipes, converted().values(), strict=True):
             tick("convert and verify", done, len(network.recipes), str(recipe))
-            one = converted[recipe.id]
             shared = len(recipes) > 1 and one.size_bytes != len(one.model)
             file = f"{structure.id}-{precision}.tflite" if shared else f"{recipe.id}.tflite"
             (folder / file).write_bytes(one.model)
-            keras = models[recipe.id].predict(x_test, batch_size=256, verbose=0)
-            branch = Branch(
-                id=recipe.id,
-                recipe=str(recipe),
-                exit=network.plan(recipe).exit,
-                precision=precision,
-                file=file,
-                signature=one.signature,
-                size_bytes=one.size_bytes,
-                input=one.input,
-                output=one.output,
-                cost=flatbuffer.cost(one.model, one.signature),
-                accuracy=verify.accuracy(keras, data.y_test, "test"),
-                verification=verify.compare(keras, keras),
-                expected=f"samples/{recipe.id}.bin",
+            branch, keras = _branch(network, recipe, one, file), expected[recipe.id]
+            actual = verify.outputs_apart(folder / file, branch, scratch / "inputs.npy")
+            _check_outputs(branch, keras, actual)
+            branch = replace(
+                branch,
+                accuracy=verify.accuracy(actual, data.y_test, "test"),
+                verification=verify.compare(keras, actual),
                 training={
                     "keras_accuracy": verify.accuracy(keras, data.y_test, "test").value,
                     "samples": len(data.x_train),
                     "schedule": asdict(schedule),
                 },
             )
-            actual = verify.outputs(DELEGATES["cpu"](folder / file, branch, 1, False), x_test)
-            branch = replace(
-                branch,
-                accuracy=verify.accuracy(actual, data.y_test, "test"),
-                verification=verify.compare(keras, actual),
-            )
             _check(branch)
             done += 1
             tick("convert and verify", done, len(network.recipes), str(recipe))
-            yield branch, actual[positions]
+            yield branch, actual
+
+
+def _branch(network: ElasticNetwork, recipe: Recipe, one: Converted, file: str) -> Branch:
+    """The manifest's entry of a branch before anything is measured of it."""
+    from converters import flatbuffer
+
+    plan = network.plan(recipe)
+    return Branch(
+        id=recipe.id,
+        recipe=str(recipe),
+        exit=plan.exit,
+        precision=plan.precision,
+        file=file,
+        signature=one.signature,
+        size_bytes=one.size_bytes,
+        input=one.input,
+        output=one.output,
+        cost=flatbuffer.cost(one.model, one.signature),
+        accuracy=Accuracy("top-1", 0.0, 0, "test"),
+        verification=Verification(0, 0.0, 0.0, 0.0),
+        expected=f"samples/{recipe.id}.bin",
+    )
+
+
+def _check_outputs(branch: Branch, keras: np.ndarray, actual: np.ndarray) -> None:
+    for outputs, whose in ((keras, "Keras network"), (actual, "file")):
+        if not np.isfinite(outputs).all():
+            raise AdaScaleError(
+                f"Branch '{branch.recipe}' gives outputs that are not finite (its {whose}, on the test split), so no "
+                "bundle is written; leave this recipe out, or look for extreme values in the data."
+            )
 
 
 #: Largest difference of any output that rounding explains in float32, as a share of the outputs' range.
@@ -153,7 +248,7 @@ def _check(branch: Branch) -> None:
     if branch.precision != "float32" or facts.agreement >= 0.99:
         return
     # A network that hardly knows its classes has near ties, which rounding decides: then the outputs say more.
-    if facts.max_abs_difference > _ROUNDING * facts.output_range:
+    if not facts.max_abs_difference <= _ROUNDING * facts.output_range:
         raise AdaScaleError(
             f"Branch '{branch.recipe}' does not compute what its Keras network computes (top-1 agrees on "
             f"{facts.agreement:.1%} of {facts.samples} inputs, outputs differ by {facts.max_abs_difference:.3g}), so "

@@ -35,6 +35,12 @@ budget_option = click.option(
 @click.option(
     "--predictors", type=click.Path(path_type=Path), default=None, help="From 'adascale fit': energy, memory."
 )
+@click.option(
+    "--device-name", default=None, metavar="NAME", help="Whose predictors: a device's name, serial, model or processor."
+)
+@click.option(
+    "--best-effort", is_flag=True, help="Ignore limits on what this device does not tell (temperature, battery)."
+)
 @click.option("--threads", default="1", show_default=True, help="Numbers of threads, of which the policy chooses: 2,1.")
 @click.option("--delegates", default="cpu", show_default=True, help="Comma-separated; the policy chooses among them.")
 @click.option(
@@ -48,25 +54,27 @@ budget_option = click.option(
 )  # fmt: skip
 @console.output_options
 def run(
-    path: Path, spec: str, budget_text: str, seconds: float, fps: float | None, predictors: Path | None, threads: str,
-    delegates: str, policy: str, cascade: bool, warm_mb: float | None, out: Path | None, quiet: bool, as_json: bool,
+    path: Path, spec: str, budget_text: str, seconds: float, fps: float | None, predictors: Path | None,
+    device_name: str | None, best_effort: bool, threads: str, delegates: str, policy: str, cascade: bool,
+    warm_mb: float | None, out: Path | None, quiet: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Run the adaptive loop on the test split: keep the budget, with the best accuracy that is left."""
     from adascale_tf import predictors as prediction
     from adascale_tf.cli import live
     from adascale_tf.runtime import budget as budgets
-    from adascale_tf.runtime import loop
+    from adascale_tf.runtime import identity, loop
     from adascale_tf.runtime.cascading import CascadeSession
     from adascale_tf.runtime.session import Session
 
     opened = bundle.load(path)
     budget = budgets.parse(budget_text)
     options: dict[str, Any] = {
-        "predictors": None if predictors is None else prediction.load(predictors),
+        "predictors": None if predictors is None else prediction.choose(predictors, device_name, identity.facts()),
         "delegates": phones.names(delegates),
         "threads": phones.counts(threads),
         "policy": policy,
         "warm_mb": warm_mb,
+        "best_effort": best_effort,
     }
     with console.progress(quiet) as tick:
         dataset = inputs.load_for_bundle(opened, spec, tick)
@@ -75,6 +83,8 @@ def run(
     with kind(opened, budget, **options) as session, loop.writer(out) as write, live.view(budget.latency_ms) as watch:
         if isinstance(session, CascadeSession):
             calibrate(session, dataset)
+        for sentence in session.warnings():
+            console.say(f"adascale: {sentence}", err=True)
         watching = None if quiet else watch
         events = loop.run(session, loop.cycle(dataset), seconds, write, pace_s=pace, watch=watching)
     show_summary(events, as_json, quiet, f"Adaptive loop: {path}")

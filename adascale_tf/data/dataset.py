@@ -119,7 +119,13 @@ def fit(data: Dataset, preprocessing: dict[str, Any] | None) -> Dataset:
             raise BadInput(f"{data.name} has inputs {data.input_shape}, but images (uint8) are needed.")
         _check_memory(data.name, len(x_train) + len(x_test), images, preprocessing)
         x_train, x_test = (images.resize(x, preprocessing) for x in (x_train, x_test))
-    return replace(data, preprocessing={**data.preprocessing, **preprocessing}, x_train=x_train, x_test=x_test)
+    how = {**data.preprocessing, **preprocessing}
+    return replace(data, preprocessing=how, x_train=_with_channel(x_train, how), x_test=_with_channel(x_test, how))
+
+
+def _with_channel(x: np.ndarray, how: dict[str, Any]) -> np.ndarray:
+    """Frames (N, T, F) as images of one channel, for networks of 2-D convolutions that ask for it."""
+    return x[..., np.newaxis] if how["kind"] != "image" and how.get("channels") == 1 and x.ndim == 3 else x
 
 
 def _check_memory(name: str, count: int, kind: Any, how: dict[str, Any]) -> None:
@@ -168,8 +174,9 @@ def _classes(found: Files, preprocessing: dict[str, Any] | None, size: tuple[int
             f"{path}: {changed:,} of {len(found.entries):,} files were brought to {what}, as {first.name}{choose}."
         )
     cut = len(splits["test"])  # entries are sorted: test before train
+    decoded = _with_channel(decoded, how)
     x_test, x_train = decoded[:cut], decoded[cut:]
-    if preprocessing is None and how["kind"] == "log-mel":
+    if how["kind"] == "log-mel" and "mean" not in (preprocessing or {}):
         how = {**how, "mean": round(float(x_train.mean()), 4), "scale": round(1 / float(x_train.std() + 1e-9), 4)}
     y_train, y_test = (np.array([labels.index(e.label) for e in splits[s]], np.int64) for s in ("train", "test"))
     return Dataset(path.stem, tuple(labels), how, x_train, y_train, x_test, y_test, tuple(notes))

@@ -47,7 +47,9 @@ def checked(how: dict[str, Any]) -> dict[str, Any]:
         _check(how, key, limits)
     for key, limits in _ALL.items():
         _check(how, key, limits, optional=True)
-    if kind == "image" and how["channels"] == 2:
+    if kind != "image":
+        _check(how, "channels", (1, 1), optional=True, whole=True)
+    elif how["channels"] == 2:
         raise BadInput("The preprocessing asks for images of 2 channels; they have 1 or 3.")
     if kind == "log-mel":
         _check_formulas(how)

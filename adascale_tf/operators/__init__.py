@@ -139,6 +139,25 @@ def apply(plan: Plan, recipe: Recipe) -> Plan:
     return plan
 
 
+def idle_steps(plan: Plan, recipe: Recipe) -> list[Step]:
+    """The steps of a recipe that change nothing in this network, such as ``width(1)`` or an exit at the last head."""
+    found = []
+    for step in recipe.steps:
+        kind, after = lookup(step).kind, lookup(step).apply(plan, step)
+        ends_last = kind == "exit" and after.exit == len(plan.graph.outputs)
+        if ends_last or (kind == "structure" and _resized(after.graph) == _resized(plan.graph)):
+            found.append(step)
+        plan = after
+    return found
+
+
+def _resized(graph: Graph) -> Graph:
+    """The graph without resizing and cropping to the very size that comes in."""
+    kinds = ("Resizing", "Cropping1D")
+    same = {n.name: n.inputs[0] for n in graph.nodes if n.kind in kinds and n.shape == graph[n.inputs[0]].shape}
+    return graph.without(same)
+
+
 def number(step: Step, low: float, high: float) -> float:
     """A step's strength as a number in (low, high]; :class:`BadInput` otherwise."""
     return parse_number(step, step.strength, low, high)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Optional
 from adascale_tf.errors import AdaScaleError, BadInput
 from adascale_tf.records import Context
 from adascale_tf.runtime import cascade, policy
+from adascale_tf.runtime.budget import Budget
 from adascale_tf.runtime.events import Event
 from adascale_tf.runtime.session import Session
 
@@ -33,16 +34,19 @@ class CascadeSession(Session):
 
     def __init__(self, *arguments: Any, temperature: float = 1.0, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        if self.budget.latency_ms is None:
-            raise BadInput("A cascade needs a budget of latency_ms, which its mean keeps.")
-        for name in _CHANGING:
-            if getattr(self.budget, name) is not None:
-                raise BadInput("A cascade cannot keep {}; leave it out, or run without --cascade.".format(name))
+        assert self.budget.latency_ms is not None
         self.temperature = temperature
         limits = policy.Limits.of(self.budget, self.table, Context(0.0), self.settings)
         allowed = tuple(option for option in self.table if limits.keep(option))
         self.pair = cascade.choose(allowed, PLANNED * self.budget.latency_ms)
         self._warm.only([self.pair.first.id, self.pair.second.id])
+
+    def _check_budget(self, budget: Budget) -> None:
+        if budget.latency_ms is None:
+            raise BadInput("A cascade needs a budget of latency_ms, which its mean keeps.")
+        for name in _CHANGING:
+            if getattr(budget, name) is not None:
+                raise BadInput("A cascade cannot keep {}; leave it out, or run without --cascade.".format(name))
 
     def restart(self) -> None:
         super().restart()

@@ -8,11 +8,11 @@ branches are quantized and dequantized inside, at the border.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable, Dict, Optional
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterable, List, Optional
 
 from adascale_tf.bundle import Branch, Bundle
 from adascale_tf.errors import AdaScaleError, UnknownDelegate
-from adascale_tf.runtime import accelerators, litert
+from adascale_tf.runtime import accelerators, litert, trial
 
 if TYPE_CHECKING:
     import numpy as np
@@ -70,6 +70,8 @@ class Runner:
 #: ``open(path, branch, threads, allow_fallback) -> Runner``
 Opener = Callable[[Path, Branch, int, bool], Any]
 DELEGATES: Dict[str, Opener] = {}
+#: The openers of this module: only what they run can be tried in a process that knows no others.
+_OWN: List[Opener] = []
 
 
 def delegate(name: str) -> Callable[[Opener], Opener]:
@@ -95,13 +97,33 @@ def open_runner(
 ) -> Any:
     """Open a branch on a delegate with a fixed number of threads, allocate it and run it once on zeros.
 
-    Gives a :class:`Runner`, or what another opener in the registry gives (a phone without numpy has its own). Raises
-    :class:`AdaScaleError` if the delegate does not take all of the branch, unless ``allow_fallback``.
+    Gives a :class:`Runner`, or what another opener in the registry gives (a phone without numpy has its own). A file
+    that this machine has not run yet is tried in a child process first. Raises :class:`AdaScaleError` if it crashes
+    there, or if the delegate does not take all of the branch, unless ``allow_fallback``.
     """
+    check_delegate(name)
+    if DELEGATES[name] in _OWN:
+        trial.check(bundle, branch, name, threads, allow_fallback)
+    return open_untried(bundle, branch, name, threads, allow_fallback)
+
+
+def open_untried(
+    bundle: Bundle, branch: Branch, name: str = "cpu", threads: int = 1, allow_fallback: bool = False
+) -> Any:
+    """As :func:`open_runner`, in this very process: for processes that may crash."""
     check_delegate(name)
     runner = DELEGATES[name](bundle.path(branch.file), branch, threads, allow_fallback)
     runner.warm()
     return runner
+
+
+def examine(
+    bundle: Bundle, branches: Iterable[Branch], name: str = "cpu", threads: int = 1, allow_fallback: bool = False
+) -> Dict[str, str]:
+    """Try all branches in one child process; gives the sentence for each id that crashes. :func:`open_runner` then
+    finds them tried."""
+    check_delegate(name)
+    return trial.examine(bundle, branches, name, threads, allow_fallback) if DELEGATES[name] in _OWN else {}
 
 
 def _open_litert(path: Path, branch: Branch, threads: int, resolver: str) -> Runner:
@@ -158,6 +180,7 @@ def open_npu(path: Path, branch: Branch, threads: int, allow_fallback: bool = Fa
     return _open_accelerator("npu", path, branch, threads, allow_fallback)
 
 
+_OWN += DELEGATES.values()
 _LIBRARY: Dict[str, litert.Library] = {}
 
 

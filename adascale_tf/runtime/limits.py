@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Optional, Tuple
+from typing import Optional, Sequence, Tuple
 
+from adascale_tf.errors import BadInput
+from adascale_tf.predictors import Predictors
 from adascale_tf.records import Context
 from adascale_tf.runtime.budget import Budget
 from adascale_tf.runtime.pressure import Learning
@@ -105,3 +107,29 @@ def thermal_share(budget: Budget, context: Context) -> float:
 def _effort(option: Option) -> float:
     """What heats: energy, or time where energy is unknown."""
     return option.latency_ms if option.energy_mj is None else option.energy_mj
+
+
+#: What a device must tell for a limit to be kept: the field of a context, and its name in a sentence.
+SIGNALS = {"temperature_c": ("temperature_c", "temperature"), "lifetime_h": ("battery", "battery charge")}
+
+
+def check_signals(budget: Budget, context: Context, best_effort: bool) -> Tuple[str, ...]:
+    """The limits on what the device does not tell, which cannot be kept; refused unless ``best_effort``."""
+    silent = [name for name, (key, _) in SIGNALS.items() if name in budget.limits() and getattr(context, key) is None]
+    if silent and not best_effort:
+        raise BadInput(
+            "The budget limits {}, but this device tells no {}; leave the limit out, or ignore it with "
+            "--best-effort.".format(silent[0], SIGNALS[silent[0]][1])
+        )
+    return tuple(silent)
+
+
+def check_energy(budget: Budget, predictors: Optional[Predictors], engines: Sequence[Engine]) -> None:
+    """Refuse limits of energy where nothing predicts it."""
+    limits = [name for name in ("energy_mj", "power_mw", "lifetime_h") if getattr(budget, name) is not None]
+    for name, threads in engines if limits else ():
+        if predictors is None or predictors.find("energy_mj", name, threads) is None:
+            raise BadInput(
+                "A budget of {} needs an energy predictor for {} with {} threads; give a file of "
+                "'adascale fit'.".format(limits[0], name, threads)
+            )

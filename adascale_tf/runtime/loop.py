@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Tuple
 
-from adascale_tf import codec
-from adascale_tf.errors import BadInput
+from adascale_tf import codec, disk
 from adascale_tf.progress import Tick, silent
 from adascale_tf.records import quantile
 from adascale_tf.runtime.events import FORMAT, Event, Header
@@ -29,25 +28,33 @@ def cycle(dataset: Any) -> Iterator[Tuple[Any, int]]:
 
 @contextmanager
 def writer(path: Optional[Path]) -> Iterator[Optional[Write]]:
-    """A function that appends lines to a new file; flushed at least every second, so that a kill loses little."""
+    """A function that appends lines to a new file; flushed at least every second, so that a kill loses little.
+
+    :class:`~adascale_tf.disk.Unwritable` as soon as the file cannot be written, at the latest at the end.
+    """
     if path is None:
         yield None
         return
-    try:
+    with disk.writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         file = open(str(path), "w", encoding="utf-8")  # noqa: SIM115  (closed below)
-    except OSError as error:
-        raise BadInput("{} cannot be written ({}); choose another place.".format(path, error.strerror)) from None
     flushed = [time.monotonic()]
 
     def write(line: str) -> None:
-        file.write(line)
-        if time.monotonic() - flushed[0] > 1.0:
-            file.flush()
-            flushed[0] = time.monotonic()
+        with disk.writing(path):
+            file.write(line)
+            if time.monotonic() - flushed[0] > 1.0:
+                file.flush()
+                flushed[0] = time.monotonic()
 
-    with file:
+    try:
         yield write
+    except BaseException:
+        with suppress(OSError):  # what ended the block is told, not that the rest of it cannot be written either
+            file.close()
+        raise
+    with disk.writing(path):
+        file.close()
 
 
 def run(

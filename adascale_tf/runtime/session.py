@@ -12,11 +12,11 @@ from adascale_tf.bundle import Branch, Bundle
 from adascale_tf.errors import AdaScaleError, BadInput
 from adascale_tf.predictors import Predictors
 from adascale_tf.records import Context, quantile
+from adascale_tf.runtime import limits, rivals
 from adascale_tf.runtime import policy as policies
-from adascale_tf.runtime import rivals
 from adascale_tf.runtime.budget import Budget
 from adascale_tf.runtime.context import Monitor
-from adascale_tf.runtime.delegates import Runner, check_delegate, open_runner
+from adascale_tf.runtime.delegates import Runner, check_delegate, examine, open_runner
 from adascale_tf.runtime.events import Event
 from adascale_tf.runtime.policy import Option, Settings, State
 from adascale_tf.runtime.warm import Warm
@@ -33,14 +33,16 @@ class Session:
     """Keeps a budget while it predicts; thread-safe, one inference at a time.
 
     Opening loads every branch on every delegate with every number of threads, and measures its idle latency, which a
-    table of options keeps for the policy; ``broken`` says why options could not be opened. What exceeds ``warm_mb``
-    together is given up again and prepared in the background when the policy wants it, while a ready branch serves.
-    ``predictors`` add energy and memory. ``last`` is the event of the latest inference. A branch that fails or answers
-    NaN is taken out, and the next best answers the same request.
+    table of options keeps for the policy; ``broken`` says why options could not be opened. What this machine has not
+    run yet is tried in a child process first (:mod:`adascale_tf.runtime.trial`), so a crash is one of the reasons. What
+    exceeds ``warm_mb`` together is given up again and prepared in the background when the policy wants it, while a
+    ready branch serves. ``predictors`` add energy and memory. ``last`` is the event of the latest inference. A branch
+    that fails, or answers a NaN or an infinity, is taken out, and the next best answers the same request.
 
     Options of the first delegate and number of threads have the branch's id, others ``branch@delegatexTHREADS``: on a
     crowded CPU one thread is safer than two, which both have to be served. Raises :class:`BadInput` if no branch could
-    keep the budget even on an idle device.
+    keep the budget even on an idle device, or if this device does not tell what a limit is on (its temperature, its
+    battery); with ``best_effort`` such limits are ``ignored``, which names them.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class Session:
         monitor: Optional[Monitor] = None,
         warm_mb: Optional[float] = None,
         allow_fallback: bool = False,
+        best_effort: bool = False,
     ) -> None:
         policies.check_policy(policy)
         if policy in rivals.REPLAY_ONLY:
@@ -65,7 +68,10 @@ class Session:
         if not numbers or not delegates:
             raise BadInput("A session needs at least one delegate and one number of threads.")
         engines = tuple((name, count) for name in delegates for count in numbers)
-        _check_energy(budget, predictors, engines)
+        self._check_budget(budget)
+        limits.check_energy(budget, predictors, engines)
+        self.monitor = monitor or Monitor()
+        self.ignored = limits.check_signals(budget, self.monitor.latest(), best_effort)
         self.bundle, self.budget, self.delegates, self.threads = bundle, budget, tuple(delegates), numbers[0]
         self.settings = settings
         self.last: Optional[Event] = None
@@ -81,6 +87,8 @@ class Session:
             branch, engine = self._branches[key]
             return open_runner(bundle, branch, engine[0], engine[1], allow_fallback)
 
+        for name, count in engines:
+            examine(bundle, bundle.manifest.branches, name, count, allow_fallback)
         runners, self.broken = _open_all(open_one, tuple(self._branches))
         latencies = probe(runners)
         self.table: policies.Table = tuple(
@@ -95,7 +103,6 @@ class Session:
         for option in sorted(self.table, key=policies.rank, reverse=True):  # the best are the most recently used
             self._warm.put(option.id, runners[option.id])
         self._shape = bundle.manifest.branches[0].input.shape
-        self.monitor = monitor or Monitor()
         self.restart()
 
     def __enter__(self) -> "Session":
@@ -104,6 +111,16 @@ class Session:
 
     def __exit__(self, *error: Any) -> None:
         self.monitor.__exit__(*error)
+
+    def _check_budget(self, budget: Budget) -> None:
+        """Refuse a budget that this kind of session cannot keep."""
+
+    def warnings(self) -> List[str]:
+        """What a user should know before the first inference: options that are left out, limits that are ignored."""
+        found = ["{} is left out: {}".format(key, why) for key, why in self.broken.items()]
+        return found + [
+            "The limit {} is ignored: this device tells no {}.".format(n, limits.SIGNALS[n][1]) for n in self.ignored
+        ]
 
     def restart(self) -> None:
         """Forget what was observed and begin to count time anew; branches that were taken out stay out."""
@@ -236,17 +253,6 @@ def probe(runners: Dict[str, Runner]) -> Dict[str, float]:
                 continue
             samples[key].append(1e3 * (time.perf_counter() - before))
     return {key: quantile(values, 0.5) for key, values in samples.items() if key not in failed}
-
-
-def _check_energy(budget: Budget, predictors: Optional[Predictors], engines: Sequence[policies.Engine]) -> None:
-    """Refuse limits of energy where nothing predicts it."""
-    limits = [name for name in ("energy_mj", "power_mw", "lifetime_h") if getattr(budget, name) is not None]
-    for name, threads in engines if limits else ():
-        if predictors is None or predictors.find("energy_mj", name, threads) is None:
-            raise BadInput(
-                "A budget of {} needs an energy predictor for {} with {} threads; give a file of "
-                "'adascale fit'.".format(limits[0], name, threads)
-            )
 
 
 def _open_all(open_one: Callable[[str], Any], keys: Sequence[str]) -> Tuple[Dict[str, Any], Dict[str, str]]:

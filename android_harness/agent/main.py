@@ -10,10 +10,11 @@ import sys
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
-from adascale_tf import codec
+from adascale_tf import bundle as bundles
+from adascale_tf import codec, predictors
 from adascale_tf.errors import AdaScaleError, BadInput
 from adascale_tf.runtime import budget as budgets
-from adascale_tf.runtime import delegates, events, loop, sensors
+from adascale_tf.runtime import delegates, events, identity, loop, sensors
 from adascale_tf.runtime import replay as replaying
 from adascale_tf.runtime.context import Monitor
 from adascale_tf.runtime.session import Session
@@ -57,6 +58,11 @@ def _parser() -> argparse.ArgumentParser:
         mode.add_argument("--threads", type=_counts, default=(1,), help="one number, or several: 2,1")
         mode.add_argument("--policy", default="adaptive")
         mode.add_argument("--warm-mb", type=float, default=None, help="memory for branches that are kept ready")
+        mode.add_argument(
+            "--predictors", type=Path, default=None, help="a file of 'adascale fit', for limits of energy"
+        )
+        mode.add_argument("--device-name", default=None, help="whose predictors: a name, serial, model or processor")
+        mode.add_argument("--best-effort", action="store_true", help="ignore limits on what this device does not tell")
         if name == "loop":
             mode.add_argument("--seconds", type=float, default=10.0)
             mode.add_argument("--fps", type=float, default=None)
@@ -64,6 +70,12 @@ def _parser() -> argparse.ArgumentParser:
             mode.set_defaults(run=_loop)
         else:
             mode.add_argument("--listen", default="0", help="a port of the loopback (0: a free one) or a socket's path")
+            mode.add_argument(
+                "--idle-s",
+                type=_seconds,
+                default=serve.IDLE_S,
+                help="close connections that are silent so long",
+            )
             mode.set_defaults(run=_serve)
 
     mode = modes.add_parser("replay", help="decisions of the policy on a recorded trace, a JSON line each")
@@ -73,6 +85,14 @@ def _parser() -> argparse.ArgumentParser:
     mode.add_argument("--policy", default="adaptive")
     mode.set_defaults(run=_replay)
     return parser
+
+
+def _seconds(text: str) -> float:
+    """A positive number of seconds."""
+    found = float(text)
+    if not 0.0 < found < 1e9:
+        raise ValueError(text)
+    return found
 
 
 def _counts(text: str) -> Tuple[int, ...]:
@@ -112,17 +132,25 @@ def _bench(options: Any) -> None:
 
 def _session(options: Any) -> Session:
     engines.install(options.litert)
-    bundle = work.open_bundle(options.bundle)
+    bundle = bundles.load(options.bundle)
+    known = None
+    if options.predictors is not None:
+        known = predictors.choose(options.predictors, options.device_name, identity.facts(options.root))
     monitor = Monitor(sampler=sensors.FileSampler(options.root))
-    return Session(
+    session = Session(
         bundle,
         budgets.parse(options.budget),
+        predictors=known,
         delegates=tuple(options.delegate.split(",")),
         threads=options.threads,
         policy=options.policy,
         monitor=monitor,
         warm_mb=options.warm_mb,
+        best_effort=options.best_effort,
     )
+    for sentence in session.warnings():
+        print("agent: {}".format(sentence), file=sys.stderr)
+    return session
 
 
 def _loop(options: Any) -> None:
@@ -143,7 +171,11 @@ def _cycle(session: Session) -> Iterator[Tuple[Tensor, int]]:
 def _serve(options: Any) -> None:
     with _session(options) as session:
         inputs = work.samples(session.bundle)
-        serve.serve(session, inputs, options.listen, lambda where: print(json.dumps({"listening": where}), flush=True))
+        serve.serve(session, inputs, options.listen, _listening, options.idle_s)
+
+
+def _listening(where: str) -> None:
+    print(json.dumps({"listening": where}), flush=True)
 
 
 def _replay(options: Any) -> None:

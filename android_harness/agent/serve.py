@@ -11,15 +11,23 @@ import base64
 import json
 import math
 import os
+import signal
+import socket
 import socketserver
 import stat
 import threading
-from typing import Any, Callable, Dict, Sequence, Tuple
+from contextlib import contextmanager, suppress
+from typing import Any, Callable, Dict, Iterator, Optional, Sequence, Tuple
 
 from adascale_tf import codec
 from adascale_tf.errors import AdaScaleError, BadInput
 from adascale_tf.runtime.session import Session
 from adascale_tf.runtime.tensor import Tensor, read
+
+#: Seconds after which a silent connection is closed; connections that may wait to be accepted.
+IDLE_S, BACKLOG = 600.0, 128
+#: Bytes of a line beside its input.
+MARGIN = 4096
 
 
 def answer(session: Session, inputs: Sequence[Tensor], line: bytes, lock: threading.Lock) -> Dict[str, Any]:
@@ -75,37 +83,91 @@ def _input(session: Session, inputs: Sequence[Tensor], asked: Dict[str, Any]) ->
 
 
 def serve(
-    session: Session, inputs: Sequence[Tensor], address: str, ready: Callable[[str], None] = lambda where: None
+    session: Session,
+    inputs: Sequence[Tensor],
+    address: str,
+    ready: Callable[[str], None] = lambda where: None,
+    idle_s: float = IDLE_S,
 ) -> None:
-    """Serve until a client says stop. ``address``: a port of the loopback (0 takes a free one), or a socket's path.
+    """Serve until a client says stop, or SIGTERM comes. ``address``: a port of the loopback (0 takes a free one), or a
+    socket's path, which is removed at the end.
 
-    ``ready`` gets the address that is listened on.
+    ``ready`` gets the address that is listened on. A connection that says nothing for ``idle_s`` seconds, or does not
+    read its answers, is closed; a line that is longer than any input can be is answered by an error.
     """
     lock = threading.Lock()
+    limit = line_limit(len(inputs[0].values))
 
     class Handler(socketserver.StreamRequestHandler):
+        timeout = idle_s
+
         def handle(self) -> None:
             found: Dict[str, Any] = {}
             try:
-                for line in self.rfile:
-                    found = answer(session, inputs, line, lock)
+                for line in lines(self.rfile, limit):
+                    if line is None:
+                        found = {"error": "The line is longer than {} bytes, which no input is.".format(limit)}
+                    else:
+                        found = answer(session, inputs, line, lock)
                     self.wfile.write(codec.dump_line(found).encode())
                     if found.get("stopped"):
                         return
-            except ConnectionError:  # the client left
+            except (ConnectionError, socket.timeout):  # the client left, or fell asleep
                 pass
             finally:
                 if found.get("stopped"):
                     threading.Thread(target=self.server.shutdown, daemon=True).start()
 
     where, kind = _address(address)
-    with _server(where, kind, Handler) as server:
+    with suppress(_Terminated), _terminated(), _server(where, kind, Handler) as server:
+        place = os.stat(address).st_ino if kind == "unix" else None
         try:
             ready(address if kind == "unix" else "127.0.0.1:{}".format(server.server_address[1]))
             server.serve_forever(poll_interval=0.1)
         finally:
-            if kind == "unix":
-                os.unlink(address)
+            with suppress(OSError):
+                if place is not None and os.stat(address).st_ino == place:  # else it is another's by now
+                    os.unlink(address)
+
+
+def line_limit(values: int) -> int:
+    """The longest line that can hold an input of so many numbers: base64 in JSON, each ``/`` perhaps escaped."""
+    return 2 * 4 * ((4 * values + 2) // 3) + MARGIN
+
+
+def lines(stream: Any, limit: int) -> Iterator[Optional[bytes]]:
+    """The lines of a stream; None for one that is longer than ``limit`` bytes, of which no more is kept."""
+    while True:
+        line = stream.readline(limit + 1)
+        if not line:
+            return
+        if len(line) <= limit:
+            yield line
+            continue
+        while line and not line.endswith(b"\n"):
+            line = stream.readline(1 << 16)
+        yield None
+
+
+class _Terminated(BaseException):
+    """SIGTERM came."""
+
+
+@contextmanager
+def _terminated() -> Iterator[None]:
+    """SIGTERM ends the block with :class:`_Terminated`, where signals can be had: in the main thread."""
+
+    def stop(*_: Any) -> None:
+        raise _Terminated
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _address(text: str) -> Tuple[Any, str]:
@@ -119,13 +181,12 @@ def _address(text: str) -> Tuple[Any, str]:
 def _server(where: Any, kind: str, handler: Any) -> Any:
     base: Any = socketserver.ThreadingTCPServer if kind == "tcp" else socketserver.ThreadingUnixStreamServer
     if kind == "unix" and os.path.exists(where):
-        if not stat.S_ISSOCK(os.stat(where).st_mode):
-            raise BadInput("{} is a file; choose another address.".format(where))
-        os.unlink(where)
+        _make_room(where)
 
     class Server(base):
         allow_reuse_address = True
         daemon_threads = True
+        request_queue_size = BACKLOG
 
     try:
         return Server(where, handler)
@@ -133,3 +194,19 @@ def _server(where: Any, kind: str, handler: Any) -> Any:
         raise BadInput(
             "{} cannot be listened on ({}); choose another address.".format(where, error.strerror or error)
         ) from None
+
+
+def _make_room(where: str) -> None:
+    """Remove a socket that a killed server left; refuse a file, and a socket that somebody listens on."""
+    if not stat.S_ISSOCK(os.stat(where).st_mode):
+        raise BadInput("{} is a file; choose another address.".format(where))
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(1.0)
+        try:
+            probe.connect(where)
+        except ConnectionRefusedError:
+            os.unlink(where)
+            return
+        except OSError:  # its backlog is full, or it is not ours to ask
+            pass
+    raise BadInput("{} is listened on by another process; stop that one, or choose another address.".format(where))

@@ -77,7 +77,7 @@ def _open(place: Place, task: Task) -> Tuple[Bundle, Any]:
     bundle = open_bundle(place.bundle)
     engines.install(place.library)
     branch = bundle.manifest.branch(task.branch)
-    return bundle, delegates.open_runner(bundle, branch, task.delegate, task.threads, place.allow_fallback)
+    return bundle, delegates.open_untried(bundle, branch, task.delegate, task.threads, place.allow_fallback)
 
 
 def process(place: Place, task: Task) -> Dict[str, Any]:

@@ -80,7 +80,7 @@ def test_the_safe_scope_alone_stops_code_too(library: Any, suffix: str, tmp_path
     code = eval(f"lambda x: (open({str(trace)!r}, 'w').close(), x * 2)[1]")
     path = saved(small(library, library.layers.Lambda(code, output_shape=(6,))), tmp_path / f"model{suffix}")
     trace.unlink(missing_ok=True)
-    with model_files._safe(library is keras), pytest.raises(Exception, match="(?i)lambda"):
+    with model_files._safe(library is keras), pytest.raises(Exception, match=r"(?i)lambda"):
         library.models.load_model(path, compile=False)
     assert not trace.exists()
 
@@ -161,7 +161,7 @@ def test_models_of_their_own_class_are_named(tmp_path: Path) -> None:
     model = Mine(name="mine")
     model(np.zeros((1, 4), np.float32))
     model.save(tmp_path / "saved", save_format="tf")
-    with pytest.raises(BadInput, match="'mine' in .* has no graph of layers"):
+    with pytest.raises(BadInput, match=r"'mine' in .* has no graph of layers"):
         port.load(tmp_path / "saved")
 
 
@@ -177,7 +177,7 @@ def test_large_configurations_are_refused_unread(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="not a whole Keras file"):
         port.load(path)
     zipped(path, {"config.json": members["config.json"], "metadata.json": members["metadata.json"]})
-    with pytest.raises(BadInput, match="has no model.weights.h5"):
+    with pytest.raises(BadInput, match=r"has no model\.weights.h5"):
         port.load(path)
     with archives.limit(1000), pytest.raises(BadInput, match="--max-gb"):
         port.load(saved(small(keras), tmp_path / "usual.keras"))
@@ -193,13 +193,13 @@ def hdf5(path: Path, spoil: Callable[[h5py.File], Any]) -> Path:
 
 def test_hdf5_files_that_declare_too_much_are_refused(tmp_path: Path) -> None:
     path = hdf5(tmp_path / "a.h5", lambda f: f.create_dataset("big", (1 << 20, 1 << 20), "f4", chunks=(64, 64)))
-    with pytest.raises(BadInput, match="unpacks to 4398.0 GB"):
+    with pytest.raises(BadInput, match=r"unpacks to 4398\.0 GB"):
         port.load(path)
     inner = saved(small(keras), tmp_path / "b.keras")
     with zipfile.ZipFile(inner) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
     zipped(inner, {**members, "model.weights.h5": path.read_bytes()})
-    with pytest.raises(BadInput, match="unpacks to 4398.0 GB"):
+    with pytest.raises(BadInput, match=r"unpacks to 4398\.0 GB"):
         port.load(inner)
 
 

@@ -16,6 +16,18 @@ def test_long_values_are_cut() -> None:
     assert excerpt({"a": "x" * 300_000}, 20) == "{'a': 'xxxxxxxxx ..."
 
 
+def test_values_that_cannot_be_written_out_are_named() -> None:
+    deep: object = 1
+    for _ in range(5000):
+        deep = [deep]
+    wide: list[object] = ["x"]
+    for _ in range(60):  # 2 to the 60th, if it were written out
+        wide = [wide, wide]
+    for value in (deep, wide, {"a": wide}):
+        assert excerpt(value).startswith(("[[", "{'a': [["))
+    assert excerpt(10**5000) == "a int"
+
+
 @given(st.text())
 def test_what_is_shown_can_be_encoded_and_printed(text: str) -> None:
     shown = printable(text)

@@ -63,7 +63,7 @@ def test_an_agent_that_always_dies_of_one_cell(profile: Profile, pixel: tuple[Ph
 
     outcome = profile(pixel[1], tick, branches=[FULL, MIDDLE, SMALL])
     assert outcome.failed == {f"{MIDDLE}/cpux1": f"the runner on the phone died while it did 'start', {STRIKES} times"}
-    assert [m.branch for m in outcome.measurements] == [FULL, SMALL]
+    assert [m.branch for m in outcome.measurements] == [FULL, SMALL] and outcome.given_up == set(outcome.failed)
     assert profile.begun["start", f"{MIDDLE}/cpux1"] == STRIKES
 
 

@@ -15,7 +15,7 @@ import pytest
 from adascale_tf import records
 from adascale_tf.bundle import Bundle
 from adascale_tf.errors import AdaScaleError
-from android_harness import store
+from android_harness import store, strikes
 from android_harness.adb import Adb, PhoneGone
 from android_harness.harness import Harness
 from android_harness.runner import AgentRunner, Message
@@ -23,6 +23,7 @@ from tests.fixtures.adbd import Access, Adbd
 from tests.fixtures.emulated_phone import emulated
 from tests.fixtures.phones import Phone
 from tests.fixtures.profiles import (
+    FULL,
     SMALL,
     Profile,
     cut,
@@ -85,6 +86,49 @@ def test_many_cuts_each_after_some_progress(
     monkeypatch.setattr(AgentRunner, "run", short)
     assert profile.whole(profile(pixel[1], branches=[SMALL]), interrupted=len(cuts))
     assert len(cuts) == len(profile.wanted) // 2
+
+
+def journal(profile: Profile, phone: Phone) -> Path:
+    return Path(f"{profile.out}.{phone.props['ro.serialno']}.journal")
+
+
+def test_a_network_that_is_lost_again_and_again_within_a_task(
+    profile: Profile, pixel: tuple[Phone, Adbd], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The cell is not to blame before the connection was lost often; what was done of it waits for the same command."""
+    monkeypatch.setattr(strikes, "LOSSES", 3)
+    phone, adbd = pixel
+    lost: list[str] = []
+
+    def tick(stage: str, done: int, total: int, note: str = "") -> None:
+        if note.startswith("block") and len(lost) < 3:
+            lost.append(note)
+            cut(adbd)
+
+    outcome = profile(adbd, tick, branches=[SMALL])
+    assert outcome.failed.keys() == outcome.given_up == {f"{SMALL}/cpux1"} and len(lost) == 3
+    assert "broke" in outcome.failed[f"{SMALL}/cpux1"] and outcome.failed[f"{SMALL}/cpux1"].endswith("'block', 3 times")
+    kept = set(profile.kept)
+    assert {kind for kind, _ in kept} == {"process", "start"} and journal(profile, phone).exists()
+    lost.clear()
+    lost.append("at most twice")
+    profile.begun.clear()
+    outcome = profile(adbd, tick, branches=[SMALL])
+    assert not outcome.failed and not journal(profile, phone).exists()
+    assert set(profile.begun) == profile.wanted - kept and all(profile.kept[name] == 1 for name in profile.wanted)
+
+
+def test_a_cell_that_reboots_the_phone_is_given_up_soon(profile: Profile, pixel: tuple[Phone, Adbd]) -> None:
+    phone, adbd = pixel
+
+    def tick(stage: str, done: int, total: int, note: str = "") -> None:
+        if note.startswith(f"start {SMALL}"):
+            phone.reboot()
+            cut(adbd)
+
+    outcome = profile(adbd, tick)
+    assert outcome.failed == {f"{SMALL}/cpux1": "the phone rebooted while it did 'start', 2 times"}
+    assert [m.branch for m in outcome.measurements] == [FULL]
 
 
 def test_a_cut_after_few_bytes_received_while_measuring(profile: Profile, pixel: tuple[Phone, Adbd]) -> None:

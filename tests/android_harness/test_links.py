@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from android_harness import keys, sync
+from android_harness import keys, sync, transport
 from android_harness.adb import Adb, Address, PhoneGone, Silent, connect
 from android_harness.sync import Pace
 from tests.fixtures.adbd import Adbd
@@ -40,8 +40,16 @@ def linked(signer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
         yield adbd, link, adb
 
 
-def test_files_cross_a_link_that_is_too_slow_for_whole_messages(linked: tuple[Adbd, Link, Adb]) -> None:
+@pytest.mark.parametrize("told", [True, False])
+def test_files_cross_a_link_that_is_too_slow_for_whole_messages(
+    linked: tuple[Adbd, Link, Adb], monkeypatch: pytest.MonkeyPatch, told: bool
+) -> None:
+    """Also where the system does not tell how much is still on its way: then messages must be small."""
     _, link, adb = linked
+    if not told:
+        monkeypatch.setattr(transport, "_queued", lambda sock: 0)
+        monkeypatch.setattr(Pace, "FAST_S", SILENCE_S / 10)
+        monkeypatch.setattr(Pace, "SLOW_S", SILENCE_S / 2.5)
     data = random.Random(0).randbytes(MB)
     link.bytes_per_s = SLOW
     begun = time.monotonic()
@@ -65,9 +73,14 @@ def test_a_link_that_is_silent_ends_a_transfer_soon(linked: tuple[Adbd, Link, Ad
     _, link, adb = linked
     link.bytes_per_s = 1000  # nothing for 16 s at a time
     begun = time.monotonic()
-    with pytest.raises(Silent, match="does not answer"):
+    with pytest.raises(PhoneGone, match=r"broke .*nothing was taken for") as caught:
         adb.push(bytes(3 * MB), TARGET)
-    assert time.monotonic() - begun < 10
+    assert time.monotonic() - begun < 10 and not isinstance(caught.value, Silent)
+
+
+def test_a_command_that_says_nothing_on_a_good_link_is_silent(linked: tuple[Adbd, Link, Adb]) -> None:
+    with pytest.raises(Silent, match="does not answer"):
+        linked[2].shell("sleep 30", timeout_s=0.3)
 
 
 def test_a_lost_connection_is_no_silence(linked: tuple[Adbd, Link, Adb]) -> None:

@@ -67,7 +67,7 @@ def test_a_branch_that_dies_when_it_runs_is_named(inputs: np.ndarray, tmp_path: 
 def test_one_process_serves_all_conversions(inputs: np.ndarray) -> None:
     before = process.start()
     convert.convert({"net": convolution()}, "float32", inputs)
-    assert process.start() is before and before.alive
+    assert process.start() is before and before.ready
 
 
 def test_a_killed_process_is_named_then_replaced(inputs: np.ndarray) -> None:
@@ -79,10 +79,15 @@ def test_a_killed_process_is_named_then_replaced(inputs: np.ndarray) -> None:
         held.begin("run", Path("o"))()
 
 
+def test_an_answer_that_nobody_read_is_not_taken_for_the_next(inputs: np.ndarray, tmp_path: Path) -> None:
+    process.start().begin("convert", tmp_path / "o", calibration=str(tmp_path / "none"))
+    assert convert.convert({"net": convolution()}, "float32", inputs)["net"].model
+
+
 def test_what_the_converter_refuses_is_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(process.Refused, match="No such file"):
         process.start().begin("convert", tmp_path / "o", calibration=str(tmp_path / "none"))()
-    assert process.start().alive and not (tmp_path / "o").exists()
+    assert process.start().ready and not (tmp_path / "o").exists()
 
 
 def test_a_group_is_converted_one_by_one_to_find_the_culprit(inputs: np.ndarray) -> None:

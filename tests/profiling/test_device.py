@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import time
 
+from adascale_tf.runtime import identity
 from profiling import device
 
 
@@ -15,4 +16,4 @@ def test_snapshots_tell_the_load_and_can_be_put_in_order() -> None:
 
 
 def test_the_name_tells_the_machine_and_stays_the_same() -> None:
-    assert device.facts() == device.facts() and device.cpu_model() in device.facts()["name"]
+    assert device.facts() == device.facts() and identity.processor() in device.facts()["name"]

@@ -172,6 +172,22 @@ def test_absent_values_say_why_and_estimates_are_named(tmp_path: Path) -> None:
     assert "partly" in html and "20/24 nodes, 2&nbsp;parts" in html
 
 
+def test_losses_stand_out(tmp_path: Path) -> None:
+    manifest = make_manifest()
+    bad = dataclasses.replace(manifest.branches[3], training={"keras_accuracy": 0.999, "samples": 9})
+    given = Accuracy("top-1", 0.991, 360, "test")
+    assert 'class="warn"' not in page(tmp_path, manifest, [], [], None)
+    manifest = dataclasses.replace(
+        manifest, branches=(*manifest.branches[:3], bad), given=given, max_loss=1.0, left_out={"qat": "it fell <far>"}
+    )
+    html = page(tmp_path, manifest, [], [], None)
+    assert '<small class="est">2.0 points lost as a file</small>' in html
+    assert "Branch &#39;int8&#39; loses 2.0 points of accuracy as a file" in html
+    assert "Branch &#39;qat&#39; is left out: it fell &lt;far&gt;." in html
+    assert "0.7 points worse than the model as it was given" in html
+    assert "Model as given" in html and "99.1 %" in html
+
+
 def test_headline_numbers(tmp_path: Path) -> None:
     manifest = make_manifest()
     measured = [m for m in make_measurements(manifest) if m.delegate == "cpu"]

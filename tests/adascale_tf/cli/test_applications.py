@@ -1,0 +1,58 @@
+"""Models that people have, from a file to a verified bundle: one epoch on a few examples, random weights."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from adascale_tf import bundle
+from adascale_tf.cli.building import Job, build_bundle
+from adascale_tf.progress import silent
+
+RECIPES = ("full", "int8", "width(0.5)+int8")
+#: With the narrowest form that its library offers.
+APPLICATIONS = {
+    "MobileNet": {"alpha": 0.25},
+    "MobileNetV2": {"alpha": 0.35},
+    "MobileNetV3Small": {"alpha": 0.5},
+    "EfficientNetB0": {},
+    "ResNet50": {},
+    "DenseNet121": {},
+    "VGG16": {},
+}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("data") / "few.npz"
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 256, (24, 32, 32, 3), np.uint8)
+    y = np.arange(24) % 3
+    np.savez(path, x_train=x[:16], y_train=y[:16], x_test=x[16:], y_test=y[16:])
+    return path
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("library", ["keras", "tf_keras"])
+@pytest.mark.parametrize("name", list(APPLICATIONS))
+def test_an_application_becomes_a_verified_bundle(name: str, library: str, data: Path, tmp_path: Path) -> None:
+    keras = importlib.import_module(library)
+    keras.utils.set_random_seed(0)
+    make = getattr(keras.applications, name)
+    model = make(weights=None, input_shape=(32, 32, 3), classes=3, **APPLICATIONS[name])
+    model.save(tmp_path / "model.keras")
+    # Random weights hardly tell the classes apart, so eight bits may change any answer.
+    job = Job(str(data), tmp_path / "b", tmp_path / "model.keras", recipes=",".join(RECIPES), epochs=1, max_loss=100.0)
+    build_bundle(job, silent)
+    manifest = bundle.load(tmp_path / "b").manifest
+    assert tuple(b.recipe for b in manifest.branches) == RECIPES and not manifest.left_out
+    assert manifest.given is not None and manifest.given.samples == 8
+    full, whole, half = manifest.branches
+    facts = full.verification
+    assert facts.samples == 8 and facts.max_abs_difference <= 1e-3 * facts.output_range
+    assert whole.input.dtype == half.output.dtype == "int8"
+    assert half.cost.macs < 0.5 * whole.cost.macs == pytest.approx(0.5 * full.cost.macs, rel=0.01)
+    assert half.size_bytes < whole.size_bytes < full.size_bytes
