@@ -17,6 +17,7 @@ from adascale_tf import bundle as bundles
 from adascale_tf import codec
 from adascale_tf.bundle import Branch, Bundle
 from adascale_tf.errors import AdaScaleError, BadInput
+from adascale_tf.runtime import identity
 
 FORMAT, MOST = "adascale-trials/1", 4000
 
@@ -61,9 +62,10 @@ def add(keys: Sequence[str]) -> None:
             codec.write_text(place, codec.dump({"format": FORMAT, "known": found}))
 
 
-def key(bundle: Bundle, branch: Branch, delegate: str) -> str:
-    """What names a branch on a delegate of this machine."""
-    text = "\n".join((sum_of(bundle, branch), branch.signature, delegate, _machine()))
+def key(bundle: Bundle, branch: Branch, delegate: str, allow_fallback: bool = False) -> str:
+    """What names a branch on a delegate of this machine; on an accelerator, with or without the CPU's help."""
+    help_of = "cpu" if allow_fallback and delegate not in ("cpu", "reference") else ""
+    text = "\n".join((sum_of(bundle, branch), branch.signature, delegate, help_of, _machine()))
     return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:32]
 
 
@@ -90,10 +92,5 @@ def _machine() -> str:
             found = version("ai-edge-litert")
         except Exception:  # not installed as a package
             found = "unknown"
-        try:
-            with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
-                names = {line.strip() for line in file if line.startswith(("model name", "Hardware", "CPU part"))}
-        except OSError:
-            names = {platform.processor()}
-        _MACHINE.append("\n".join([found, platform.machine()] + sorted(names)))
+        _MACHINE.append("\n".join((found, platform.machine(), identity.processor())))
     return _MACHINE[0]

@@ -29,7 +29,9 @@ from adascale_tf.runtime import survivors
 from adascale_tf.text import excerpt
 
 #: Seconds for one branch; large networks get more, by their multiply-accumulates (the slowest kernels do 1e8 a second).
-LIMIT_S, SECONDS_PER_MAC = 60.0, 1e-7
+LIMIT_S, SECONDS_PER_MAC = 30.0, 1e-7
+#: The share of all memory that the child may take, so that a file which asks for more hurts nobody else.
+MEMORY = 0.8
 #: Seconds until the child is ready, and seconds that it spends on samples after the first.
 START_S, SAMPLES_S = 60.0, 2.0
 _READY = "ready"
@@ -62,7 +64,7 @@ def examine(
 ) -> Dict[str, str]:
     """Try those branches that were not tried yet; gives the sentence for each id that crashes or never ends."""
     samples = str(bundle.path(bundle.manifest.samples.file))
-    keys = [(survivors.key(bundle, branch, delegate), branch) for branch in branches]
+    keys = [(survivors.key(bundle, branch, delegate, allow_fallback), branch) for branch in branches]
     jobs: Dict[str, Job] = {}
     for key, branch in keys:
         if key not in survivors.known() and key not in _FAILED and key not in _UNTRIED:
@@ -171,7 +173,7 @@ class _Child:
 
 def main() -> None:
     """Try the jobs of standard input."""
-    _die_with_parent()
+    _bound()
     from adascale_tf.runtime import delegates
 
     answers = os.dup(1)
@@ -197,13 +199,15 @@ def _run(delegates: Any, job: Job) -> None:
             break
 
 
-def _die_with_parent() -> None:
-    """No child outlives its parent, and none leaves a file of its memory."""
+def _bound() -> None:
+    """No child outlives its parent, takes all memory, or leaves a file of it."""
     import ctypes
     import resource
 
     try:
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        most = int(MEMORY * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+        resource.setrlimit(resource.RLIMIT_DATA, (most, most))
     except (AttributeError, OSError, ValueError):
         pass  # not on this system
