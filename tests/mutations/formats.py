@@ -147,8 +147,9 @@ def runs_of(case: Case, bundle: Path) -> Iterator[Command]:
     yield ["run", str(bundle), "--data", case.arrays, "--budget", BUDGET, "--seconds", "0.1", "--cascade"]
 
 
-def profiles_of(case: Case, bundle: Path) -> Command:
-    return ["profile", str(bundle), "--runs", "2", "--out", str(case.place / "m.jsonl")]
+def profiles_of(case: Case, bundle: Path, branch: str = "full") -> Command:
+    """One branch is enough: each takes a process of its own."""
+    return ["profile", str(bundle), "--branches", branch, "--runs", "2", "--out", str(case.place / "m.jsonl")]
 
 
 def traces_of(case: Case, bundle: str, trace: Path) -> Iterator[Command]:
@@ -189,7 +190,9 @@ def tflite(case: Case) -> list[Command]:
     path = case.rng.choice(sorted(bundle.rglob("*.tflite")))
     replaced(path, case.data(path.read_bytes(), damage.binary))
     resealed(bundle, path)
-    return [*runs_of(case, bundle), *runs_of(case, bundle), ["inspect", str(bundle)], profiles_of(case, bundle)]
+    branches = json.loads((bundle / "manifest.json").read_bytes())["branches"]
+    branch = next(branch["id"] for branch in branches if branch["file"] == path.name)
+    return [*runs_of(case, bundle), *runs_of(case, bundle), ["inspect", str(bundle)], profiles_of(case, bundle, branch)]
 
 
 @reads("samples", 2)
