@@ -11,6 +11,7 @@ import importlib
 import json
 import os
 import random
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -266,15 +267,21 @@ def bounded(plan: Any) -> Any:
 @reads("fleet.yaml", 6)
 def fleet(case: Case) -> list[Command]:
     how = case.rng.choice((damage.text, as_yaml, as_yaml, bombed))
-    path = str(case.file("fleet.yaml", how))
+    path = str(case.file("fleet.yaml", lambda data, rng: scheduled(how(data, rng))))
     if case.whole:  # there is no scheduler
         return []
     out = str(case.place / "m.jsonl")
     return [["devices", "--fleet", path], ["profile", case.whole_bundle, "--fleet", path, "--runs", "2", "--out", out]]
 
 
+def scheduled(data: bytes) -> bytes:
+    """A fleet that names a scheduler: without one, processes start on this machine, and phones are waited for."""
+    found = re.sub(rb"(?m)^scheduler:\s*$", b"scheduler: tcp://127.0.0.1:1", data)
+    return found if b"scheduler" in found else b"scheduler: tcp://127.0.0.1:1\n" + found
+
+
 def as_yaml(data: bytes, rng: random.Random) -> bytes:
-    """The values of a YAML file changed; JSON is YAML too. Without a scheduler it would start processes and wait."""
+    """The values of a YAML file changed; JSON is YAML too."""
     import yaml
 
     found = damage.tree(yaml.safe_load(data), rng)
