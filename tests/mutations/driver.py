@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import random
 import select
@@ -57,7 +58,7 @@ class Result:
 def choose(cases: int, seed: int, formats: Sequence[str]) -> list[Asked]:
     """So many cases of these formats, by their weights, in mixed order."""
     total = sum(WEIGHTS[name] for name in formats)
-    found = [Asked(name, n) for name in formats for n in range(max(1, round(cases * WEIGHTS[name] / total)))]
+    found = [Asked(name, n) for name in formats for n in range(math.ceil(cases * WEIGHTS[name] / total))]
     random.Random(seed).shuffle(found)
     return found[:cases]
 
