@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
-from adascale_tf import codec
+from adascale_tf import codec, ranges
 from adascale_tf.bundle import Cost
 from adascale_tf.errors import BadInput
+from adascale_tf.ranges import AMOUNT, NUMBER, SHARE, Ranges
 
 FORMAT = "adascale-measurement/1"
 
@@ -37,6 +38,13 @@ class Context:
     charging: Optional[bool] = None
     temperature_c: Optional[float] = None
     reasons: Optional[Dict[str, str]] = None
+
+
+#: What the numbers of a context may be; a charge or load a little above 1 is a matter of rounding and clocks.
+CONTEXT_RANGES: Ranges = {
+    "time_s": NUMBER, "cpu_load": (-0.01, 10.0), "runnable": (0, 1e6), "cores": (1, 1e6), "cpu_freq_mhz": (0.0, 1e6),
+    "memory_free_mb": AMOUNT, "battery": (-0.01, 1.5), "temperature_c": (-1e3, 1e4),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -168,5 +176,39 @@ def runs(paths: Sequence[Path]) -> List[Measurement]:
             where = "{} line {}".format(path, number)
             if not isinstance(data, dict) or data.get("format") != FORMAT:
                 raise BadInput("{} is not a measurement ({!r} is expected).".format(where, FORMAT))
-            found.append(codec.from_json(Measurement, data, where))
+            measurement = codec.from_json(Measurement, data, where)
+            check(measurement, where)
+            found.append(measurement)
     return found
+
+
+#: The same for a measurement, its parts and its cost. A difference of energies may be below zero.
+_RANGES: Ranges = {
+    "threads": (1, 1e4), "warmup_ms": AMOUNT, "latency_ms": AMOUNT, "rounds": (0, 1e9), "load_ms": AMOUNT,
+    "memory_mb": NUMBER,
+}  # fmt: skip
+_COST_RANGES: Ranges = dict.fromkeys(
+    ("macs", "params", "weight_bytes", "activation_bytes", "peak_bytes", "ops"), AMOUNT
+)
+_DELEGATION_RANGES: Ranges = {"nodes": (0, 1e9), "delegated": (0, 1e9), "partitions": (0, 1e9)}
+_OUTPUT_RANGES: Ranges = {"samples": (0, 1e9), "agreement": SHARE, "max_abs_difference": (0.0, 1e300)}
+
+
+def check(measurement: Measurement, where: str) -> None:
+    """Refuse a measurement whose numbers make no sense; :class:`BadInput` names the place."""
+    for value, wanted, name in (
+        (measurement, _RANGES, ""),
+        (measurement.cost, _COST_RANGES, ".cost"),
+        (measurement.energy, {"value_mj": NUMBER, "uncertainty_mj": AMOUNT}, ".energy"),
+        (measurement.delegation, _DELEGATION_RANGES, ".delegation"),
+        (measurement.outputs, _OUTPUT_RANGES, ".outputs"),
+        (measurement.context_before, CONTEXT_RANGES, ".context_before"),
+        (measurement.context_after, CONTEXT_RANGES, ".context_after"),
+        *((operator, {"mean_ms": AMOUNT}, ".operators") for operator in measurement.operators),
+    ):
+        if value is not None:
+            ranges.check(value, wanted, where + name)
+    for sums in measurement.cost.kernels.values():
+        for amount in sums.values():
+            if not 0.0 <= amount <= AMOUNT[1]:
+                raise BadInput("{}.cost.kernels holds {:g}, which is no amount.".format(where, amount))

@@ -23,6 +23,7 @@ MODULES = (
             "progress",
             "bundle",
             "manifests",
+            "ranges",
             "records",
             "predictors",
             "recipe",

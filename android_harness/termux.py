@@ -31,6 +31,8 @@ from profiling.facts import EnergyFact, Fact
 #: Where files of a computer and of Termux meet.
 SHARED = "/sdcard/Download/adascale"
 RESULTS = "results.log"
+#: Bytes of a plan or of results: those of a thousand cells have some 10 MB.
+MOST = 128 << 20
 LINES = (
     "pkg install -y python && termux-setup-storage",
     f"mkdir -p ~/adascale && cd ~/adascale && cp {SHARED}/* . && python -m zipfile -e bundle.zip bundle",
@@ -87,11 +89,21 @@ class Pulled:
 def pull(adb: Adb, device: dict[str, Any], bundle: Bundle) -> Pulled:
     """The measurements in the results on the phone; :class:`BadInput` if the plan there is another bundle's."""
     where = f"The plan on {adb.address}"
-    plan = codec.from_json(Brought, codec.parse(adb.pull(f"{SHARED}/plan.json"), where), where)
+    plan = codec.from_json(Brought, codec.parse(_fetched(adb, "plan.json"), where), where)
     if plan.digest != bundle.digest:
         raise BadInput(f"{where} is of another bundle; give that one, or 'adascale agent' anew.")
-    text = adb.pull(f"{SHARED}/{RESULTS}").decode(errors="replace")
+    text = _fetched(adb, RESULTS).decode(errors="replace")
     return collect(text, plan, bundle, device)
+
+
+def _fetched(adb: Adb, name: str) -> bytes:
+    """A file of the phone's storage, if it is no larger than such files are."""
+
+    def tell(done: int) -> None:
+        if done > MOST:
+            raise BadInput(f"{SHARED}/{name} on {adb.address} has more than {MOST >> 20} MB; run the plan there anew.")
+
+    return adb.pull(f"{SHARED}/{name}", tell)
 
 
 def clean(adb: Adb) -> None:

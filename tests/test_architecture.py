@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 SEAMS = (
     *("errors", "text", "disk", "archives", "codec", "progress", "recipe", "bundle", "losses"),
-    *("manifests", "records", "predictors"),
+    *("manifests", "ranges", "records", "predictors"),
     *("model_bytes", "model_graph", "model_file"),
 )
 SEAM_MODULES = tuple(f"adascale_tf.{name}" for name in SEAMS)

@@ -24,6 +24,13 @@ data_option = click.option(
 )  # fmt: skip
 
 
+#: TensorFlow's server of a worker has no option for an address to listen on.
+LISTENING = (
+    "note: TensorFlow will listen on all network interfaces, and whoever reaches its port needs no password; see "
+    "'Who can reach a worker' in docs/scale.md."
+)
+
+
 @dataclass(frozen=True)
 class Job:
     """What is to be built: None stands for the default that suits the data or the model."""
@@ -132,6 +139,8 @@ def build(
         spec, out, model, backbone, recipes, epochs, flip, seed, input_range, input_size, kept,
         strategy, replicas, accumulate, optimizer, max_loss,
     )  # fmt: skip
+    if strategy == "multi-worker" and not quiet:
+        console.say(LISTENING, err=True)
     with console.progress(quiet) as tick:
         built = work(job, tick, say=lambda text: console.say(text, err=True))
     if built is None:

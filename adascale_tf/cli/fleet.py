@@ -68,3 +68,4 @@ def show_devices(path: Path, quiet: bool, as_json: bool) -> None:
         for f in found:
             if f["detail"]:
                 console.say(f"{f['host']}: {f['detail']}")
+    phones.check_ready([(f"{f['address']} at {f['host']}", f["state"]) for f in found])

@@ -12,6 +12,7 @@ from adascale_tf import bundle, codec, records
 from adascale_tf.cli import console, fleet, phones
 from adascale_tf.errors import BadInput
 from adascale_tf.progress import Tick
+from adascale_tf.runtime.delegates import DELEGATES
 
 
 @click.command(
@@ -20,7 +21,12 @@ from adascale_tf.progress import Tick
     "adascale profile bundle --fleet fleet.yaml --out m.jsonl"
 )
 @click.argument("path", metavar="BUNDLE", type=click.Path(path_type=Path))
-@click.option("--delegates", default="cpu", show_default=True, help="Comma-separated: cpu, reference, gpu, nnapi, npu.")
+@click.option(
+    "--delegates",
+    default="cpu",
+    show_default=True,
+    help=f"Comma-separated: {', '.join(sorted(DELEGATES))}; nnapi with --runner benchmark_model only.",
+)
 @click.option("--threads", default="1", show_default=True, help="Numbers of threads: 1, or 1,4.")
 @click.option("--branches", default=None, help="Ids of branches, comma-separated. Default: all.")
 @click.option("--runs", type=click.IntRange(2), default=50, show_default=True, help="Timed runs per branch.")
@@ -248,6 +254,8 @@ def report(paths: tuple[Path, ...], out: Path, title: str, quiet: bool) -> None:
     """Write one self-contained page from a bundle, measurements, events and predictors."""
     from profiling import report as reporting
 
+    if out.suffix.lower() not in (".html", ".htm"):
+        raise BadInput(f"The report is an HTML page, but --out is {out}; name it like report.html.")
     inputs = reporting.gather(list(paths))
     reporting.write(out, inputs.manifest, inputs.measurements, inputs.traces, inputs.predictors, title)
     if not quiet:

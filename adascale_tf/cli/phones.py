@@ -63,6 +63,15 @@ def devices(named: tuple[str, ...], lab: Path | None, key: Path | None, quiet: b
         for f in found:
             if f.detail:
                 console.say(f.detail)
+    check_ready([(f.address, f.state) for f in found if named])
+
+
+def check_ready(phones: Sequence[tuple[str, str]]) -> None:
+    """Fail with code 1 if a phone that was named (address, state) cannot be used now."""
+    missing = [f"{address} is {state}" for address, state in phones if state != "ready"]
+    if missing:
+        more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
+        raise AdaScaleError(f"{len(missing)} of {len(phones)} phones cannot be used: {', '.join(missing[:5])}{more}.")
 
 
 COLUMNS = ("address", "state", "phone", "SoC", "Android", "ABI", "battery", "temperature", "thermal")

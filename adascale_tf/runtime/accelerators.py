@@ -8,7 +8,7 @@ from typing import Optional, Tuple
 
 from adascale_tf.errors import AdaScaleError
 from adascale_tf.records import Delegation, OperatorTime
-from adascale_tf.runtime import litert
+from adascale_tf.runtime import litert, native_words
 
 #: One row of a profile's "Run Order" table ends in the operator's origin and its index.
 _ROW = re.compile(r"\[(Builtin|Delegate)\]:(\d+)\s*$")
@@ -64,7 +64,7 @@ def taken(
             return count_taken(compiled.profile(bytes(compiled.input_bytes)), compiled.nodes), None
         finally:
             compiled.close()
-    compiled = litert.Compiled(library, path, signature, litert.HARDWARE[delegate] | litert.HARDWARE["cpu"])
+    compiled = _accelerated(library, path, signature, litert.HARDWARE[delegate] | litert.HARDWARE["cpu"])
     try:
         if compiled.accelerated():
             return Delegation(compiled.nodes, compiled.nodes, 1), None
@@ -72,6 +72,17 @@ def taken(
         compiled.close()
     why = "{} did not take all of the {} operators; LiteRT does not say how many"
     return None, why.format(delegate, compiled.nodes)
+
+
+def _accelerated(
+    library: litert.Library, path: str, signature: str, hardware: int, threads: int = 1
+) -> litert.Compiled:
+    """A branch compiled for an accelerator; what its drivers say when it fails goes into the error's sentence."""
+    with native_words.held_back() as said:
+        try:
+            return litert.Compiled(library, path, signature, hardware, threads)
+        except AdaScaleError as error:
+            raise AdaScaleError(str(error).rstrip(".") + native_words.reason(said())) from None
 
 
 def open_branch(
@@ -86,7 +97,7 @@ def open_branch(
         return litert.Compiled(library, path, signature, litert.HARDWARE[delegate], threads, kernels)
     fallback = litert.HARDWARE["cpu"] if allow_fallback else 0
     try:
-        compiled = litert.Compiled(library, path, signature, litert.HARDWARE[delegate] | fallback, threads)
+        compiled = _accelerated(library, path, signature, litert.HARDWARE[delegate] | fallback, threads)
     except AdaScaleError as error:
         raise AdaScaleError(
             "{} takes nothing of {} here ({}); is its accelerator library beside {}?".format(

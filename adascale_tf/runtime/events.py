@@ -10,9 +10,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple
 
-from adascale_tf import codec
+from adascale_tf import codec, ranges
 from adascale_tf.errors import BadInput
-from adascale_tf.records import Context
+from adascale_tf.ranges import AMOUNT, NUMBER, POSITIVE, Ranges
+from adascale_tf.records import CONTEXT_RANGES, Context
 
 FORMAT = "adascale-events/1"
 
@@ -75,5 +76,21 @@ def read(path: Path) -> Tuple[Header, List[Event]]:
     if not isinstance(first, dict) or first.get("format") != FORMAT:
         raise BadInput("{} is not a trace of events ({!r} is expected in its first line).".format(path, FORMAT))
     header = codec.from_json(Header, first, "{} line 1".format(path))
-    events = [codec.from_json(Event, data, "{} line {}".format(path, n)) for n, data in enumerate(lines, start=2)]
+    ranges.check(header, {"threads": (1, 1e4), "budget": NUMBER}, "{} line 1".format(path))
+    events = [_event(data, "{} line {}".format(path, number)) for number, data in enumerate(lines, start=2)]
     return header, events
+
+
+#: What the numbers of an event may be: latencies are divided by what was expected.
+_RANGES: Ranges = {
+    "time_s": NUMBER, "ended_s": NUMBER, "decide_ms": AMOUNT, "switch_ms": AMOUNT, "latency_ms": AMOUNT,
+    "base_ms": POSITIVE, "slowdown": POSITIVE,
+}  # fmt: skip
+
+
+def _event(data: Any, where: str) -> Event:
+    event = codec.from_json(Event, data, where)
+    ranges.check(event, _RANGES, where)
+    if event.context is not None:
+        ranges.check(event.context, CONTEXT_RANGES, where + ".context")
+    return event

@@ -12,15 +12,17 @@ import math
 from dataclasses import replace
 from typing import List, Optional
 
-from adascale_tf import codec
+from adascale_tf import codec, ranges
 from adascale_tf.bundle import Bundle
 from adascale_tf.errors import BadInput
+from adascale_tf.ranges import AMOUNT, POSITIVE, SHARE, Ranges
 from adascale_tf.records import Context
 from adascale_tf.runtime import policy as policies
 from adascale_tf.runtime import rivals
 from adascale_tf.runtime.budget import Budget
 from adascale_tf.runtime.events import Event, Header
-from adascale_tf.runtime.policy import Option, Settings, State
+from adascale_tf.runtime.policy import Option, Settings, State, Table
+from adascale_tf.text import excerpt
 
 
 def replay(bundle: Bundle, header: Header, events: List[Event], budget: Budget, policy: str) -> List[Event]:
@@ -35,10 +37,7 @@ def replay(bundle: Bundle, header: Header, events: List[Event], budget: Budget, 
             )
         )
     policies.check_policy(policy)
-    table = tuple(codec.from_json(Option, data, "table.{}".format(name)) for name, data in header.table.items())
-    if not table:
-        raise BadInput("The trace names no branches in its first line; record it again.")
-    settings = codec.from_json(Settings, header.settings, "settings")
+    table, settings = _table(header), _settings(header)
     policies.check_feasible(budget, table)
     options = {option.id: option for option in table}
     decide = policies.POLICIES[policy]
@@ -47,6 +46,8 @@ def replay(bundle: Bundle, header: Header, events: List[Event], budget: Budget, 
         for branch in event.failed:
             table = tuple(option for option in table if option.id != branch)
             state = policies.forget(state, branch)
+        if not table:
+            raise BadInput("Event {} of the trace has no branch left; record it again.".format(number + 1))
         context = replace(event.context or context, time_s=event.time_s)
         if policy == "oracle":
             best = rivals.foresee(budget, table, {o.id: would_take_ms(event, o, number) for o in table})
@@ -72,6 +73,41 @@ def replay(bundle: Bundle, header: Header, events: List[Event], budget: Budget, 
         )
         state = policies.observe(decision.state, option, latency_ms, event.ended_s, settings, not kept)
     return result
+
+
+#: What the numbers in a trace's first line may be.
+_OPTION: Ranges = {
+    "accuracy": SHARE, "latency_ms": POSITIVE, "energy_mj": AMOUNT, "memory_mb": AMOUNT, "threads": (1, 1e4),
+}  # fmt: skip
+_SETTINGS: Ranges = {
+    "misses": SHARE, "patience_s": POSITIVE, "headroom": (1e-6, 1e6), "dwell_s": AMOUNT, "battery_wh": POSITIVE,
+}  # fmt: skip
+_LEARNING: Ranges = {
+    "window_s": POSITIVE, "memory_s": POSITIVE, "stall": (1.0, 1e6), "hiccup_ms": AMOUNT, "trust_ms": POSITIVE,
+    "caution": (0.0, 1e6),
+}  # fmt: skip
+
+
+def _table(header: Header) -> Table:
+    """The options that the policy had."""
+    if not header.table:
+        raise BadInput("The trace names no branches in its first line; record it again.")
+    found = []
+    for name, data in header.table.items():
+        where = "table.{}".format(excerpt(name))
+        option = codec.from_json(Option, data, where)
+        ranges.check(option, _OPTION, where)
+        if option.id != name:
+            raise BadInput("{} is the branch '{}'; record the trace again.".format(where, excerpt(option.id)))
+        found.append(option)
+    return tuple(found)
+
+
+def _settings(header: Header) -> Settings:
+    settings = codec.from_json(Settings, header.settings, "settings")
+    ranges.check(settings, _SETTINGS, "settings")
+    ranges.check(settings.learning, _LEARNING, "settings.learning")
+    return settings
 
 
 #: A recorded run was stalled if it took so many times what was expected.

@@ -10,6 +10,7 @@ import contextlib
 import importlib
 import logging
 import queue
+import socket
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from adascale_tf.errors import AdaScaleError, BadInput
+from adascale_tf.text import excerpt
 from android_harness.fleet.inventory import EXTRA, Inventory
 
 #: Seconds between looks at which hosts are there.
@@ -27,6 +29,8 @@ ANSWER_S = 15.0
 DEAF = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
 #: Seconds for the processes of a cluster on this machine to start.
 START_S = 60.0
+#: Seconds for a scheduler that is just being started to listen, and for a connection to it.
+LISTEN_S = 3.0
 
 
 @dataclass(frozen=True)
@@ -184,21 +188,47 @@ def connect(inventory: Inventory) -> Iterator[Cluster]:
         else:
             address = inventory.scheduler
             _check_certificates(distributed, address, inventory.source)
+            _check_listening(address, inventory.source)
         try:
             client = stack.enter_context(distributed.Client(address, timeout=ANSWER_S, set_as_default=False))
             if inventory.scheduler is None:
                 client.wait_for_workers(len(inventory.hosts), timeout=START_S)
         except (OSError, TimeoutError, ValueError) as error:
-            raise AdaScaleError(
-                f"No Dask scheduler answers at {address} ({type(error).__name__}); start it with 'dask scheduler', or "
-                f"correct 'scheduler' in {inventory.source}."
-            ) from None
+            raise _unanswered(address, type(error).__name__, inventory.source) from None
         cluster = Cluster(client)
         try:
             yield cluster
         finally:
             with contextlib.suppress(Exception):  # what still runs hears that nobody waits for it
                 client.cancel([task.future for task in cluster._tasks.values()], force=True)
+
+
+def _unanswered(address: str, why: str, source: str) -> AdaScaleError:
+    return AdaScaleError(
+        f"No Dask scheduler answers at {address} ({why}); start it with 'dask scheduler', or correct 'scheduler' in "
+        f"{source}."
+    )
+
+
+def _check_listening(address: str, source: str) -> None:
+    """Somebody listens there, or begins to within a moment; Dask would go on trying for much longer."""
+    host, _, port = address.partition("://")[2].partition("/")[0].rpartition(":")
+    deadline = time.monotonic() + LISTEN_S
+    while True:
+        try:
+            with socket.create_connection((host.strip("[]"), int(port)), timeout=LISTEN_S) as link:
+                link.settimeout(ANSWER_S)
+                # A scheduler speaks first. Dask's client would wait for that word without end.
+                if address.startswith("tcp://") and not link.recv(1):
+                    raise OSError("it closes the connection")
+            return
+        except ConnectionRefusedError as error:
+            if time.monotonic() > deadline:
+                raise _unanswered(address, error.strerror or "refused", source) from None
+            time.sleep(LOOK_S)
+        except (OSError, ValueError, OverflowError) as error:
+            why = excerpt(getattr(error, "strerror", None) or str(error))
+            raise _unanswered(address, why, source) from None
 
 
 def _check_certificates(distributed: Any, address: str, source: str) -> None:

@@ -302,7 +302,9 @@ class Coordinator:
         missing: list[str] = []
         notes: list[str] = []
         for kind, dispatcher in sorted(self._dispatchers.items()):
-            missing += [f"{kind}, {cell}: {reason}." for (_, cell), reason in sorted(dispatcher.given_up.items())]
+            missing += [
+                f"{kind}, {cell}: {reason.rstrip('.')}." for (_, cell), reason in sorted(dispatcher.given_up.items())
+            ]
             done, total = dispatcher.progress
             left = total - done - len(dispatcher.given_up)
             if left:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from adascale_tf.errors import BadInput
+from adascale_tf.text import excerpt
 from android_harness.adb import parse_address
 
 #: What phones must have in common to do each other's work: the model, or nothing (each measures all cells).
@@ -18,6 +19,8 @@ EXTRA = "A fleet needs Dask and PyYAML; give pip install 'adascale-tf[fleet]'."
 _KEYS = ("scheduler", "share", "cells_per_lease", "hosts")
 _HOST_KEYS = ("phones", "key")
 _SCHEMES = ("tcp", "tls", "ws", "wss")
+#: The most bytes of a fleet.yaml, and characters of a number in it.
+LARGEST, LONGEST_NUMBER = 4 << 20, 20
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,8 @@ def load(path: Path) -> Inventory:
     except ImportError:
         raise BadInput(EXTRA) from None
     try:
+        if path.stat().st_size > LARGEST:
+            raise BadInput(f"{path} has more than {LARGEST >> 20} MB; a fleet of 10,000 phones takes less than one.")
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput(f"{path} cannot be read ({getattr(error, 'strerror', None) or error}).") from None
@@ -57,21 +62,44 @@ def load(path: Path) -> Inventory:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = "" if mark is None else f" line {mark.line + 1}"
-        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+        problem = excerpt(getattr(error, "problem", None) or str(error), 120)
         raise BadInput(f"{path}{where} is not YAML ({problem}); correct it there.") from None
+    except RecursionError:
+        raise BadInput(f"{path} is nested too deep; write 'hosts: {{lab-a: {{phones: [...]}}}}'.") from None
+    except Exception as error:  # PyYAML's constructors of single values raise whatever their parts do
+        raise BadInput(f"{path} holds a value that is none ({excerpt(str(error))}); put it into quotes.") from None
     return parse(data, str(path))
 
 
 def _loader() -> Any:
-    """YAML's safe loader, but what is written twice is a mistake and not a silent choice of the later."""
+    """YAML's safe loader, but what is written twice is a mistake and not a silent choice of the later, and what stands
+    for more than it says (aliases of lists and mappings, endless numbers) is refused."""
     import yaml
 
+    def wrong(problem: str, mark: Any) -> Exception:
+        return yaml.constructor.ConstructorError(None, None, problem, mark)  # type: ignore[no-any-return]
+
     class Strict(yaml.SafeLoader):
+        def compose_node(self, parent: Any, index: Any) -> Any:
+            alias = self.check_event(yaml.AliasEvent) and self.peek_event()
+            if alias and not isinstance(self.anchors.get(alias.anchor), yaml.ScalarNode):
+                raise wrong(f"the alias '*{excerpt(alias.anchor)}' does not stand for a single value", alias.start_mark)
+            return super().compose_node(parent, index)
+
+        def construct_scalar(self, node: Any) -> Any:
+            if node.tag.endswith((":int", ":float")) and len(node.value) > LONGEST_NUMBER:
+                raise wrong("a number of too many digits", node.start_mark)
+            return super().construct_scalar(node)
+
         def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-            seen = [self.construct_object(key, deep=True) for key, _ in node.value]
-            twice = [key for number, key in enumerate(seen) if key in seen[:number]]
-            if twice:
-                raise yaml.constructor.ConstructorError(None, None, f"'{twice[0]}' stands there twice", node.start_mark)
+            seen = set()
+            for key_node, _ in node.value if isinstance(node, yaml.MappingNode) else ():
+                if not isinstance(key_node, yaml.ScalarNode):
+                    raise wrong("a name should be a single word", key_node.start_mark)
+                key = self.construct_object(key_node, deep=True)
+                if key in seen:
+                    raise wrong(f"'{excerpt(key)}' stands there twice", node.start_mark)
+                seen.add(key)
             return super().construct_mapping(node, deep)
 
     return Strict
@@ -85,7 +113,7 @@ def parse(data: Any, source: str = "fleet.yaml") -> Inventory:
         raise BadInput(f"{source} names no host; write 'hosts: {{lab-a: {{phones: [192.168.1.20:5555]}}}}'.")
     share = fields.get("share", "model")
     if share not in SHARES:
-        raise BadInput(f"{source}: share is '{share}'; write model (phones of a model share the cells) or none.")
+        raise BadInput(f"{source}: share is {_shown(share)}; write model (phones of a model share the cells) or none.")
     return Inventory(
         tuple(_host(name, value, source) for name, value in hosts.items()), _scheduler(fields.get("scheduler"), source),
         share, _count(fields.get("cells_per_lease", 4), source), source,
@@ -97,13 +125,15 @@ def _mapping(value: Any, where: str, wanted: str, known: tuple[str, ...] | None)
         raise BadInput(f"{where} should be {wanted}, but is {_shown(value)}.")
     unknown = [key for key in value if known is not None and key not in known]
     if known is not None and unknown:
-        raise BadInput(f"{where} has '{unknown[0]}', which means nothing here; use {', '.join(known)}.")
+        raise BadInput(f"{where} has '{excerpt(unknown[0])}', which means nothing here; use {', '.join(known)}.")
     return value
 
 
 def _host(name: Any, value: Any, source: str) -> Host:
     if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
-        raise BadInput(f"{source}: '{name}' cannot be a host's name; use letters, digits, '.', '_' and '-', as lab-a.")
+        raise BadInput(
+            f"{source}: {_shown(name)} cannot be a host's name; use letters, digits, '.', '_' and '-', as lab-a."
+        )
     where = f"{source}: {name}"
     fields = _mapping(value, where, "'phones: [...]'", _HOST_KEYS)
     phones = fields.get("phones")
@@ -144,4 +174,4 @@ def _count(value: Any, source: str) -> int:
 
 
 def _shown(value: Any) -> str:
-    return "empty" if value is None else f"'{str(value)[:60]}'"
+    return "empty" if value is None else f"'{excerpt(value)}'"

@@ -83,7 +83,7 @@ def test_other_settings_and_other_files_are_refused(small: Dataset, tmp_path: Pa
     with pytest.raises(BadInput, match="other settings"):
         Checkpoint(tmp_path, net, small, SCHEDULE).begin([])
     (tmp_path / "epoch-2.npz").write_bytes(b"torn")
-    with pytest.raises(BadInput, match="or delete .* and train again"):
+    with pytest.raises(BadInput, match=r"or delete .* and train again"):
         checkpoint.load(tmp_path)
     other = tmp_path / "other"
     other.mkdir()

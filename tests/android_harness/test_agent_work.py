@@ -111,3 +111,8 @@ def test_what_is_no_mask(text: str) -> None:
     with pytest.raises(BadInput, match="is no set of cores"):
         work.cores_of(text, "/", 8)
     assert work.cores_of(None, "/", 8) == ()
+
+
+def test_a_signal_without_a_name_has_a_number() -> None:
+    assert work.signal_name(signal.SIGSEGV) == "SIGSEGV"
+    assert [work.signal_name(number) for number in (40, 99)] == ["signal 40", "signal 99"]

@@ -110,7 +110,9 @@ def text(data: bytes, rng: random.Random) -> bytes:
         elif kind == 5:
             lines[place] += b" " * rng.choice((10, 2_000_000)) + b"x"
         elif kind == 6:
-            lines[place : place + 1] = [lines[place]] * rng.choice((2, 50, 20_000))
+            lines[place : place + 1] = [lines[place]] * min(
+                rng.choice((2, 50, 20_000)), 2 + (4 << 20) // (1 + len(lines[place]))
+            )
         else:
             return binary(data, rng)
         data = b"\n".join(lines)[: 4 << 20]
@@ -207,7 +209,7 @@ def _grow(container: Any, key: Any, old: Any, rng: random.Random) -> None:
     if isinstance(old, bool) or old is None:
         container[key] = not old
     elif isinstance(old, (int, float)):
-        container[key] = rng.choice((old + 1, old - 1, -old, old * 10, old * 1000, old / 3, old * 10**9))
+        container[key] = rng.choice((old + 1, old - 1, -old, old * 10, old * 1000, old // 3, old * 10**9))
     elif isinstance(old, str):
         container[key] = rng.choice((old + "x", old[:-1], old.upper(), old + rng.choice(STRINGS), "./" + old))
     else:
@@ -243,7 +245,7 @@ def json_lines(data: bytes, rng: random.Random) -> bytes:
         if lines[place].strip():
             try:
                 lines[place] = json_file(lines[place], rng)
-            except ValueError:  # damaged before
+            except (ValueError, RecursionError):  # damaged before
                 lines[place] = binary(lines[place], rng)
     return b"\n".join(lines)
 

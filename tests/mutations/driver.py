@@ -23,6 +23,8 @@ from tests.mutations.formats import FORMATS, SLOW, WEIGHTS
 ROOT = Path(__file__).parent.parent.parent
 #: Seconds that a case, and the first run of a format's commands in a process, may take.
 LIMIT_S, START_S = 10.0, 300.0
+#: Where processes find modules.
+PATHS = [str(ROOT)]
 #: Cases that a process runs before another takes its place.
 TURN = 600
 
@@ -68,12 +70,13 @@ def fast() -> list[str]:
 class Worker:
     """A process of :mod:`tests.mutations.worker`."""
 
-    def __init__(self, goods: Path, formats: Sequence[str]) -> None:
+    def __init__(self, goods: Path, formats: Sequence[str] = ()) -> None:
+        """Start a process and run the commands of some formats on whole files: they must work, and are imported."""
         reader, writer = os.pipe()
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.mutations.worker", str(goods), str(writer)],
-            cwd=ROOT, stdin=subprocess.PIPE, stderr=None, text=True, pass_fds=[writer], start_new_session=True,
-            env={**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"},
+            cwd=PATHS[0], stdin=subprocess.PIPE, stderr=None, text=True, pass_fds=[writer], start_new_session=True,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(PATHS), "TF_CPP_MIN_LOG_LEVEL": "3"},
         )  # fmt: skip
         os.close(writer)
         self._pipe = os.fdopen(reader)
@@ -113,12 +116,16 @@ class Worker:
 
 
 def run(
-    goods: Path, cases: Sequence[Asked], seed: int, workers: int = 2, tick: Callable[[int, int], None] | None = None
-) -> Result:
-    """Run all cases; deaths and hangs cost a worker, which is replaced."""
+    goods: Path, cases: Sequence[Asked], seed: int, workers: int = 2, tick: Callable[[int, int], None] | None = None,
+    warm: bool = True,
+) -> Result:  # fmt: skip
+    """Run all cases; deaths and hangs cost a worker, which is replaced.
+
+    ``warm``: first see, in each process, that all commands work on whole files.
+    """
     result, left, lock = Result(), list(reversed(cases)), threading.Lock()
     begun, failed = time.monotonic(), []
-    formats = sorted({asked.format for asked in cases}, key=list(FORMATS).index)
+    formats = sorted({asked.format for asked in cases}, key=list(FORMATS).index) if warm else []
 
     def serve() -> None:
         worker: Worker | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import os
 import shutil
 import subprocess
@@ -15,23 +16,19 @@ from pathlib import Path
 
 import numpy as np
 
+from tests.mutations import worker
+from tests.mutations.formats import BUDGET, UNFINISHED
+
 ROOT = Path(__file__).parent.parent.parent
 #: Of the bundle that is built where none is given.
 RECIPES = "full,int8,width(0.5),width(0.5)+int8,exit(1)+int8"
-BUDGET = "latency_ms=5"
-#: Timed runs of the unfinished work: a profile that was killed.
-UNFINISHED = ("--branches", "full", "--runs", "12")
 
 
-def command(*arguments: object, home: Path) -> list[str]:
-    """Run the command line in a process of its own; it must succeed."""
-    environment = {**os.environ, "HOME": str(home), "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        [sys.executable, "-m", "adascale_tf", *map(str, arguments)], env=environment, text=True, capture_output=True
-    )
-    if done.returncode:
-        raise RuntimeError(f"{arguments} ended with {done.returncode}: {done.stderr}")
-    return done.stdout.splitlines()
+def command(*arguments: object) -> None:
+    """Run a command line in this process; it must succeed."""
+    code, _, error = worker.run([str(argument) for argument in arguments], ROOT)
+    if code != 0:
+        raise RuntimeError(f"{arguments} ended with {code}: {error}")
 
 
 def make(place: Path, bundle: Path | None = None) -> Path:
@@ -41,17 +38,18 @@ def make(place: Path, bundle: Path | None = None) -> Path:
     if bundle is None:
         command(
             "build", "--data", "digits", "--recipes", RECIPES, "--epochs", 1, "--out", place / "bundle",
-            "--checkpoint", place / "checkpoint", "-q", home=home,
+            "--checkpoint", place / "checkpoint", "-q",
         )  # fmt: skip
     else:
         shutil.copytree(bundle, place / "bundle")
     found = place / "bundle"
     _data(place)
-    command("profile", found, "--runs", 4, "--out", place / "measurements.jsonl", "-q", home=home)
-    command("fit", place / "measurements.jsonl", "--out", place / "predictors.json", "-q", home=home)
+    four = ",".join(branch["id"] for branch in json.loads((found / "manifest.json").read_bytes())["branches"][:4])
+    command("profile", found, "--runs", 4, "--branches", four, "--out", place / "measurements.jsonl", "-q")
+    command("fit", place / "measurements.jsonl", "--out", place / "predictors.json", "-q")
     command(
         "run", found, "--data", place / "arrays.npz", "--budget", BUDGET, "--seconds", 0.2,
-        "--trace-out", place / "events.jsonl", "-q", home=home,
+        "--trace-out", place / "events.jsonl", "-q",
     )  # fmt: skip
     lines = (place / "events.jsonl").read_text().splitlines(keepends=True)
     (place / "events.jsonl").write_text("".join(lines[:200]))

@@ -87,7 +87,7 @@ def test_what_is_missing_is_said_and_the_command_fails(
     assert code == 1 and json.loads(told) == []
     assert err.count("No phone answers") == 2 and not (tmp_path / "m.jsonl").exists()
     code, told, _ = run(capfd, "devices", "--fleet", fleet)
-    assert code == 0 and told.count("absent") == 2 and "lab-b: No phone answers" in told
+    assert code == 1 and told.count("absent") == 2 and "lab-b: No phone answers" in told
 
 
 @pytest.mark.parametrize(

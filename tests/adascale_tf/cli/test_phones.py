@@ -207,6 +207,18 @@ def test_odd_files_from_termux_are_sentences(
     assert name == "plan.json" or [m.branch for m in records.read([out])] == ["int8"]
 
 
+def test_results_that_are_too_large_are_not_fetched(
+    capsys: pytest.CaptureFixture[str], built: Bundle, termux_phone: tuple[Phone, int], key: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    phone, port = termux_phone
+    monkeypatch.setattr(termux, "MOST", 1 << 20)
+    with phone.local(f"{termux.SHARED}/{termux.RESULTS}").open("a") as file:
+        file.truncate(64 << 20)
+    code, _, err = run(capsys, *pull_words(built, port, tmp_path / "m.jsonl", key))
+    assert code == 2 and "results.log on 127.0.0.1" in err and "has more than 1 MB; run the plan there anew." in err
+
+
 def test_the_command_is_one_process_with_one_sentence(built: Bundle, tmp_path: Path) -> None:
     """Exit codes as a shell sees them."""
     done = subprocess.run(

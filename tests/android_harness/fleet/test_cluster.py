@@ -6,6 +6,7 @@ import json
 import operator
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -136,14 +137,31 @@ def test_a_scheduler_that_goes_away_is_a_sentence(monkeypatch: pytest.MonkeyPatc
         dask.wait()
 
 
-def test_no_scheduler_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cluster, "ANSWER_S", 0.5)
-    missing = Inventory(LAB.hosts, scheduler="tcp://127.0.0.1:9", source="lab.yaml")
+@pytest.mark.parametrize(
+    "address",
+    ["tcp://127.0.0.1:9", "tcp://nowhere.invalid:8786", "tcp://127.0.0.1", "tcp://127.0.0.1:99999", "ws://:x"],
+)
+def test_no_scheduler_is_a_sentence_at_once(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    monkeypatch.setattr(cluster, "LISTEN_S", 0.5)
+    missing = Inventory(LAB.hosts, scheduler=address, source="lab.yaml")
+    begun = time.monotonic()
     with (
-        pytest.raises(AdaScaleError, match=r"No Dask scheduler answers at tcp://127.0.0.1:9 .*'scheduler' in lab.yaml"),
+        pytest.raises(AdaScaleError, match=rf"No Dask scheduler answers at {address} .*'scheduler' in lab.yaml"),
         connect(missing),
     ):
         pass
+    assert time.monotonic() - begun < 5
+
+
+def test_what_answers_but_is_no_scheduler_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "ANSWER_S", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"tcp://127.0.0.1:{server.getsockname()[1]}"
+        with (
+            pytest.raises(AdaScaleError, match="No Dask scheduler answers at"),
+            connect(Inventory(LAB.hosts, scheduler=address)),
+        ):
+            pass
 
 
 def test_encryption_without_certificates_is_a_sentence() -> None:

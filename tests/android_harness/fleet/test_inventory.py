@@ -67,6 +67,17 @@ def test_a_fleet_is_read(tmp_path: Path) -> None:
         ("{share: all, hosts: {a: {phones: [x]}}}", "share is 'all'; write model"),
         ("{cells_per_lease: 0, hosts: {a: {phones: [x]}}}", "a whole number from 1"),
         ("{cells_per_lease: yes, hosts: {a: {phones: [x]}}}", "a whole number from 1"),
+        ("hosts: 2026-99-99", "holds a value that is none"),
+        ("hosts: " + "[" * 2000, "nested too deep"),
+        ("hosts: 0x" + "f" * 5000, "line 1 is not YAML .a number of too many digits"),
+        ("hosts:\n  ? " + "a b" * 2000 + "\n  : 1", "cannot be a host's name"),
+        ("x: &x [1]\nhosts: *x", r"line 2 is not YAML .the alias '\*x' does not stand for a single value"),
+        ("a0: &a0 [x, x]\na1: &a1 [*a0, *a0]\nhosts: *a1", "line 2 is not YAML .the alias"),
+        ("hosts: &h {a: *h}", "line 1 is not YAML .the alias"),
+        ("? {a: 1}\n: 1", "a name should be a single word"),
+        ("hosts: !!set [a]", "is not YAML"),
+        ("hosts: !!python/object:os.system {}", "is not YAML"),
+        ("hosts: {a: {phones: [x], <<: 1}}", "is not YAML"),
     ],
 )
 def test_every_mistake_is_one_sentence(tmp_path: Path, text: str, sentence: str) -> None:
@@ -74,7 +85,24 @@ def test_every_mistake_is_one_sentence(tmp_path: Path, text: str, sentence: str)
     path.write_text(text)
     with pytest.raises(BadInput, match=sentence) as found:
         load(path)
-    assert str(path) in str(found.value) and "\n" not in str(found.value)
+    assert str(path) in str(found.value) and "\n" not in str(found.value) and len(str(found.value)) < 400
+
+
+def test_a_value_may_stand_for_several(tmp_path: Path) -> None:
+    path = tmp_path / "fleet.yaml"
+    path.write_text("hosts:\n  a: {phones: [x], key: &k /lab/key}\n  b: {phones: [y], key: *k}\n")
+    assert [host.key for host in load(path).hosts] == ["/lab/key", "/lab/key"]
+
+
+def test_large_fleets_are_read_and_larger_files_refused(tmp_path: Path) -> None:
+    path = tmp_path / "fleet.yaml"
+    path.write_text(
+        "hosts:\n" + "".join(f"  h{n}: {{phones: [10.0.{n // 250}.{n % 250}:5555]}}\n" for n in range(2000))
+    )
+    assert len(load(path).hosts) == 2000
+    path.write_text("#" * (5 << 20))
+    with pytest.raises(BadInput, match="has more than 4 MB"):
+        load(path)
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:

@@ -1,0 +1,69 @@
+"""Options and their help: what is offered exists, and what was asked for is what happens."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from adascale_tf.bundle import Bundle
+from adascale_tf.cli import main
+from adascale_tf.runtime.delegates import DELEGATES
+
+
+def run(capfd: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
+    with pytest.raises(SystemExit) as stop:
+        main([str(a) for a in arguments])
+    told = capfd.readouterr()
+    return int(stop.value.code or 0), told.out, told.err
+
+
+def test_the_help_offers_the_delegates_that_there_are(capfd: pytest.CaptureFixture[str]) -> None:
+    help_ = " ".join(run(capfd, "profile", "--help")[1].split())
+    assert f"{', '.join(sorted(DELEGATES))}; nnapi with --runner benchmark_model only." in help_
+
+
+@pytest.mark.parametrize("name", ["x.csv", "x", "x.json"])
+def test_a_report_is_a_page(capfd: pytest.CaptureFixture[str], built: Bundle, tmp_path: Path, name: str) -> None:
+    code, out, err = run(capfd, "report", built.root, "--out", tmp_path / name)
+    assert code == 2 and out == "" and "is an HTML page" in err and "name it like report.html" in err
+    assert not list(tmp_path.iterdir())
+    assert run(capfd, "report", built.root, "--out", tmp_path / "x.HTM")[0] == 0
+
+
+def test_a_phone_that_is_not_there_is_shown_and_fails_the_command(
+    capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    code, out, err = run(capfd, "devices", "127.0.0.1:1", "--json")
+    assert code == 1 and json.loads(out)[0]["state"] == "absent"
+    assert "1 of 1 phones cannot be used: 127.0.0.1:1 is absent." in err and "Traceback" not in err
+    code, out, _ = run(capfd, "devices", "127.0.0.1:1")
+    assert code == 1 and "absent" in out
+
+
+def test_an_accelerator_without_a_driver_is_one_sentence(built: Bundle, tmp_path: Path) -> None:
+    """Where there is a driver, the command works."""
+    command = [
+        sys.executable, "-m", "adascale_tf", "profile", str(built.root), "--branches", "full", "--runs", "2", "-q",
+        "--delegates", "gpu", "--out", str(tmp_path / "m.jsonl"),
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "ADASCALE_DEBUG": ""})
+    if done.returncode:
+        assert done.returncode == 1 and done.stderr.count("\n") == 1 and done.stderr.startswith("adascale: ")
+        assert "gpu takes nothing of full.tflite here" in done.stderr
+
+
+def test_workers_are_told_who_can_reach_them(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("TF_CONFIG", "{}")
+    build = ("build", "--data", "digits", "--strategy", "multi-worker", "--out", tmp_path / "b")
+    code, _, err = run(capfd, *build)
+    assert code == 2 and "note: TensorFlow will listen on all network interfaces" in err
+    assert "note: TensorFlow" not in run(capfd, *build, "--quiet")[2]
+    section = (Path(__file__).parents[3] / "docs" / "scale.md").read_text().partition("## Who can reach a worker\n")[2]
+    assert "firewall" in section.partition("\n###")[0]
