@@ -14,7 +14,7 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 from adascale_tf import codec, ranges
 from adascale_tf.bundle import Cost
 from adascale_tf.errors import BadInput
-from adascale_tf.ranges import AMOUNT, NUMBER, SHARE, Ranges
+from adascale_tf.ranges import AMOUNT, NUMBER, POSITIVE, SHARE, Ranges
 
 FORMAT = "adascale-measurement/1"
 
@@ -184,7 +184,7 @@ def runs(paths: Sequence[Path]) -> List[Measurement]:
 
 #: The same for a measurement, its parts and its cost. A difference of energies may be below zero.
 _RANGES: Ranges = {
-    "threads": (1, 1e4), "warmup_ms": AMOUNT, "latency_ms": AMOUNT, "rounds": (0, 1e9), "load_ms": AMOUNT,
+    "threads": (1, 1e4), "warmup_ms": POSITIVE, "latency_ms": POSITIVE, "rounds": (0, 1e9), "load_ms": AMOUNT,
     "memory_mb": NUMBER,
 }  # fmt: skip
 _COST_RANGES: Ranges = dict.fromkeys(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, Iterable, List, Optional
 from adascale_tf.bundle import Branch, Bundle
 from adascale_tf.errors import AdaScaleError, UnknownDelegate
 from adascale_tf.runtime import accelerators, litert, trial
+from adascale_tf.text import excerpt
 
 if TYPE_CHECKING:
     import numpy as np
@@ -143,7 +144,10 @@ def _open_litert(path: Path, branch: Branch, threads: int, resolver: str) -> Run
     source, target = branch.input.name, branch.output.name
 
     def call(stored: "np.ndarray") -> "np.ndarray":
-        return signature(**{source: stored})[target]  # type: ignore[no-any-return]
+        try:
+            return signature(**{source: stored})[target]  # type: ignore[no-any-return]
+        except (ValueError, RuntimeError) as error:  # an operator that refuses its tensors
+            raise AdaScaleError("LiteRT cannot run {} ({}).".format(path, excerpt(str(error), 200))) from None
 
     return Runner(branch, call)
 

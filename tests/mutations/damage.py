@@ -156,26 +156,34 @@ def written(value: Any) -> bytes:
     return found.encode()
 
 
-def _places(value: Any) -> list[tuple[Any, Any]]:
-    """(container, key) of everything below a value."""
-    found: list[tuple[Any, Any]] = []
-    left = [value]
+def _places(value: Any) -> list[list[tuple[Any, Any]]]:
+    """(container, key) of everything below a value, by field: the items of a list are one field."""
+    found: dict[tuple[str, ...], list[tuple[Any, Any]]] = {}
+    left: list[tuple[Any, tuple[str, ...]]] = [(value, ())]
     while left:
-        at = left.pop()
-        items = at.items() if isinstance(at, dict) else enumerate(at) if isinstance(at, list) else ()
-        for key, item in items:
-            found.append((at, key))
-            left.append(item)
-    return found
+        at, path = left.pop()
+        if isinstance(at, dict):
+            items = [(key, (*path, str(key)[:40])) for key in at]
+        else:
+            items = [(key, (*path, "*")) for key in range(len(at))] if isinstance(at, list) else []
+        for key, below in items:
+            found.setdefault(below, []).append((at, key))
+            left.append((at[key], below))
+    return list(found.values())
 
 
 def _changed(value: Any, rng: random.Random) -> Any:
-    places = _places(value)
-    if not places:
+    fields = _places(value)
+    if not fields:
         return rng.choice(_VALUES)(value, rng)
-    # By depth first: else the long lists of numbers take all the damage.
-    container, key = rng.choice(places) if rng.random() < 0.4 else rng.choice(places[: 1 + len(places) // 4])
+    field = rng.choice(fields)
+    container, key = rng.choice(field)
     old = container[key]
+    if rng.random() < 0.5:  # of the same type, so that more than the types' check sees it
+        new = _alike(old, rng)
+        for holder, name in field if rng.random() < 0.3 else [(container, key)]:
+            holder[name] = new
+        return value
     kind = rng.randrange(10)
     if kind == 0:
         del container[key]
@@ -185,15 +193,32 @@ def _changed(value: Any, rng: random.Random) -> Any:
         del container[key]
         container[rng.choice(STRINGS)] = old
     elif kind == 3:
-        other, name = rng.choice(places)
+        other, name = rng.choice(rng.choice(fields))
         container[key] = json.loads(written(other[name])) if _small(other, name) else None
     elif kind == 4 and isinstance(old, list):
         container[key] = rng.choice(([], old * 2, old * 500, [*old, None], [*old, old[:1]], old[::-1], old[:1]))
-    elif kind == 5:
-        _grow(container, key, old, rng)
     else:
         container[key] = rng.choice(_VALUES)(old, rng)
     return value
+
+
+def _alike(old: Any, rng: random.Random) -> Any:
+    """Another value of the same type."""
+    if isinstance(old, bool) or old is None:
+        return not old
+    if isinstance(old, int):
+        return rng.choice(
+            (0, 1, -1, 2, 7, 1000, 2**31, 2**62, -(2**62), old + 1, old - 1, old * 10, old // 3, old * 10**6)
+        )
+    if isinstance(old, float):
+        return rng.choice(
+            (0, 0.0, -0.5, 0.5, 1, 1.5, 1e-12, 1e-300, 1e12, 1e300, -1e300, old * 10, old / 7, -old, old * 1e6)
+        )
+    if isinstance(old, str):
+        return rng.choice((*STRINGS[:9], old + "x", old[:-1], old.upper(), "./" + old, old * 3, rng.choice(STRINGS)))
+    if isinstance(old, list):
+        return rng.choice(([], old * 2, old[::-1], old[:1], old[:-1], [*old, *old[:1]]))
+    return {}
 
 
 def _small(container: Any, key: Any) -> bool:
@@ -202,18 +227,6 @@ def _small(container: Any, key: Any) -> bool:
     except (ValueError, RecursionError, IndexError):
         return False
     return True
-
-
-def _grow(container: Any, key: Any, old: Any, rng: random.Random) -> None:
-    """A number a little or much different, a text with something added."""
-    if isinstance(old, bool) or old is None:
-        container[key] = not old
-    elif isinstance(old, (int, float)):
-        container[key] = rng.choice((old + 1, old - 1, -old, old * 10, old * 1000, old // 3, old * 10**9))
-    elif isinstance(old, str):
-        container[key] = rng.choice((old + "x", old[:-1], old.upper(), old + rng.choice(STRINGS), "./" + old))
-    else:
-        container[key] = [old] if rng.random() < 0.5 else {"value": old}
 
 
 _VALUES: tuple[Callable[[Any, random.Random], Any], ...] = (
