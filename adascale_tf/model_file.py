@@ -196,12 +196,6 @@ def check(root: Path, branches: "Sequence[Branch]", sums: Dict[str, str]) -> Non
     ``sums``: the sha256 of each path of the bundle, which has been verified.
     """
     for branch in branches:
-        if branch.input.shape != branches[0].input.shape:
-            raise BadBundle(
-                "The branches '{}' and '{}' take inputs of different shapes; build the bundle again.".format(
-                    excerpt(branches[0].id), excerpt(branch.id)
-                )
-            )
         path = root / branch.file
         found = signatures(path, sums[branch.file])
         if branch.signature not in found:
@@ -215,6 +209,17 @@ def check(root: Path, branches: "Sequence[Branch]", sums: Dict[str, str]) -> Non
                 raise _other(branch, "it has {} {}s instead of one".format(len(ends), noun))
             _compare(branch, noun, ends[0], wanted)
         _check_work(branch, signature)
+
+
+def check_inputs(branches: "Sequence[Branch]") -> None:
+    """Refuse branches that cannot all answer the same input: micro-kernels may differ, those of a network may not."""
+    for branch in branches:
+        if branch.input.shape != branches[0].input.shape:
+            raise BadBundle(
+                "The branches '{}' and '{}' take inputs of different shapes; build the bundle again.".format(
+                    excerpt(branches[0].id), excerpt(branch.id)
+                )
+            )
 
 
 def _compare(branch: "Branch", noun: str, found: Border, wanted: "TensorSpec") -> None:

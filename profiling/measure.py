@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from adascale_tf import records
+from adascale_tf import model_file, records
 from adascale_tf.bundle import Bundle
 from adascale_tf.errors import AdaScaleError, BadInput
 from adascale_tf.progress import Tick, silent
@@ -64,6 +64,7 @@ def profile(
     """
     for name in delegates:
         check_delegate(name)
+    model_file.check_inputs(bundle.manifest.branches)
     cells = table.choose(bundle, delegates, threads, runs, branches)
     for crashed, sentence in crashes.find(bundle, cells, allow_fallback):
         if failed is None:

@@ -8,6 +8,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Sequence, Tuple, Union
 
+from adascale_tf import model_file
 from adascale_tf.bundle import Branch, Bundle
 from adascale_tf.errors import AdaScaleError, BadInput
 from adascale_tf.predictors import Predictors
@@ -68,6 +69,7 @@ class Session:
         if not numbers or not delegates:
             raise BadInput("A session needs at least one delegate and one number of threads.")
         engines = tuple((name, count) for name in delegates for count in numbers)
+        model_file.check_inputs(bundle.manifest.branches)
         self._check_budget(budget)
         limits.check_energy(budget, predictors, engines)
         self.monitor = monitor or Monitor()

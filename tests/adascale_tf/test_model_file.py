@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import random
 import time
 from pathlib import Path
@@ -226,6 +227,17 @@ def test_a_manifest_of_another_file_is_refused(tmp_path: Path, changes: dict[str
     with pytest.raises(BadBundle, match=sentence) as caught:
         bundle.load(write(tmp_path / "b", GOOD, **changes))
     assert "'only'" in str(caught.value) and str(caught.value).endswith("again.")
+
+
+def test_branches_of_a_network_take_the_same_input(tmp_path: Path) -> None:
+    """Those of a bundle of micro-kernels do not, so it opens; a session or a profile refuses it."""
+    small_model.write(tmp_path / "b", {"one": GOOD, "two": GOOD})
+    opened = bundle.load(tmp_path / "b")
+    one, two = opened.manifest.branches
+    other = dataclasses.replace(two, input=TensorSpec("x", (1, 1, 4), "float32"))
+    model_file.check_inputs((one, two))
+    with pytest.raises(BadBundle, match="'one' and 'two' take inputs of different shapes"):
+        model_file.check_inputs((one, other))
 
 
 def test_copies_that_the_manifest_does_not_know_are_refused(tmp_path: Path) -> None:
