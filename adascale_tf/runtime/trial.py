@@ -157,8 +157,10 @@ class _Child:
         """The next line; empty if the process ended, None if it says nothing within ``limit_s`` seconds."""
         assert self._process.stdout is not None
         handle, deadline = self._process.stdout.fileno(), time.monotonic() + limit_s
+        said = select.poll()  # select() refuses the numbers of a process with a thousand open files
+        said.register(handle, select.POLLIN)
         while b"\n" not in self._rest:
-            if not select.select([handle], [], [], max(0.0, deadline - time.monotonic()))[0]:
+            if not said.poll(1000 * max(0.0, deadline - time.monotonic())):
                 return None
             data = os.read(handle, 1 << 16)
             if not data:

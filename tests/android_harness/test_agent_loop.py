@@ -82,7 +82,7 @@ def test_the_loop_answers_as_the_host_does(agent: Agent, built: Bundle) -> None:
     [
         (("loop", "{bundle}", "--budget", "speed=5"), 2, "is not a budget"),
         (("loop", "{bundle}", "--budget", "latency_ms=1e-9"), 2, "latency_ms"),
-        (("loop", "/nowhere", "--budget", BUDGET), 2, "manifest.json cannot be read"),
+        (("loop", "/nowhere", "--budget", BUDGET), 2, "/nowhere is not a bundle"),
         (("loop", "{bundle}", "--budget", BUDGET, "--delegate", "tpu"), 2, "There is no delegate 'tpu'"),
         (("loop", "{bundle}", "--budget", BUDGET, "--delegate", "npu"), 1, "npu takes nothing of"),
         (("serve", "{bundle}", "--budget", BUDGET, "--listen", "65536"), 2, "is no port"),

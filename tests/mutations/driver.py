@@ -141,7 +141,7 @@ def run(
                 answer = worker.run(asked, seed)
                 if answer["verdict"] == "hang":  # the machine may have been busy: what hangs again does hang
                     worker.stop()
-                    worker = Worker(goods, [asked.format])
+                    worker = Worker(goods, [asked.format] if warm else [])
                     answer = worker.run(asked, seed)
                     worker.done = TURN
                 with lock:

@@ -15,7 +15,7 @@ import pytest
 from adascale_tf.bundle import Bundle
 from tests.mutations import damage, driver, formats, goods, worker
 
-SAMPLE, SEED = 150, 7
+SAMPLE, SEED = 100, 7
 
 
 @pytest.fixture(scope="module")
