@@ -141,6 +141,7 @@ def bring(adb: Adb, files: Mapping[str, Content], tick: Tick = silent, owner: Ow
     return sent
 
 
+_TAKEN = "@adascale-taken"
 #: Sets ``busy`` where somebody but the owner of a token measures; phones before Android 8 have no ``flock``.
 _BUSY = f"""cd {FOLDER} 2>/dev/null || exit 0
 busy=
@@ -165,10 +166,11 @@ rmdir {FOLDER}"""
 
 def refuse_others(adb: Adb, owner: Owner) -> None:
     """Raise :class:`Taken` if another command measures on the phone now, where the phone can tell."""
-    told = adb.shell(_BUSY % owner.token + f'[ -z "$busy" ] || cat {LOCK}')[1]
-    if "{" in told:
+    told = adb.shell(_BUSY % owner.token + f'[ -z "$busy" ] || {{ echo {_TAKEN}; cat {LOCK}; }}')[1]
+    _, busy, lock = told.partition(_TAKEN)  # what logs put into the output may stand before and behind
+    if busy:
         try:
-            holder, _ = json.JSONDecoder().raw_decode(told[told.index("{") :])
+            holder, _ = json.JSONDecoder().raw_decode(lock.lstrip())
         except (ValueError, RecursionError):
             holder = {}
         raise Taken(f"{adb.address}: {sentence(holder if isinstance(holder, dict) else {})}")

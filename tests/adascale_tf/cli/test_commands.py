@@ -120,6 +120,7 @@ def test_ctrl_c_in_training_leaves_no_bundle(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_the_demo_walks_the_whole_road(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "adascale_tf", "demo", "--out", str(tmp_path / "demo")]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
