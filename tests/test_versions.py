@@ -13,7 +13,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 OWN = {"adascale_tf", "converters", "profiling", "android_harness"}
 #: Imported by name where the distribution is called otherwise; those are on this machine only if they are installed.
-CALLED = {"dask": "distributed", "yaml": "pyyaml", "PIL": "pillow", "sklearn": "scikit-learn"}
+CALLED = {"dask": "distributed", "yaml": "pyyaml", "PIL": "pillow", "sklearn": "scikit-learn", "google": "protobuf"}
 
 
 def declared() -> dict[str, str]:

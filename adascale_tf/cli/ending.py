@@ -70,7 +70,8 @@ def _code(command: Callable[[], Any]) -> int:
         _fail(str(error))
         return error.exit_code
     except (KeyboardInterrupt, click.Abort) as error:
-        cause = error.__cause__ if isinstance(error, click.Abort) else error
+        # click before 8.1.4 raises its Abort without naming the cause
+        cause = (error.__cause__ or error.__context__) if isinstance(error, click.Abort) else error
         if isinstance(cause, EOFError):  # click takes it for the end of a dialog, but nothing here asks
             raise cause from None
         terminated = isinstance(cause, Terminated)

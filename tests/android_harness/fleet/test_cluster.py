@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -71,12 +72,17 @@ def test_nothing_happens_in_time(lab: Cluster) -> None:
     assert lab.wait(0.0) == [] and lab.wait(0.1) == []
 
 
+def listening(process: psutil.Process) -> list[Any]:
+    """The addresses that a process listens on."""
+    connections = getattr(process, "net_connections", None) or process.connections  # psutil 5 calls it so
+    return [c.laddr for c in connections() if c.status == psutil.CONN_LISTEN]
+
+
 def test_only_this_machine_can_reach_a_local_cluster(lab: Cluster) -> None:
     me = psutil.Process()
     for process in [me, *me.children(recursive=True)]:
-        listening = [c.laddr.ip for c in process.net_connections() if c.status == psutil.CONN_LISTEN]
-        assert set(listening) <= {"127.0.0.1"}
-    ports = [c.laddr.port for c in me.net_connections() if c.status == psutil.CONN_LISTEN]
+        assert {address.ip for address in listening(process)} <= {"127.0.0.1"}
+    ports = [address.port for address in listening(me)]
     assert 8786 not in ports and 8787 not in ports
 
 
