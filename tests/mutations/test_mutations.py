@@ -1,6 +1,6 @@
 """A sample of the damaged files, and what the driver says of commands that die, hang or fail without a sentence.
 
-All cases: ``python -m tests.mutations``.
+All formats, thousands of cases: ``python -m tests.mutations``, which ``.ci/run`` starts.
 """
 
 from __future__ import annotations
@@ -27,15 +27,6 @@ def test_a_sample_of_damaged_files_is_refused_or_works(made: Path) -> None:
     result = driver.run(made, driver.choose(SAMPLE, SEED, driver.fast()), SEED, workers=1, warm=False)
     assert not result.findings, result.findings
     assert sum(result.counts.values()) == SAMPLE and result.counts["refused"] > SAMPLE / 3
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(1800)
-def test_every_format(tmp_path: Path) -> None:
-    """Others than those of ``.ci/run``, which runs five thousand."""
-    place = goods.make(tmp_path / "goods")
-    result = driver.run(place, driver.choose(500, 2, list(formats.FORMATS)), 2)
-    assert not result.findings, result.findings
 
 
 @pytest.mark.parametrize(
