@@ -59,13 +59,9 @@ def locked(path: Path, what: str) -> Iterator[None]:
             raise Busy(
                 "{} is being {} by process {}; wait for its end, or choose another place.".format(path, what, holder)
             ) from None
-        # Its last holder removes the file; a lock on a removed file holds nobody off.
-        try:
-            if os.fstat(handle).st_ino == os.stat(str(place)).st_ino:
-                break
-        except FileNotFoundError:
-            pass
-        os.close(handle)
+        if still_there(handle, place):
+            break
+        os.close(handle)  # its last holder removed the file meanwhile
     try:
         with writing(place):
             os.ftruncate(handle, 0)
@@ -75,6 +71,14 @@ def locked(path: Path, what: str) -> Iterator[None]:
         with suppress(OSError):
             os.unlink(str(place))
         os.close(handle)
+
+
+def still_there(handle: int, path: Path) -> bool:
+    """Whether ``path`` is the file of an open handle: a lock on a file that was removed holds nobody off."""
+    try:
+        return os.fstat(handle).st_ino == os.stat(str(path)).st_ino
+    except FileNotFoundError:
+        return False
 
 
 def hold(folder: Path) -> Optional[int]:

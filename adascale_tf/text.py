@@ -7,6 +7,7 @@ Standard library only and Python 3.8 compatible. The command line shows every me
 from __future__ import annotations
 
 import reprlib
+import signal
 
 #: Longest message that is shown whole, in characters.
 LIMIT = 2000
@@ -37,6 +38,19 @@ def _brief(value: object) -> str:
         return brief.repr(value)
     except (ValueError, RecursionError):  # a number of more digits than Python writes, or objects around objects
         return "a {}".format(type(value).__name__)
+
+
+def signal_name(number: int) -> str:
+    """``SIGSEGV``; real-time signals have a number only."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return "signal {}".format(number)
+
+
+def ended(code: int) -> str:
+    """What a process died of, from ``subprocess``' return code: a signal's name, or ``exit code 3``."""
+    return signal_name(-code) if code < 0 else "exit code {}".format(code)
 
 
 def _escaped(character: str) -> str:

@@ -18,6 +18,7 @@ from typing import Any
 
 from adascale_tf.disk import Unwritable
 from adascale_tf.errors import AdaScaleError
+from adascale_tf.text import ended
 
 
 class Died(AdaScaleError):
@@ -83,7 +84,7 @@ class Process:
 def _cause(code: int) -> str:
     if code == -signal.SIGKILL:
         return "SIGKILL, perhaps since memory ran out"
-    return signal.Signals(-code).name if code < 0 else f"exit code {code}"
+    return ended(code)
 
 
 _shared: list[Process] = []

@@ -26,7 +26,7 @@ from adascale_tf import codec, model_file
 from adascale_tf.bundle import Branch, Bundle
 from adascale_tf.errors import AdaScaleError
 from adascale_tf.runtime import survivors
-from adascale_tf.text import excerpt
+from adascale_tf.text import ended, excerpt
 
 #: Seconds for one branch; large networks get more, by their multiply-accumulates (the slowest kernels do 1e8 a second).
 LIMIT_S, SECONDS_PER_MAC = 30.0, 1e-7
@@ -149,8 +149,7 @@ class _Child:
         if answer is None:
             return "does not end on {{}} within {:.0f} s".format(job.limit_s)
         if not answer:
-            code = self._process.wait()
-            return "crashes on {{}} ({})".format(signal.Signals(-code).name if code < 0 else "exit code %d" % code)
+            return "crashes on {{}} ({})".format(ended(self._process.wait()))
         return None
 
     def line(self, limit_s: float) -> Optional[str]:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, Iterator
 
-from adascale_tf.disk import writing
+from adascale_tf.disk import still_there, writing
 from adascale_tf.errors import AdaScaleError
 from adascale_tf.text import excerpt
 
@@ -72,20 +72,13 @@ def _taken(path: Path, owner: Owner) -> int:
             continue
         except OSError:  # a file system without locks
             return handle
-        if _still_there(handle, path):
+        if still_there(handle, path):
             known = {"pid": os.getpid(), "group": os.getpgrp(), "owner": owner.token, "who": owner.who}
             with writing(path):
                 os.ftruncate(handle, 0)
                 os.pwrite(handle, json.dumps(known).encode("ascii"), 0)
             return handle
         os.close(handle)  # whoever tidied up removed the file meanwhile
-
-
-def _still_there(handle: int, path: Path) -> bool:
-    try:
-        return os.fstat(handle).st_ino == os.stat(str(path)).st_ino
-    except FileNotFoundError:
-        return False
 
 
 def _holder(handle: int) -> Dict[str, Any]:

@@ -22,6 +22,7 @@ from adascale_tf import codec
 from adascale_tf.bundle import MANIFEST, Bundle, Manifest
 from adascale_tf.errors import AdaScaleError, BadInput
 from adascale_tf.runtime import accelerators, delegates, sensors, tensor
+from adascale_tf.text import signal_name
 from android_harness.agent import engines
 
 WARMUP = 3
@@ -214,14 +215,6 @@ def in_child(
     if "failed" in found:
         raise Failed(found["failed"])
     return found  # type: ignore[no-any-return]
-
-
-def signal_name(number: int) -> str:
-    """``SIGSEGV``; real-time signals have a number only."""
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return "signal {}".format(number)
 
 
 def _child(place: Place, task: Task, writing: int) -> None:

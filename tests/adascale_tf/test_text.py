@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adascale_tf.text import excerpt, printable
+from adascale_tf.text import ended, excerpt, printable
 
 
 def test_escape_sequences_are_seen_and_not_obeyed() -> None:
@@ -33,3 +33,7 @@ def test_what_is_shown_can_be_encoded_and_printed(text: str) -> None:
     shown = printable(text)
     shown.encode("utf-8")
     assert all(c.isprintable() or c in "\n\t" for c in shown)
+
+
+def test_how_a_process_ended_has_words() -> None:
+    assert [ended(code) for code in (-11, 3, -40)] == ["SIGSEGV", "exit code 3", "signal 40"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import resource
 import signal
 import subprocess
@@ -13,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from adascale_tf import bundle, disk
+from tests.fixtures.small_disk import mounted
 
 _WRITER = (
     "import sys, time, pathlib\nfrom adascale_tf import bundle\n"
@@ -65,18 +65,12 @@ def test_an_older_bundle_is_replaced_whole_also_behind_a_link(tmp_path: Path) ->
 @pytest.fixture()
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 100 kB where this user may mount one; otherwise files of 100 kB at most."""
-    place = tmp_path / "small"
-    place.mkdir()
-    mounted = os.geteuid() == 0 and not subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=100k", "none", str(place)], capture_output=True, check=False
-    ).returncode  # fmt: skip
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    if not mounted:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
-    yield place
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    if mounted:
-        subprocess.run(["umount", str(place)], check=True)
+    with mounted(tmp_path / "small", 100) as there:
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        if not there:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+        yield tmp_path / "small"
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_a_full_disk_is_a_sentence_and_the_old_bundle_stays(small_disk: Path) -> None:

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from adascale_tf.text import ended
 from tests.mutations.formats import FORMATS, SLOW, WEIGHTS
 
 ROOT = Path(__file__).parent.parent.parent
@@ -105,9 +106,7 @@ class Worker:
         if line:
             return dict(json.loads(line))
         if ready:
-            code = self._process.wait()
-            name = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-            return {"verdict": "death", "details": name, "seconds": time.monotonic() - begun}
+            return {"verdict": "death", "details": ended(self._process.wait()), "seconds": time.monotonic() - begun}
         return {"verdict": "hang", "details": f"over {limit_s:g} s", "seconds": limit_s}
 
     def stop(self) -> None:

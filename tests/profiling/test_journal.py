@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -24,7 +22,8 @@ from adascale_tf.records import Context
 from profiling import cells, facts, measure
 from profiling.facts import Block, End, Process
 from profiling.journal import Journal, adopt, settle
-from tests.fixtures import told
+from tests.fixtures import small_disk, told
+from tests.fixtures.small_disk import fill
 from tests.fixtures.told import HONEST, Told, honest
 
 SETTINGS = {"bundle": "b", "cells": ["x/cpux1", "y/cpux1"]}
@@ -153,26 +152,10 @@ def test_two_commands_on_this_machine(built: Bundle, tmp_path: Path) -> None:
 @pytest.fixture()
 def small(tmp_path: Path) -> Iterator[Path]:
     """A disk of 64 kB."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    mounted = os.geteuid() == 0 and shutil.which("mount") and subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(place)], capture_output=True
-    ).returncode == 0  # fmt: skip
-    if not mounted:
-        pytest.skip("a small disk can be mounted by root only")
-    try:
-        yield place
-    finally:
-        subprocess.run(["umount", "-l", str(place)], check=True)
-
-
-def fill(place: Path, left: int = 0) -> None:
-    """Fill a disk but for so many bytes."""
-    with contextlib.suppress(OSError), (place / "filler").open("wb", buffering=0) as file:
-        while True:
-            file.write(b"x" * 4096)
-    if left:
-        os.truncate(place / "filler", (place / "filler").stat().st_size - left)
+    with small_disk.mounted(tmp_path / "disk", 64) as mounted:
+        if not mounted:
+            pytest.skip("this user may not mount a file system")
+        yield tmp_path / "disk"
 
 
 def test_a_full_disk_is_a_sentence_and_nothing_is_lost(small: Path) -> None:
@@ -185,7 +168,7 @@ def test_a_full_disk_is_a_sentence_and_nothing_is_lost(small: Path) -> None:
             for added in range(1000):
                 journal.add("block", f"x/cpux1#{added}", Block((1.5,) * 20))
         assert not journal.has("block", f"x/cpux1#{added}")
-    (small / "filler").unlink()
+    (small / "filling").unlink()
     with Journal(path, SETTINGS, lambda *_: pytest.fail("no line is damaged")) as journal:
         assert len(journal._facts) == added > 10
         journal.add("end", "x/cpux1", End(Context(1.0)))
@@ -202,7 +185,7 @@ def test_measurements_on_a_full_disk_are_all_written_or_none(
     with pytest.raises(Unwritable, match=r"free some space or choose another --out"):
         cells.append(out, measured * 20)
     assert out.read_bytes() == before
-    (small / "filler").unlink()
+    (small / "filling").unlink()
     cells.append(out, measured[1:])
     assert records.read([out]) == measured
 
@@ -218,7 +201,7 @@ def test_a_profile_on_a_full_disk_goes_on_when_there_is_space(
         told.profile(monkeypatch, many, Told(honest), out)
     assert not out.exists() or not out.read_bytes()
     kept = sum(path.read_bytes().count(b'"kind"') for path in small.glob("*.journal"))
-    (small / "filler").unlink()
+    (small / "filling").unlink()
     well = Told(honest)
     outcome = told.profile(monkeypatch, many, well, out)
     assert not outcome.failed and len(records.read([out])) == 12
@@ -232,7 +215,7 @@ def test_a_profile_of_this_machine_on_a_full_disk_is_one_sentence(built: Bundle,
          "--out", str(small / "m.jsonl")], capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 2 and "Traceback" not in done.stderr and "No space left on device" in done.stderr
-    assert [path.name for path in small.iterdir()] == ["filler"]
+    assert [path.name for path in small.iterdir()] == ["filling"]
 
 
 # --- what is checked before it is written

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shutil
@@ -16,7 +15,9 @@ import pytest
 
 from adascale_tf import bundle, codec
 from adascale_tf.cli import main
+from tests.fixtures import small_disk
 from tests.fixtures.plain_bundle import CLASSES, SIZE, write_bundle
+from tests.fixtures.small_disk import fill
 
 ROOT = Path(bundle.__file__).parent.parent
 BUDGET = ("--budget", "latency_ms=50")
@@ -25,24 +26,10 @@ BUDGET = ("--budget", "latency_ms=50")
 @pytest.fixture()
 def disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 64 kB."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    mounted = os.geteuid() == 0 and not subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=64k", "none", str(place)], capture_output=True, check=False
-    ).returncode  # fmt: skip
-    if not mounted:
-        pytest.skip("this user may not mount a file system")
-    yield place
-    subprocess.run(["umount", str(place)], check=True)
-
-
-def fill(disk: Path, left: int = 0) -> None:
-    """Leave so many bytes, in whole pages."""
-    with contextlib.suppress(OSError), (disk / "filling").open("wb", buffering=0) as file:
-        while True:
-            file.write(bytes(4096))
-    if left:
-        os.truncate(disk / "filling", max(0, (disk / "filling").stat().st_size - left))
+    with small_disk.mounted(tmp_path / "disk", 64) as mounted:
+        if not mounted:
+            pytest.skip("this user may not mount a file system")
+        yield tmp_path / "disk"
 
 
 @pytest.fixture()

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import resource
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ from adascale_tf.data import Dataset
 from adascale_tf.disk import Unwritable
 from adascale_tf.errors import AdaScaleError, BadInput
 from adascale_tf.recipe import parse_list
+from tests.fixtures.small_disk import mounted
 
 
 @pytest.fixture(scope="module")
@@ -124,13 +123,10 @@ def test_a_rehearsal_names_the_branch_that_dies(data: Dataset) -> None:
 @pytest.fixture()
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 100 kB; skipped where this user may not mount one."""
-    place = tmp_path / "small"
-    place.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=100k", "none", str(place)]
-    if os.geteuid() != 0 or subprocess.run(command, capture_output=True, check=False).returncode:
-        pytest.skip("needs the right to mount a file system")
-    yield place
-    subprocess.run(["umount", str(place)], check=True)
+    with mounted(tmp_path / "small", 100) as there:
+        if not there:
+            pytest.skip("this user may not mount a file system")
+        yield tmp_path / "small"
 
 
 def test_a_full_disk_keeps_the_older_bundle(data: Dataset, small_disk: Path) -> None:
