@@ -8,11 +8,11 @@ BIN := $(VENV)/bin
 .PHONY: setup demo test test-all lint check bench figures clean
 setup: $(VENV)/.ready
 
-$(VENV)/.ready: setup.cfg setup.py pyproject.toml
+$(VENV)/.ready: setup.cfg setup.py pyproject.toml runtime/setup.cfg
 	@test -n "$(PYTHON)" || { echo "adascale-tf needs Python 3.10, 3.11 or 3.12 with venv; install one, or set PYTHON=/path/to/python"; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ./runtime --editable '.[dev]'
 	touch $@
 
 demo: setup

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from adascale_tf.network import ElasticNetwork
-    from adascale_tf.recipe import Recipe
+    from adascale_runtime.seams.recipe import Recipe
+    from adascale_tf.network.elastic import ElasticNetwork
 
 __version__ = "0.1.0"
 
@@ -16,7 +16,8 @@ __version__ = "0.1.0"
 def elastic(
     model: Any, recipes: Sequence[str | Recipe] | None = None, input_size: Sequence[int] = ()
 ) -> ElasticNetwork:
-    """The elastic network of a Keras model or file, see :func:`adascale_tf.api.elastic`; TensorFlow loads only now."""
-    from adascale_tf import api
+    """The elastic network of a Keras model or file, see :func:`adascale_tf.network.create.elastic`; TensorFlow loads
+    only now."""
+    from adascale_tf.network import create
 
-    return api.elastic(model, recipes, input_size)
+    return create.elastic(model, recipes, input_size)

@@ -19,9 +19,9 @@ from typing import Any
 from adb_shell import exceptions
 from adb_shell.adb_device import AdbDevice
 
-from adascale_tf.errors import AdaScaleError, BadInput
+from adascale_runtime.errors import AdaScaleError, BadInput
 from android_harness.sync import Pace, Sync
-from android_harness.transport import NO_LIMIT, Refused, TcpTransport, improved
+from android_harness.transport import NO_LIMIT, KeyRefused, TcpTransport, improved
 
 PORT = 5555
 _DONE = "@adascale-exit "
@@ -240,7 +240,7 @@ def connect(
                 "connect once with adb, give 'adb tcpip 5555', and use port 5555."
             ) from None
         raise PhoneGone(f"What answers at {address} is no phone ({error}).") from None
-    except Refused:
+    except KeyRefused:
         device.close()
         raise _refused(address) from None
     except (exceptions.DeviceAuthError, exceptions.InvalidResponseError, exceptions.InvalidChecksumError) as error:

@@ -14,8 +14,8 @@ import re
 import shlex
 from dataclasses import dataclass
 
-from adascale_tf.errors import BadInput, UnknownDelegate
-from adascale_tf.records import Delegation
+from adascale_runtime.errors import BadInput, UnknownDelegate
+from adascale_runtime.seams.records import Delegation
 
 
 @dataclass(frozen=True)

@@ -17,19 +17,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from adascale_tf import codec
-from adascale_tf.bundle import Branch, Bundle
-from adascale_tf.errors import BadInput
-from adascale_tf.progress import Tick
-from adascale_tf.records import Delegation, OperatorTime
-from adascale_tf.runtime import sensors
+from adascale_runtime.device import sensors
+from adascale_runtime.errors import BadInput
+from adascale_runtime.files import codec
+from adascale_runtime.progress import Tick
+from adascale_runtime.seams.bundle import Branch, Bundle
+from adascale_runtime.seams.records import Delegation, OperatorTime
 from android_harness import store
 from android_harness.adb import Adb
 from android_harness.agent import bench, work
 from android_harness.agent.alone import Owner
-from android_harness.agent.work import Failed, Task
+from android_harness.agent.work import Failed, Job
 from android_harness.benchmark_log import SWITCHES, BenchmarkLog, command, parse
-from android_harness.facts import OUTPUT
+from android_harness.phone_facts import OUTPUT
 from android_harness.runner import Message, Options
 
 TOOL = "benchmark_model"
@@ -75,7 +75,7 @@ class BenchmarkRunner:
         self._cores = facts.get("cores")
         self._mask = self.options.affinity and self._mask_of(self.options.affinity, adb)
 
-    def run(self, adb: Adb, tasks: Sequence[Task]) -> Iterator[Message]:
+    def run(self, adb: Adb, tasks: Sequence[Job]) -> Iterator[Message]:
         broken: set[str] = set()
         for task in (task for task in tasks if task.cell not in broken):
             yield from self._cool(adb)
@@ -90,7 +90,7 @@ class BenchmarkRunner:
                 yield {"say": "fact", **about, "value": value}
         yield {"say": "done"}
 
-    def _do(self, adb: Adb, task: Task) -> dict[str, Any]:
+    def _do(self, adb: Adb, task: Job) -> dict[str, Any]:
         if task.kind == "end":
             return {"context": self._context(adb)}
         if task.kind == "energy":
@@ -109,7 +109,7 @@ class BenchmarkRunner:
             "agreement": None, "difference": None, "delegation": codec.to_json(taken), "delegation_reason": reason,
         }  # fmt: skip
 
-    def _tool(self, adb: Adb, task: Task, runs: int, more: str = "", op_profile: bool = False) -> BenchmarkLog:
+    def _tool(self, adb: Adb, task: Job, runs: int, more: str = "", op_profile: bool = False) -> BenchmarkLog:
         """What one run of the tool says; :class:`Failed` if that is no measurement of the branch on its delegate."""
         branch, name = self.bundle.manifest.branch(task.branch), task.delegate
         graph = f"{store.FOLDER}/{store.bundle_folder(self.bundle)}/{branch.file}"
@@ -132,7 +132,7 @@ class BenchmarkRunner:
             raise Failed(f"{name} left {left} to {rest}; give --allow-fallback to measure it all the same.")
         return log
 
-    def _taken(self, log: BenchmarkLog, task: Task) -> tuple[Delegation | None, str | None]:
+    def _taken(self, log: BenchmarkLog, task: Job) -> tuple[Delegation | None, str | None]:
         """What the delegate took of the branch, or None with the reason."""
         branch = self.bundle.manifest.branch(task.branch)
         ops, sharing, found = branch.cost.ops, self._sharing(branch), log.delegation

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from adascale_tf import codec
-from adascale_tf.errors import AdaScaleError, BadInput
-from android_harness import facts
+from adascale_runtime.errors import AdaScaleError, BadInput
+from adascale_runtime.files import codec
+from android_harness import phone_facts
 from android_harness.adb import Address, PhoneGone, connect, parse_address
 
 #: Ports on which Android's emulators listen for adb: odd ones, two for each emulator.
@@ -82,7 +82,7 @@ def look(addresses: Sequence[Address], signer: Any, timeout_s: float = 5.0) -> l
     def one(address: Address) -> Found:
         try:
             with connect(address, signer, timeout_s, DIALOG_S) as adb:
-                found = facts.read(adb)
+                found = phone_facts.read(adb)
                 remember(address) if address.host not in (None, "127.0.0.1") else None
                 return Found(str(address), "ready", facts=found)
         except PhoneGone as error:

@@ -10,18 +10,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from adascale_tf import codec
-from adascale_tf.bundle import Bundle
-from adascale_tf.disk import Busy
-from adascale_tf.errors import AdaScaleError, BadInput
-from adascale_tf.progress import Tick, silent
-from adascale_tf.records import Measurement
-from adascale_tf.text import excerpt
-from android_harness import facts as phone_facts
+from adascale_runtime.errors import AdaScaleError, BadInput
+from adascale_runtime.files import codec
+from adascale_runtime.files.disk import Busy
+from adascale_runtime.progress import Tick, silent
+from adascale_runtime.seams.bundle import Bundle
+from adascale_runtime.seams.records import Measurement
+from adascale_runtime.text import excerpt
 from android_harness import keys, messages, store
+from android_harness import phone_facts as phone_facts
 from android_harness.adb import Adb, Address, PhoneGone, Silent, connect
 from android_harness.agent.alone import Owner
-from android_harness.agent.work import Task
+from android_harness.agent.work import Job
 from android_harness.runner import AgentRunner, Message, Options, Runner
 from android_harness.strikes import Strikes
 from android_harness.tasks import tasks_of
@@ -139,7 +139,7 @@ class Harness:
         store.bring(adb, store.bundle_files(self.bundle), self.tick, self.owner)
 
     def _drive(
-        self, runner: Runner, tasks: list[Task], journal: Journal, device: dict[str, Any], delegates: Sequence[str],
+        self, runner: Runner, tasks: list[Job], journal: Journal, device: dict[str, Any], delegates: Sequence[str],
         outcome: Outcome,
     ) -> None:  # fmt: skip
         """Run all tasks that the journal lacks, however often the phone or the runner goes away."""
@@ -149,7 +149,7 @@ class Harness:
             left = [t for t in tasks if not journal.has(t.kind, t.key) and t.cell not in outcome.failed]
             if not left:
                 return
-            current: Task | None = None
+            current: Job | None = None
             finished = lost = False
             try:
                 for message in self._messages(runner, left, outcome):
@@ -175,7 +175,7 @@ class Harness:
                 outcome.failed[current.cell] = f"{reason} while it did '{current.kind}', {times} times"
                 outcome.given_up.add(current.cell)
 
-    def _messages(self, runner: Runner, left: list[Task], outcome: Outcome) -> Iterator[Message]:
+    def _messages(self, runner: Runner, left: list[Job], outcome: Outcome) -> Iterator[Message]:
         """The runner's messages; counts the time between them as measuring."""
         last: float | None = None
         self._progress_s = time.monotonic()
@@ -189,8 +189,8 @@ class Harness:
             yield message
 
     def _take(
-        self, message: Message, left: list[Task], journal: Journal, outcome: Outcome, total: int, current: Task | None
-    ) -> Task | None:
+        self, message: Message, left: list[Job], journal: Journal, outcome: Outcome, total: int, current: Job | None
+    ) -> Job | None:
         """Keep what a message says, or why it cannot be used; gives the task that is being done."""
         said, task = messages.understood(message, left, current)
         if said.say == "wait":

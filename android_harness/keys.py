@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from adascale_tf.errors import BadInput
+from adascale_runtime.errors import BadInput
 
 #: The only size of keys that ADB's format of public keys holds.
 BITS = 2048

@@ -7,9 +7,9 @@ from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Any
 
-from adascale_tf.errors import AdaScaleError, BadInput
-from adascale_tf.text import excerpt
-from android_harness.agent.work import Task
+from adascale_runtime.errors import AdaScaleError, BadInput
+from adascale_runtime.text import excerpt
+from android_harness.agent.work import Job
 from profiling import facts
 from profiling.facts import Fact, Said, Start
 from profiling.journal import Journal
@@ -22,7 +22,7 @@ class NoFact(AdaScaleError):
     """A task that ended without a fact that can be used."""
 
 
-def understood(message: Any, left: Sequence[Task], current: Task | None) -> tuple[Said, Task | None]:
+def understood(message: Any, left: Sequence[Job], current: Job | None) -> tuple[Said, Job | None]:
     """A message and the task that it is about, None if that is none of those that are left.
 
     What is no message at all fails the task that is being done.
@@ -34,7 +34,7 @@ def understood(message: Any, left: Sequence[Task], current: Task | None) -> tupl
     return said, next((t for t in left if (t.kind, t.key) == (said.kind, said.key)), None)
 
 
-def fact(task: Task, said: Said) -> Fact:
+def fact(task: Job, said: Said) -> Fact:
     """The fact that ends a task; :class:`NoFact` says why there is none."""
     if said.say == "failed":
         raise NoFact(excerpt(said.reason or "the runner gave no reason", REASON))
@@ -44,7 +44,7 @@ def fact(task: Task, said: Said) -> Fact:
         raise NoFact(f"the runner's fact cannot be used: {excerpt(str(error), REASON)}") from None
 
 
-def keep(task: Task, said: Said, journal: Journal) -> str | None:
+def keep(task: Job, said: Said, journal: Journal) -> str | None:
     """Put the fact that ends a task into the journal; else gives the reason why the task failed."""
     try:
         found = fact(task, said)

@@ -1,4 +1,4 @@
-"""The agent as one file that a phone's Python runs: a zipapp of the agent, the runtime and the seams."""
+"""The agent as one file that a phone's Python runs: a zipapp of the agent and adascale_runtime."""
 
 from __future__ import annotations
 
@@ -6,36 +6,11 @@ import io
 import zipfile
 from pathlib import Path
 
-from adascale_tf import codec
+from adascale_runtime.files import codec
 
 ROOT = Path(__file__).parent.parent
 #: What the agent imports, relative to the project's root.
-MODULES = (
-    "adascale_tf/__init__.py",
-    *(
-        f"adascale_tf/{name}.py"
-        for name in (
-            "errors",
-            "text",
-            "disk",
-            "archives",
-            "codec",
-            "progress",
-            "bundle",
-            "manifests",
-            "ranges",
-            "records",
-            "predictors",
-            "recipe",
-            "model_bytes",
-            "model_graph",
-            "model_file",
-        )
-    ),
-    "adascale_tf/runtime/*.py",
-    "android_harness/__init__.py",
-    "android_harness/agent/*.py",
-)
+MODULES = ("adascale_runtime/**/*.py", "android_harness/__init__.py", "android_harness/agent/*.py")
 _MAIN = "import sys\nfrom android_harness.agent.main import main\nsys.exit(main())\n"
 
 

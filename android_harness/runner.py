@@ -13,15 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from adascale_tf import codec
-from adascale_tf.errors import AdaScaleError, BadInput
-from adascale_tf.progress import Tick
-from adascale_tf.text import excerpt
+from adascale_runtime.errors import AdaScaleError, BadInput
+from adascale_runtime.files import codec
+from adascale_runtime.progress import Tick
+from adascale_runtime.text import excerpt
 from android_harness import store
 from android_harness.adb import Adb, quote
 from android_harness.agent.alone import Owner
 from android_harness.agent.bench import MARK, Plan
-from android_harness.agent.work import Task
+from android_harness.agent.work import Job
 
 Message = dict[str, Any]
 
@@ -71,7 +71,7 @@ class Runner(Protocol):
     def prepare(self, adb: Adb, facts: dict[str, Any], delegates: Sequence[str], tick: Tick) -> None:
         """Bring what is needed; refuse what it cannot do with a sentence."""
 
-    def run(self, adb: Adb, tasks: Sequence[Task]) -> Iterator[Message]:
+    def run(self, adb: Adb, tasks: Sequence[Job]) -> Iterator[Message]:
         """Do the tasks."""
 
 
@@ -145,7 +145,7 @@ class AgentRunner:
                 "(nnapi: use '--runner benchmark_model')."
             )
 
-    def run(self, adb: Adb, tasks: Sequence[Task]) -> Iterator[Message]:
+    def run(self, adb: Adb, tasks: Sequence[Job]) -> Iterator[Message]:
         o = self.options
         plan = Plan(
             self.bundle, tuple(tasks), o.affinity, o.allow_fallback, o.cooldown_c, o.idle_s, o.batch_s,
@@ -170,6 +170,6 @@ def host_library(abi: str | None) -> Path | None:
     """The wheel's ``libLiteRt.so``, for an Android or Linux device of this machine's kind; None for others."""
     import platform
 
-    from adascale_tf.runtime.delegates import wheel_library
+    from adascale_runtime.engines.delegates import wheel_library
 
     return Path(wheel_library()) if abi == platform.machine() else None

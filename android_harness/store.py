@@ -15,9 +15,9 @@ import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from adascale_tf.bundle import MANIFEST, Bundle, sha256
-from adascale_tf.errors import BadInput
-from adascale_tf.progress import Tick, silent
+from adascale_runtime.errors import BadInput
+from adascale_runtime.progress import Tick, silent
+from adascale_runtime.seams.bundle import MANIFEST, Bundle, sha256
 from android_harness import package
 from android_harness.adb import Adb, quote
 from android_harness.agent.alone import LOCK, Owner, Taken, sentence

@@ -8,7 +8,7 @@ import time
 from adb_shell import constants
 from adb_shell.adb_device import AdbDevice
 
-from android_harness.transport import NO_LIMIT, Message
+from android_harness.transport import NO_LIMIT, SizedMessage
 
 #: Seconds in which some byte of a file must come or go; a phone on a bad network needs some.
 SILENCE_S = 10.0
@@ -57,7 +57,7 @@ class Sync:
             piece, left = left[: self._pace.size], left[self._pace.size :]
             begun = time.monotonic()
             self._device._io_manager.send(
-                Message(constants.WRTE, self._info.local_id, self._info.remote_id, piece), self._info
+                SizedMessage(constants.WRTE, self._info.local_id, self._info.remote_id, piece), self._info
             )
             while self._receive([constants.OKAY, constants.WRTE, constants.CLSE]) != constants.OKAY:
                 pass
@@ -94,4 +94,6 @@ class Sync:
         return b"".join(parts)
 
     def close(self) -> None:
-        self._device._io_manager.send(Message(constants.CLSE, self._info.local_id, self._info.remote_id), self._info)
+        self._device._io_manager.send(
+            SizedMessage(constants.CLSE, self._info.local_id, self._info.remote_id), self._info
+        )

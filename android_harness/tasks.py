@@ -5,18 +5,18 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
-from android_harness.agent.work import Task
+from android_harness.agent.work import Job
 from android_harness.runner import Options
 from profiling import cells as table
 from profiling.cells import Cell
 
 
-def tasks_of(cells: Sequence[Cell], options: Options, seed: int = 0) -> list[Task]:
+def tasks_of(cells: Sequence[Cell], options: Options, seed: int = 0) -> list[Job]:
     """All work on some cells in the order in which it is done: what is needed first, rounds in shuffled order, energy
     in shuffled order, and a last look at the context."""
 
-    def task(kind: str, cell: Cell, key: str | None = None, **more: int) -> Task:
-        return Task(kind, key or cell.key, cell.key, cell.branch.id, cell.delegate, cell.threads, **more)
+    def task(kind: str, cell: Cell, key: str | None = None, **more: int) -> Job:
+        return Job(kind, key or cell.key, cell.key, cell.branch.id, cell.delegate, cell.threads, **more)
 
     found = [task(kind, cell) for cell in cells for kind in ("process", "start")]
     rounds = min(options.rounds, options.runs)

@@ -12,15 +12,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from adascale_tf import codec, records
-from adascale_tf.bundle import Bundle
-from adascale_tf.errors import BadInput
-from adascale_tf.records import Measurement
-from adascale_tf.text import excerpt
+from adascale_runtime.errors import BadInput
+from adascale_runtime.files import codec
+from adascale_runtime.seams import records
+from adascale_runtime.seams.bundle import Bundle
+from adascale_runtime.seams.records import Measurement
+from adascale_runtime.text import excerpt
 from android_harness import messages, package, store
 from android_harness.adb import Adb
 from android_harness.agent.bench import Plan
-from android_harness.agent.work import Task
+from android_harness.agent.work import Job
 from android_harness.harness import NOT_ASKED
 from android_harness.runner import Options, parse_line
 from android_harness.tasks import tasks_of
@@ -74,7 +75,7 @@ class Brought:
 
     digest: str
     settings: dict[str, Any]
-    tasks: tuple[Task, ...]
+    tasks: tuple[Job, ...]
 
 
 @dataclass(frozen=True)
@@ -142,7 +143,7 @@ def collect(text: str, plan: Brought, bundle: Bundle, device: dict[str, Any]) ->
             continue
         known.setdefault(("energy", cell.key), EnergyFact(reason=NOT_ASKED))
         try:
-            pulled.measurements.append(table.measurement(bundle, cell, Facts(known), device, {}, plan.settings))
+            pulled.measurements.append(table.measurement(bundle, cell, PulledFacts(known), device, {}, plan.settings))
         except (BadInput, KeyError) as error:  # a plan without one of the kinds
             pulled.missing.append(f"{cell.key}: its facts make no measurement ({excerpt(str(error), 200)})")
     return pulled
@@ -160,7 +161,7 @@ def _cells(plan: Brought, bundle: Bundle) -> list[Cell]:
     return list(found.values())
 
 
-class Facts:
+class PulledFacts:
     """Facts by kind and key that are known already, as a journal gives them."""
 
     def __init__(self, known: dict[tuple[str, str], Fact]) -> None:

@@ -29,7 +29,7 @@ NO_LIMIT = math.inf
 Result = TypeVar("Result")
 
 
-class Refused(exceptions.DeviceAuthError):
+class KeyRefused(exceptions.DeviceAuthError):
     """The phone answered our public key with another challenge: it was not accepted."""
 
 
@@ -38,7 +38,7 @@ def checksum(data: bytes | bytearray | memoryview) -> int:
     return int(np.frombuffer(data, np.uint8).sum(dtype=np.uint64)) & 0xFFFFFFFF
 
 
-class Message(AdbMessage):
+class SizedMessage(AdbMessage):
     """A message whose checksum takes no loop in Python; for large ones."""
 
     @property
@@ -135,7 +135,7 @@ class IOManager(_AdbIOManager):
             if found[0] in expected_cmds:
                 return found
             if found[0] == constants.AUTH:  # after our public key
-                raise Refused("it answers our key with another challenge")
+                raise KeyRefused("it answers our key with another challenge")
 
 
 def improved(device: AdbDevice) -> AdbDevice:

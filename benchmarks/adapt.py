@@ -31,19 +31,19 @@ import evidence
 import numpy as np
 from goals import Row, repeated, show
 
-from adascale_tf import bundle
+from adascale_runtime.engines.delegates import open_branch
+from adascale_runtime.errors import AdaScaleError
+from adascale_runtime.policies import rivals
+from adascale_runtime.policies.policy import Option
+from adascale_runtime.seams import bundle
+from adascale_runtime.seams.budget import Budget
+from adascale_runtime.seams.records import quantile
+from adascale_runtime.session import Session, probe
 from adascale_tf.cli import console
-from adascale_tf.errors import AdaScaleError
-from adascale_tf.records import quantile
-from adascale_tf.runtime import rivals
-from adascale_tf.runtime.budget import Budget
-from adascale_tf.runtime.delegates import open_runner
-from adascale_tf.runtime.policy import Option
-from adascale_tf.runtime.session import Session, probe
 from profiling.meters import estimate_mj
 
 #: What its figures are of; a change of it makes them stale.
-MEASURES = ("adascale_tf/runtime",)
+MEASURES = ("adascale_runtime",)
 RESULTS = Path(__file__).parent / "results" / "adapt.json"
 SLACK = 1.3
 FPS = 50.0
@@ -100,7 +100,7 @@ def measure(opened: bundle.Bundle, seconds: float, seed: int = 0) -> dict[str, A
     """One row a tick: phase, and for each contender the branch and the latency in ms."""
     branches = {b.id: b for b in opened.manifest.branches}
     engines = [(key, count) for count in THREADS for key in branches]
-    runners = {_option(key, count): open_runner(opened, branches[key], "cpu", count) for key, count in engines}
+    runners = {_option(key, count): open_branch(opened, branches[key], "cpu", count) for key, count in engines}
     idle = probe(runners)
     full = max((key for key in branches), key=lambda key: idle[key])
     budget = Budget(latency_ms=SLACK * idle[full])

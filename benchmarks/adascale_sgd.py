@@ -32,11 +32,11 @@ import tensorflow as tf
 from goals import Row, show
 from scaling_rules import ADASCALE, BATCH, IDENTITY, LINEAR, MOMENTUM, WARM, Outcome, Task, Trial, train
 
+from adascale_runtime.errors import AdaScaleError, BadInput
+from adascale_runtime.progress import Tick
 from adascale_tf import data
 from adascale_tf.cli import console
 from adascale_tf.data import dataset
-from adascale_tf.errors import AdaScaleError, BadInput
-from adascale_tf.progress import Tick
 
 #: What its figures are of; a change of it makes them stale.
 MEASURES = ("adascale_tf/training/adascale_sgd.py", "benchmarks/scaling_rules.py")

@@ -18,8 +18,8 @@ import tensorflow as tf
 import tf_keras
 from tensorflow_model_optimization.sparsity import keras as tfmot
 
-from adascale_tf import backbones
-from adascale_tf.progress import Tick, silent
+from adascale_runtime.progress import Tick, silent
+from adascale_tf.bridge import backbones
 
 L = tf_keras.layers
 Unit = Callable[[Any, int, int, str], Any]

@@ -18,7 +18,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from adascale_tf import codec
+from adascale_runtime.files import codec
 from profiling import device
 
 ROOT = Path(__file__).parent.parent

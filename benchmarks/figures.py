@@ -19,7 +19,7 @@ import evidence
 from evidence import RESULTS, ROOT
 from sections import WRITERS, Figure, Result, operators_table, prediction_table, table
 
-from adascale_tf import codec
+from adascale_runtime.files import codec
 
 PAGE = "docs/figures.md"
 #: Pages with blocks of figures.

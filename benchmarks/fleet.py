@@ -25,10 +25,11 @@ import fleet_costs
 from fleet_assumed import Assumptions, Costs, Outcome, Plan, fixed
 from fleet_world import World
 
-from adascale_tf import bundle, codec
+from adascale_runtime.errors import AdaScaleError
+from adascale_runtime.files import codec
+from adascale_runtime.seams import bundle
+from adascale_runtime.seams.records import quantile
 from adascale_tf.cli import console
-from adascale_tf.errors import AdaScaleError
-from adascale_tf.records import quantile
 from android_harness.fleet.dispatch import Dispatcher, Phone, guided
 
 #: What its figures are of; a change of it makes them stale.

@@ -15,10 +15,11 @@ from typing import Any
 from fleet_assumed import Costs
 from phones import phone
 
-from adascale_tf import bundle, codec, records
-from adascale_tf.errors import AdaScaleError
-from adascale_tf.progress import silent
-from android_harness import facts, keys, store
+from adascale_runtime.errors import AdaScaleError
+from adascale_runtime.files import codec
+from adascale_runtime.progress import silent
+from adascale_runtime.seams import bundle, records
+from android_harness import keys, phone_facts, store
 from android_harness.adb import Address, connect
 from android_harness.harness import Harness, Outcome
 from android_harness.runner import AgentRunner, Options, host_library
@@ -109,7 +110,7 @@ def _steps(address: Address, signer: Any, opened: bundle.Bundle, repeats: int) -
 
     for _ in range(repeats):
         adb = timed("connect", partial(connect, address, signer))
-        told = timed("facts", partial(facts.read, adb))
+        told = timed("facts", partial(phone_facts.read, adb))
         store.remove(adb)
         for name in ("bring", "see"):
             timed(name, partial(store.bring, adb, store.bundle_files(opened)))

@@ -29,11 +29,11 @@ import numpy as np
 from goals import repeated, show
 from phones import phone
 
-from adascale_tf import bundle
-from adascale_tf.errors import AdaScaleError
-from adascale_tf.records import quantile
-from adascale_tf.runtime import accelerators
-from adascale_tf.runtime.delegates import library
+from adascale_runtime.engines import accelerators
+from adascale_runtime.engines.delegates import library
+from adascale_runtime.errors import AdaScaleError
+from adascale_runtime.seams import bundle
+from adascale_runtime.seams.records import quantile
 from android_harness import keys
 from android_harness.adb import Address, connect
 from android_harness.harness import Harness
@@ -47,7 +47,7 @@ MEASURES = (
     "android_harness/runner.py",
     "android_harness/store.py",
     "android_harness/agent",
-    "adascale_tf/runtime",
+    "adascale_runtime",
 )
 RESULTS = Path(__file__).parent / "results" / "harness.json"
 ADB_PORT = "5047"  # of an adb server of our own, so that a running one is left alone
@@ -122,7 +122,7 @@ def calls(opened: bundle.Bundle, count: int) -> dict[str, list[float]]:
 
     branch = min(opened.manifest.branches, key=lambda b: b.cost.macs)
     path = str(opened.path(branch.file))
-    ours = accelerators.open_branch(library(), path, branch.signature, "cpu")
+    ours = accelerators.open_compiled(library(), path, branch.signature, "cpu")
     wheel = CompiledModel.from_file(path, options=WheelOptions(cpu_options=CpuOptions(num_threads=1)))
     index = wheel.get_signature_index(branch.signature)
     source, target = wheel.create_input_buffers(index), wheel.create_output_buffers(index)

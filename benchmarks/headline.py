@@ -30,27 +30,28 @@ import tf_keras
 from baselines import BASELINES, Trained, Training, accuracy
 from timing import latencies, seconds
 
-from adascale_tf import backbones, data, shapes
+from adascale_runtime.engines.delegates import open_branch
+from adascale_runtime.errors import AdaScaleError
+from adascale_runtime.progress import Tick, silent
+from adascale_runtime.seams.recipe import Recipe, parse
+from adascale_tf import data
+from adascale_tf.bridge import backbones
 from adascale_tf.cli import console, pipeline
 from adascale_tf.cli.evolving import derive
 from adascale_tf.data import Dataset
-from adascale_tf.errors import AdaScaleError
-from adascale_tf.network import ElasticNetwork, Trunk
-from adascale_tf.progress import Tick, silent
-from adascale_tf.recipe import Recipe, parse
-from adascale_tf.runtime.delegates import open_runner
+from adascale_tf.graph import shapes
+from adascale_tf.network.elastic import ElasticNetwork, Trunk
 from adascale_tf.training import Effort, Schedule, train
 
 #: What its figures are of; a change of it makes them stale.
 MEASURES = (
     "adascale_tf/training",
     "adascale_tf/operators",
-    "adascale_tf/network.py",
-    "adascale_tf/derivation.py",
-    "adascale_tf/functional.py",
-    "adascale_tf/backbones.py",
+    "adascale_tf/network",
+    "adascale_tf/bridge/functional.py",
+    "adascale_tf/bridge/backbones.py",
     "converters",
-    "adascale_tf/runtime",
+    "adascale_runtime",
     "benchmarks/baselines.py",
 )
 RESULTS = Path(__file__).parent / "results" / "headline.json"
@@ -265,7 +266,7 @@ def _make_runnable(network: ElasticNetwork, dataset: Dataset, schedule: Schedule
     small = replace(dataset, x_test=dataset.x_test[:16], y_test=dataset.y_test[:16])
     recipe = parse("width(0.625)+depth(0.5)+int8")
     opened = pipeline.write_bundle(derive(network, [recipe], small, silent), small, schedule, folder, silent)
-    open_runner(opened, opened.manifest.branches[0])(small.inputs(small.x_test[:1]))
+    open_branch(opened, opened.manifest.branches[0])(small.inputs(small.x_test[:1]))
 
 
 def _facts(one: Trained) -> dict[str, Any]:

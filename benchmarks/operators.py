@@ -21,21 +21,22 @@ import tensorflow as tf
 import tf_keras
 from timing import latencies
 
-from adascale_tf import backbones, data
+from adascale_runtime.errors import AdaScaleError
+from adascale_runtime.seams.recipe import parse
+from adascale_tf import data
+from adascale_tf.bridge import backbones
 from adascale_tf.cli import console, pipeline
 from adascale_tf.cli.evolving import derive
-from adascale_tf.errors import AdaScaleError
-from adascale_tf.network import ElasticNetwork
-from adascale_tf.recipe import parse
+from adascale_tf.network.elastic import ElasticNetwork
 from adascale_tf.training import Schedule, train
 from converters import flatbuffer
 
 #: What its figures are of; a change of it makes them stale.
 MEASURES = (
     "adascale_tf/operators",
-    "adascale_tf/derivation.py",
-    "adascale_tf/functional.py",
-    "adascale_tf/backbones.py",
+    "adascale_tf/network/derivation.py",
+    "adascale_tf/bridge/functional.py",
+    "adascale_tf/bridge/backbones.py",
     "converters",
 )
 RESULTS = Path(__file__).parent / "results" / "operators.json"

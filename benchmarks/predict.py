@@ -33,16 +33,21 @@ import evidence
 import numpy as np
 from phones import phone
 
-from adascale_tf import bundle
-from adascale_tf.bundle import Bundle
+from adascale_runtime.errors import AdaScaleError
+from adascale_runtime.seams import bundle
+from adascale_runtime.seams.bundle import Bundle
+from adascale_runtime.seams.records import Measurement
 from adascale_tf.cli import console
-from adascale_tf.errors import AdaScaleError
-from adascale_tf.records import Measurement
 from profiling import calibration, contexts, device, fit, measure
 from profiling.cells import Cell
 
 #: What its figures are of; a change of it makes them stale.
-MEASURES = ("profiling", "converters/kernels.py", "converters/flatbuffer.py", "adascale_tf/predictors.py")
+MEASURES = (
+    "profiling",
+    "converters/kernel_classes.py",
+    "converters/flatbuffer.py",
+    "adascale_runtime/seams/predictors.py",
+)
 RESULTS = Path(__file__).parent / "results" / "predict.json"
 LEVELS = (0.05, 0.10, 0.15, 0.20)
 RECIPES = (
@@ -92,7 +97,7 @@ def models() -> dict[str, tuple[Any, tuple[int, ...]]]:
     """Builders of the architectures, by name, with their input shapes."""
     import tf_keras
 
-    from adascale_tf import backbones
+    from adascale_tf.bridge import backbones
 
     layers = tf_keras.layers
 
@@ -190,18 +195,19 @@ def build(name: str, recipes: int, root: str) -> None:
     import tensorflow as tf
     import tf_keras
 
-    from adascale_tf import api, operators
+    from adascale_runtime.errors import BadInput
+    from adascale_runtime.seams.recipe import parse
+    from adascale_tf import operators
     from adascale_tf.cli import pipeline
     from adascale_tf.data import Dataset
-    from adascale_tf.errors import BadInput
-    from adascale_tf.network import ElasticNetwork
-    from adascale_tf.recipe import parse
+    from adascale_tf.network import create
+    from adascale_tf.network.elastic import ElasticNetwork
     from adascale_tf.training import Schedule
 
     tf.get_logger().setLevel("ERROR")
     tf_keras.utils.set_random_seed(0)
     make, shape = models()[name]
-    backbone = make(shape) if name in ("resnet", "gru") else api.with_exits(make(shape))
+    backbone = make(shape) if name in ("resnet", "gru") else create.with_exits(make(shape))
     whole = ElasticNetwork(backbone, [parse("full")])
     chosen = []
     for recipe in map(parse, RECIPES):

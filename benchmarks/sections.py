@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from adascale_tf.records import quantile
+from adascale_runtime.seams.records import quantile
 
 
 @dataclass(frozen=True)

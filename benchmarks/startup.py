@@ -13,8 +13,8 @@ from pathlib import Path
 
 import evidence
 
-from adascale_tf.errors import AdaScaleError
-from adascale_tf.records import quantile
+from adascale_runtime.errors import AdaScaleError
+from adascale_runtime.seams.records import quantile
 
 #: What its figures are of; a change of it makes them stale.
 MEASURES = ("adascale_tf/cli",)

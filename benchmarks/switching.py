@@ -18,15 +18,15 @@ from typing import Any
 import evidence
 import numpy as np
 
-from adascale_tf import bundle
-from adascale_tf.errors import AdaScaleError, BadInput
-from adascale_tf.records import Context, quantile
-from adascale_tf.runtime import policy as policies
-from adascale_tf.runtime.budget import Budget
-from adascale_tf.runtime.session import Session
+from adascale_runtime.errors import AdaScaleError, BadInput
+from adascale_runtime.policies import policy as policies
+from adascale_runtime.seams import bundle
+from adascale_runtime.seams.budget import Budget
+from adascale_runtime.seams.records import Context, quantile
+from adascale_runtime.session import Session
 
 #: What its figures are of; a change of it makes them stale.
-MEASURES = ("adascale_tf/runtime",)
+MEASURES = ("adascale_runtime",)
 RESULTS = Path(__file__).parent / "results" / "switching.json"
 DECISION = "decision"
 SWITCH = "decision + switch, both branches warm"

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from adascale_tf import bundle
-from adascale_tf.runtime.delegates import open_runner
+from adascale_runtime.engines.delegates import open_branch
+from adascale_runtime.seams import bundle
 
 
 def seconds(what: Callable[[], Any]) -> float:
@@ -23,7 +23,7 @@ def seconds(what: Callable[[], Any]) -> float:
 def latencies(opened: bundle.Bundle, rounds: int = 300, delegate: str = "cpu") -> dict[str, float]:
     """Median latency in ms of every branch on one thread, measured in interleaved rounds; by recipe."""
     x = np.zeros(opened.manifest.branches[0].input.shape, np.float32)
-    runners = {b.recipe: open_runner(opened, b, delegate) for b in opened.manifest.branches}
+    runners = {b.recipe: open_branch(opened, b, delegate) for b in opened.manifest.branches}
     stored = {name: runner.quantize(x) for name, runner in runners.items()}
     samples: dict[str, list[float]] = {name: [] for name in runners}
     for _ in range(rounds):

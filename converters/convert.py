@@ -18,10 +18,10 @@ import tensorflow as tf
 import tf_keras
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-from adascale_tf.bundle import TensorSpec
-from adascale_tf.disk import Unwritable, writing
-from adascale_tf.errors import AdaScaleError, BadInput
-from adascale_tf.quiet import quiet_stderr
+from adascale_runtime.errors import AdaScaleError, BadInput
+from adascale_runtime.files.disk import Unwritable, writing
+from adascale_runtime.quiet import quiet_stderr
+from adascale_runtime.seams.bundle import TensorSpec
 from converters import flatbuffer, process
 from converters.lowering import lower
 from converters.precisions import PRECISIONS
@@ -71,11 +71,11 @@ def begin(
     def finish() -> dict[str, Converted]:
         try:
             packed = pending()
-        except (process.Refused, process.Died) as error:
+        except (process.ConversionRefused, process.Died) as error:
             if len(networks) > 1:  # which of them is it?
                 return _each(networks, mode, calibration, names)
             key = next(iter(networks))
-            fault = f"refuses it: {error}" if isinstance(error, process.Refused) else f"dies of it ({error})"
+            fault = f"refuses it: {error}" if isinstance(error, process.ConversionRefused) else f"dies of it ({error})"
             raise AdaScaleError(
                 f"Branch '{(names or {}).get(key, key)}' cannot be written as {mode}, the TFLite converter {fault}; "
                 "leave this recipe out."

@@ -14,9 +14,9 @@ import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from adascale_tf.bundle import Cost, TensorSpec
-from adascale_tf.errors import BadInput
-from converters import kernels
+from adascale_runtime.errors import BadInput
+from adascale_runtime.seams.bundle import Cost, TensorSpec
+from converters import kernel_classes
 
 _BYTES = {
     schema.TensorType.FLOAT32: 4,
@@ -150,7 +150,7 @@ def _has_data(buffer: Any) -> bool:
 
 
 @dataclass(frozen=True)
-class Operator:
+class FileOperator:
     """One operator of a signature: ``kernel`` is its class, such as ``conv-integer``; ``alive_bytes`` of activations
     exist
     while it runs; ``delegated`` says whether XNNPACK has a kernel for it."""
@@ -164,40 +164,40 @@ class Operator:
     delegated: bool
 
 
-def operators(model: bytes, signature: str) -> list[Operator]:
+def operators(model: bytes, signature: str) -> list[FileOperator]:
     """The operators of a signature and of what it calls, in the file's order."""
     tree = parse(model)
-    found: list[Operator] = []
+    found: list[FileOperator] = []
     for index in _reachable(tree, _signature(tree, signature).subgraphIndex):
         found += _operators(_graph(tree, index), tree.subgraphs[index])
     return found
 
 
-def _operators(graph: _Graph, subgraph: Any) -> list[Operator]:
+def _operators(graph: _Graph, subgraph: Any) -> list[FileOperator]:
     found = []
     for operator, alive in zip(graph.operators, _alive_bytes(graph, subgraph), strict=True):
         inputs = [int(t) for t in operator.inputs if t >= 0]
         touched = [t for t in inputs if not graph.is_constant(t)] + [int(t) for t in operator.outputs]
         stored = sum(_stored_bytes(graph, t) for t in inputs if graph.is_constant(t))
         moved = sum(graph.bytes_of(t) for t in touched)
-        name, taken = kernels.name(graph, operator), kernels.delegated(graph, operator)
-        found.append(Operator(graph.kind(operator), name, _macs(graph, operator), stored, moved, alive, taken))
+        name, taken = kernel_classes.name(graph, operator), kernel_classes.delegated(graph, operator)
+        found.append(FileOperator(graph.kind(operator), name, _macs(graph, operator), stored, moved, alive, taken))
     return found
 
 
 def cost(model: bytes, signature: str) -> Cost:
-    """What one inference of a signature costs, see :class:`~adascale_tf.bundle.Cost`.
+    """What one inference of a signature costs, see :class:`~adascale_runtime.seams.bundle.Cost`.
 
     A constant that is read by several operators (the weights of an unrolled GRU) counts once in ``params`` and at
     every reading in ``weight_bytes``. Bodies of loops count once: their trip count is not in the file.
     """
     tree = parse(model)
     first = _signature(tree, signature).subgraphIndex
-    found: list[Operator] = []
+    found: list[FileOperator] = []
     weights: dict[int, int] = {}
-    sums: kernels.Sums = {"file": {"bytes": float(len(model))}}
+    sums: kernel_classes.Sums = {"file": {"bytes": float(len(model))}}
     for index in range(len(tree.subgraphs)):
-        kernels.add(sums["file"], kernels.prepared(_graph(tree, index)))
+        kernel_classes.add(sums["file"], kernel_classes.prepared(_graph(tree, index)))
     peak = 0.0
     for index in _reachable(tree, first):
         graph, subgraph = _graph(tree, index), tree.subgraphs[index]
@@ -211,8 +211,8 @@ def cost(model: bytes, signature: str) -> Cost:
                 if graph.kind(operator) in _WEIGHTED:
                     weights[_source_buffer(graph, t)] = _elements(graph.tensors[t])
         macs, sizes = [o.macs for o in own], [o.weight_bytes for o in own]
-        for name, more in kernels.sums(graph, list(zip(graph.operators, macs, sizes, strict=True))).items():
-            kernels.add(sums.setdefault(name, {}), more)
+        for name, more in kernel_classes.sums(graph, list(zip(graph.operators, macs, sizes, strict=True))).items():
+            kernel_classes.add(sums.setdefault(name, {}), more)
     return Cost(
         macs=sum(o.macs for o in found),
         params=sum(weights.values()),

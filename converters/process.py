@@ -16,20 +16,20 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from adascale_tf.disk import Unwritable
-from adascale_tf.errors import AdaScaleError
-from adascale_tf.text import ended
+from adascale_runtime.errors import AdaScaleError
+from adascale_runtime.files.disk import Unwritable
+from adascale_runtime.text import ended
 
 
 class Died(AdaScaleError):
     """The process ended in the middle of its work; the message is what it died of."""
 
 
-class Refused(AdaScaleError):
+class ConversionRefused(AdaScaleError):
     """The converter does not convert this model, or LiteRT does not load this file; the message is the reason."""
 
 
-class Process:
+class ConverterProcess:
     """A converter's process. Start it early: the first answer waits until it is ready. One request at a time."""
 
     def __init__(self) -> None:
@@ -53,8 +53,8 @@ class Process:
     def begin(self, do: str, out: Path, **request: Any) -> Callable[[], None]:
         """Send a request that :mod:`converters.worker` describes; the result waits until ``out`` is written.
 
-        It raises :class:`Refused` with a reason, :class:`Died` with the signal's name, :class:`Unwritable` if the disk
-        is full.
+        It raises :class:`ConversionRefused` with a reason, :class:`Died` with the signal's name, :class:`Unwritable` if
+        the disk is full.
         """
         assert self._child.stdin is not None
         self._waiting = True
@@ -73,7 +73,7 @@ class Process:
         if "disk" in answer:
             raise Unwritable(f"{out} cannot be written ({answer['disk']}); free some space or set TMPDIR.")
         if "refused" in answer:
-            raise Refused(answer["refused"])
+            raise ConversionRefused(answer["refused"])
 
     def close(self) -> None:
         """End the process, whatever it does."""
@@ -87,15 +87,15 @@ def _cause(code: int) -> str:
     return ended(code)
 
 
-_shared: list[Process] = []
+_shared: list[ConverterProcess] = []
 
 
-def start() -> Process:
+def start() -> ConverterProcess:
     """The process that all conversions of this program share; a new one if there is none ready."""
     if _shared and _shared[0].ready:
         return _shared[0]
     stop()
-    _shared.append(Process())
+    _shared.append(ConverterProcess())
     return _shared[0]
 
 

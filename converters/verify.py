@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from adascale_tf import codec
-from adascale_tf.bundle import Accuracy, Branch, Verification
-from adascale_tf.errors import AdaScaleError
+from adascale_runtime.errors import AdaScaleError
+from adascale_runtime.files import codec
+from adascale_runtime.seams.bundle import Accuracy, Branch, Verification
 from converters import process
 
 Predict = Callable[[np.ndarray], np.ndarray]
@@ -41,8 +41,12 @@ def outputs_apart(path: Path, branch: Branch, inputs: Path) -> np.ndarray:
         out = Path(folder) / "outputs.bin"
         try:
             process.start().begin("run", out, model=str(path), branch=codec.to_json(branch), inputs=str(inputs))()
-        except (process.Refused, process.Died) as error:
-            fault = f"refuses its file: {error}" if isinstance(error, process.Refused) else f"dies of it ({error})"
+        except (process.ConversionRefused, process.Died) as error:
+            fault = (
+                f"refuses its file: {error}"
+                if isinstance(error, process.ConversionRefused)
+                else f"dies of it ({error})"
+            )
             raise AdaScaleError(
                 f"Branch '{branch.recipe}' does not run, LiteRT {fault}; leave this recipe out."
             ) from None

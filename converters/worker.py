@@ -72,9 +72,9 @@ def _run(request: dict[str, Any]) -> bytes:
     """
     import numpy as np
 
-    from adascale_tf import codec
-    from adascale_tf.bundle import Branch
-    from adascale_tf.runtime.delegates import DELEGATES
+    from adascale_runtime.engines.delegates import DELEGATES
+    from adascale_runtime.files import codec
+    from adascale_runtime.seams.bundle import Branch
     from converters import verify
 
     branch = codec.from_json(Branch, request["branch"], "branch")

@@ -17,8 +17,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from adascale_tf.bundle import Cost
-from adascale_tf.predictors import hit_rate, missed_bytes, moved_bytes
+from adascale_runtime.seams.bundle import Cost
+from adascale_runtime.seams.predictors import hit_rate, missed_bytes, moved_bytes
 
 MEMORY = "memory"
 

@@ -18,15 +18,16 @@ from typing import Any
 
 import numpy as np
 
-from adascale_tf import bundle, codec, predictors
-from adascale_tf.bundle import Accuracy, Branch, Bundle, Cost, Manifest, Samples, Verification
-from adascale_tf.errors import BadInput
-from adascale_tf.progress import Tick, silent
-from adascale_tf.records import Measurement
+from adascale_runtime.errors import BadInput
+from adascale_runtime.files import codec
+from adascale_runtime.progress import Tick, silent
+from adascale_runtime.seams import bundle, predictors
+from adascale_runtime.seams.bundle import Accuracy, Branch, Bundle, Cost, Manifest, Samples, Verification
+from adascale_runtime.seams.records import Measurement
 from converters import flatbuffer
-from profiling import contexts, device, kernels, measure
+from profiling import contexts, device, measure, micro_kernels
 from profiling.cells import Cell
-from profiling.kernels import Kernel
+from profiling.micro_kernels import Kernel
 
 #: How many micro-kernels and branches a calibration measures: about a minute on a desktop's core.
 KERNELS, BRANCHES = 240, 6
@@ -59,12 +60,14 @@ def candidates(classes: Sequence[str], count: int = 60, seed: int = 0) -> list[K
     found: list[Kernel] = []
     for name in sorted(set(classes)):
         kind, _, arithmetic = name.partition("-")
-        if arithmetic not in kernels.ARITHMETICS:
+        if arithmetic not in micro_kernels.ARITHMETICS:
             continue
         drawn = {_draw(rng, kind, arithmetic) for _ in range(4 * count)} - {None}
         found += sorted((k for k in drawn if k is not None), key=lambda k: rng.random())[:count]
     if any(name.startswith("builtin") for name in classes):
-        kinds = {name.partition("-")[2] for name in classes if name.startswith("dense")} & set(kernels.ARITHMETICS)
+        kinds = {name.partition("-")[2] for name in classes if name.startswith("dense")} & set(
+            micro_kernels.ARITHMETICS
+        )
         found += [
             Kernel("gru", kind, 1, units, repeat=steps)
             for kind in sorted(kinds)
@@ -155,7 +158,7 @@ def rows(costs: Sequence[tuple[Cost, str]], caches: dict[str, int]) -> tuple[np.
 
 @cache
 def _cost(kernel: Kernel) -> Cost:
-    return flatbuffer.cost(kernels.write(kernel), kernels.SIGNATURE)
+    return flatbuffer.cost(micro_kernels.write(kernel), micro_kernels.SIGNATURE)
 
 
 def plan(
@@ -233,11 +236,11 @@ def write(chosen: Sequence[Kernel], root: Path) -> Bundle:
 
 
 def _branch(kernel: Kernel, root: Path, nothing: dict[str, Any]) -> Branch:
-    model = kernels.write(kernel)
+    model = micro_kernels.write(kernel)
     (root / f"{kernel.id}.tflite").write_bytes(model)
-    source, target = flatbuffer.borders(model, kernels.SIGNATURE)
+    source, target = flatbuffer.borders(model, micro_kernels.SIGNATURE)
     return Branch(
         id=kernel.id, recipe=kernel.id, exit=1, precision=kernel.precision, file=f"{kernel.id}.tflite",
-        signature=kernels.SIGNATURE, size_bytes=len(model), input=source, output=target,
+        signature=micro_kernels.SIGNATURE, size_bytes=len(model), input=source, output=target,
         cost=_cost(kernel), expected="none.bin", **nothing,
     )  # fmt: skip

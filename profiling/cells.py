@@ -16,10 +16,11 @@ from io import FileIO
 from pathlib import Path
 from typing import Any, Protocol
 
-from adascale_tf import codec, disk, records
-from adascale_tf.bundle import Branch, Bundle
-from adascale_tf.errors import BadInput
-from adascale_tf.records import Agreement, Delegation, Energy, Measurement
+from adascale_runtime.errors import BadInput
+from adascale_runtime.files import codec, disk
+from adascale_runtime.seams import records
+from adascale_runtime.seams.bundle import Branch, Bundle
+from adascale_runtime.seams.records import Agreement, Delegation, Energy, Measurement
 from profiling import meters
 from profiling.facts import EnergyFact, Process, Start
 

@@ -24,12 +24,12 @@ from typing import Any
 import numpy as np
 import psutil
 
-from adascale_tf.bundle import Bundle
-from adascale_tf.errors import AdaScaleError, BadInput
-from adascale_tf.progress import Tick, silent
-from adascale_tf.records import Context, Measurement
-from adascale_tf.runtime.context import Monitor
-from adascale_tf.runtime.delegates import Runner, open_runner
+from adascale_runtime.device.monitor import Monitor
+from adascale_runtime.engines.delegates import LoadedBranch, open_branch
+from adascale_runtime.errors import AdaScaleError, BadInput
+from adascale_runtime.progress import Tick, silent
+from adascale_runtime.seams.bundle import Bundle
+from adascale_runtime.seams.records import Context, Measurement
 from profiling import cells as table
 from profiling import crashes, device, facts
 from profiling.cells import Cell
@@ -118,7 +118,7 @@ def take(
                 for cell in todo:
                     if not journal.has("process", cell.key):
                         journal.add("process", cell.key, _memory(bundle, cell, cell.branch.id in memory))
-                runners = {c.key: open_runner(bundle, c.branch, c.delegate, c.threads, True) for c in todo}
+                runners = {c.key: open_branch(bundle, c.branch, c.delegate, c.threads, True) for c in todo}
                 with load():
                     _rounds(todo, runners, settings, journal, tick)
                 versions = device.versions()
@@ -135,7 +135,7 @@ def _memory(bundle: Bundle, cell: Cell, wanted: bool) -> Process:
 
 
 def _rounds(
-    cells: list[Cell], runners: dict[str, Runner], settings: dict[str, Any], journal: Journal, tick: Tick
+    cells: list[Cell], runners: dict[str, LoadedBranch], settings: dict[str, Any], journal: Journal, tick: Tick
 ) -> None:
     name, seconds, most = settings.get("context", "kernels"), settings["seconds"], settings["most"]
     seen: dict[str, list[Context]] = {cell.key: [] for cell in cells}
@@ -201,7 +201,7 @@ def mean(contexts: Sequence[Context]) -> Context:
     )
 
 
-def _block(run: Runner, seconds: float, most: int) -> Iterator[float]:
+def _block(run: LoadedBranch, seconds: float, most: int) -> Iterator[float]:
     """Latencies in ms, rounded to 0.1 us, of runs one after the other for so long: 3 to ``most``, after one more."""
     # Not zeros: LiteRT's own hybrid kernels skip what is zero.
     stored = run.quantize(np.random.default_rng(0).normal(size=run.branch.input.shape))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from adascale_tf.bundle import Bundle
-from adascale_tf.runtime import delegates
+from adascale_runtime.engines import delegates
+from adascale_runtime.seams.bundle import Bundle
 from profiling.cells import Cell
 
 

@@ -13,9 +13,9 @@ from typing import Any
 
 import psutil
 
-from adascale_tf.records import Context
-from adascale_tf.runtime import identity
-from adascale_tf.runtime.context import Monitor
+from adascale_runtime.device import identity
+from adascale_runtime.device.monitor import Monitor
+from adascale_runtime.seams.records import Context
 
 CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import psutil
 
-from adascale_tf.runtime import identity
-from adascale_tf.runtime.delegates import DELEGATES
+from adascale_runtime.device import identity
+from adascale_runtime.engines.delegates import DELEGATES
 from profiling import device, meters
 
 #: Where the Vulkan loader looks for drivers (LoaderInterfaceArchitecture.md, "Driver Discovery on Linux").

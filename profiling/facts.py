@@ -11,9 +11,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from adascale_tf import codec, text
-from adascale_tf.errors import BadInput
-from adascale_tf.records import Context, Delegation, OperatorTime
+from adascale_runtime import text
+from adascale_runtime.errors import BadInput
+from adascale_runtime.files import codec
+from adascale_runtime.seams.records import Context, Delegation, OperatorTime
 
 #: Milliseconds from the resolution of clocks to eleven days.
 SHORTEST_MS, LONGEST_MS = 1e-6, 1e9
@@ -59,7 +60,8 @@ class Block:
 
 @dataclass(frozen=True)
 class EnergyFact:
-    """Energy of one run, as in :class:`adascale_tf.records.Energy`; where there is none, ``reason`` says why.
+    """Energy of one run, as in :class:`adascale_runtime.seams.records.Energy`; where there is none, ``reason`` says
+    why.
 
     ``retry_longer``: a longer span could tell it.
     """

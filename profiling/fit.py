@@ -11,10 +11,10 @@ import numpy as np
 from sklearn.linear_model import LinearRegression
 from sklearn.model_selection import KFold
 
-from adascale_tf import predictors
-from adascale_tf.errors import BadInput
-from adascale_tf.predictors import Predictor, Predictors
-from adascale_tf.records import Context, Measurement, quantile
+from adascale_runtime.errors import BadInput
+from adascale_runtime.seams import predictors
+from adascale_runtime.seams.predictors import Predictor, Predictors
+from adascale_runtime.seams.records import Context, Measurement, quantile
 from profiling import device, meters
 
 #: Sets of features, from few to all: with a dozen branches fewer often predict better, so the error decides.

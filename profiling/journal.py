@@ -10,11 +10,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from adascale_tf import codec, disk, records
-from adascale_tf.bundle import Bundle
-from adascale_tf.errors import BadInput
-from adascale_tf.progress import Tick, silent
-from adascale_tf.records import Measurement
+from adascale_runtime.errors import BadInput
+from adascale_runtime.files import codec, disk
+from adascale_runtime.progress import Tick, silent
+from adascale_runtime.seams import records
+from adascale_runtime.seams.bundle import Bundle
+from adascale_runtime.seams.records import Measurement
 from profiling import cells as table
 from profiling import facts
 from profiling.cells import Cell
@@ -89,7 +90,7 @@ class Journal:
         return [value for (k, key), value in self._facts.items() if k == kind and key.startswith(prefix)]
 
     def add(self, kind: str, key: str, value: Fact) -> None:
-        """Keep a fact; on a full disk the journal stays as it was (:class:`adascale_tf.disk.Unwritable`)."""
+        """Keep a fact; on a full disk the journal stays as it was (:class:`adascale_runtime.files.disk.Unwritable`)."""
         line = codec.dump_line({"kind": kind, "key": key, "value": value}).encode()
         with disk.writing(self.path, KEPT):
             try:
@@ -125,8 +126,8 @@ def work(
     path: Path, bundle: Bundle, cells: Sequence[Cell], device: str, settings: dict[str, Any], out: Path,
     again: bool = False,
 ) -> Iterator[Work]:  # fmt: skip
-    """Hold the journal at ``path`` alone; gives what is left to do. :class:`adascale_tf.disk.Busy` names another
-    process that measures there.
+    """Hold the journal at ``path`` alone; gives what is left to do. :class:`adascale_runtime.files.disk.Busy` names
+    another process that measures there.
 
     ``again``: what ``out`` held when this run began does not count. A run that was killed continues.
     """

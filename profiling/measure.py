@@ -16,14 +16,15 @@ from typing import Any
 
 import numpy as np
 
-from adascale_tf import model_file, records
-from adascale_tf.bundle import Bundle
-from adascale_tf.errors import AdaScaleError, BadInput
-from adascale_tf.progress import Tick, silent
-from adascale_tf.records import Measurement
-from adascale_tf.runtime import accelerators
-from adascale_tf.runtime.delegates import Runner, check_delegate, library, open_runner
-from adascale_tf.text import excerpt
+from adascale_runtime.engines import accelerators
+from adascale_runtime.engines.delegates import LoadedBranch, check_delegate, library, open_branch
+from adascale_runtime.errors import AdaScaleError, BadInput
+from adascale_runtime.files import tflite_file
+from adascale_runtime.progress import Tick, silent
+from adascale_runtime.seams import records
+from adascale_runtime.seams.bundle import Bundle
+from adascale_runtime.seams.records import Measurement
+from adascale_runtime.text import excerpt
 from profiling import cells as table
 from profiling import crashes, device, facts, meters
 from profiling.cells import Cell
@@ -64,7 +65,7 @@ def profile(
     """
     for name in delegates:
         check_delegate(name)
-    model_file.check_inputs(bundle.manifest.branches)
+    tflite_file.check_inputs(bundle.manifest.branches)
     cells = table.choose(bundle, delegates, threads, runs, branches)
     for crashed, sentence in crashes.find(bundle, cells, allow_fallback):
         if failed is None:
@@ -100,7 +101,7 @@ def _run(
         done += 1
         tick("profile", done, total, f"memory {cell.key}")
     inputs = samples(bundle)
-    runners = {c.key: open_runner(bundle, c.branch, c.delegate, c.threads, allow_fallback) for c in cells}
+    runners = {c.key: open_branch(bundle, c.branch, c.delegate, c.threads, allow_fallback) for c in cells}
     found = meters.find()
     for cell in cells:
         if not journal.has("start", cell.key):
@@ -132,7 +133,7 @@ def samples(bundle: Bundle) -> np.ndarray:
     return np.fromfile(bundle.path(spec.file), "<f4").reshape(spec.count, *shape)
 
 
-def _start(bundle: Bundle, cell: Cell, run: Runner, inputs: np.ndarray, op_profile: bool = False) -> Start:
+def _start(bundle: Bundle, cell: Cell, run: LoadedBranch, inputs: np.ndarray, op_profile: bool = False) -> Start:
     """What is known before the first timed run: context, correctness, what the delegate took, the warm-up."""
     context = device.snapshot(SNAPSHOT_S)
     warmup = [_timed(run, run.quantize(inputs[:1])) for _ in range(WARMUP)]  # before anything else warms it up
@@ -156,7 +157,7 @@ def _start(bundle: Bundle, cell: Cell, run: Runner, inputs: np.ndarray, op_profi
     )
 
 
-def _block(run: Runner, inputs: np.ndarray, runs: int, found: Any) -> Block:
+def _block(run: LoadedBranch, inputs: np.ndarray, runs: int, found: Any) -> Block:
     """A block of timed runs after one that re-warms the caches; then, where a meter is, runs for the energy alone."""
     stored = [run.quantize(x[np.newaxis]) for x in inputs]
     _timed(run, stored[0])
@@ -169,7 +170,7 @@ def _block(run: Runner, inputs: np.ndarray, runs: int, found: Any) -> Block:
     return Block(tuple(latencies), spent, name)
 
 
-def _timed(run: Runner, stored: np.ndarray) -> float:
+def _timed(run: LoadedBranch, stored: np.ndarray) -> float:
     """One inference in milliseconds, until its output lies in an array on the CPU."""
     before = time.perf_counter_ns()
     run.invoke(stored)

@@ -12,8 +12,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from adascale_tf.bundle import Bundle, Manifest
-from adascale_tf.text import excerpt
+from adascale_runtime.seams.bundle import Bundle, Manifest
+from adascale_runtime.text import excerpt
 from profiling.cells import Cell
 
 
@@ -52,8 +52,9 @@ def main(root: str, branch_id: str, delegate: str, threads: str, allow_fallback:
     import numpy as np
     from ai_edge_litert.interpreter import Interpreter  # noqa: F401  (its own memory is not the branch's)
 
-    from adascale_tf import bundle, codec
-    from adascale_tf.runtime.delegates import open_untried
+    from adascale_runtime.engines.delegates import open_untried
+    from adascale_runtime.files import codec
+    from adascale_runtime.seams import bundle
 
     # The checksums were verified by the parent; reading the files again here would count as their memory.
     manifest = codec.from_json(Manifest, codec.read_json(Path(root) / bundle.MANIFEST), bundle.MANIFEST)

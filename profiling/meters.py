@@ -10,9 +10,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from adascale_tf.bundle import Cost
-from adascale_tf.predictors import COMPUTE, hit_rate, moved_bytes
-from adascale_tf.records import Energy
+from adascale_runtime.seams.bundle import Cost
+from adascale_runtime.seams.predictors import COMPUTE, hit_rate, moved_bytes
+from adascale_runtime.seams.records import Energy
 
 Counter = Callable[[], float]
 METERS: dict[str, Callable[[], Counter | None]] = {}

@@ -23,8 +23,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator, PercentFormatter
 
-from adascale_tf.records import Measurement
-from adascale_tf.runtime.events import Event, Header
+from adascale_runtime.seams.events import Event, Header
+from adascale_runtime.seams.records import Measurement
 
 P = ParamSpec("P")
 Points = Sequence[tuple[float, float]]

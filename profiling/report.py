@@ -15,13 +15,14 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from adascale_tf import __version__, bundle, codec, losses, predictors, records
-from adascale_tf.bundle import Manifest
-from adascale_tf.errors import BadInput
-from adascale_tf.predictors import Predictors
-from adascale_tf.records import Context, Energy, Measurement, quantile
-from adascale_tf.runtime import events
-from adascale_tf.runtime.events import Event, Header
+from adascale_runtime import __version__
+from adascale_runtime.errors import BadInput
+from adascale_runtime.files import codec
+from adascale_runtime.seams import bundle, events, losses, predictors, records
+from adascale_runtime.seams.bundle import Manifest
+from adascale_runtime.seams.events import Event, Header
+from adascale_runtime.seams.predictors import Predictors
+from adascale_runtime.seams.records import Context, Energy, Measurement, quantile
 from profiling import plots
 
 Trace = tuple[Header, list[Event]]
@@ -41,7 +42,7 @@ class Inputs:
 
 
 @dataclass(frozen=True)
-class Cell:
+class ReportCell:
     """A value of a table or card as text; ``text`` None is absent and ``reason`` says why. ``note`` stands below."""
 
     text: str | None
@@ -138,31 +139,33 @@ def _digest(manifest: Manifest | None) -> str:
     return bundle.Bundle(Path(), manifest).digest if manifest else ""
 
 
-def _cards(manifest: Manifest | None, timed: list[Measurement], traces: list[Trace]) -> list[tuple[str, Cell]]:
-    cards: list[tuple[str, Cell]] = []
+def _cards(manifest: Manifest | None, timed: list[Measurement], traces: list[Trace]) -> list[tuple[str, ReportCell]]:
+    cards: list[tuple[str, ReportCell]] = []
     if manifest:
         kinds = plural(len({b.precision for b in manifest.branches}), "precision")
         exits = plural(len({b.exit for b in manifest.branches}), "exit")
-        cards.append(("Branches", Cell(str(len(manifest.branches)), f"{kinds}, {exits}")))
+        cards.append(("Branches", ReportCell(str(len(manifest.branches)), f"{kinds}, {exits}")))
     if timed:
         cards.append(("Fastest against full", _speedup(timed)))
     if manifest:
         best = max(manifest.branches, key=lambda b: b.accuracy.value)
         small = min(manifest.branches, key=lambda b: b.size_bytes)
-        cards.append(("Best accuracy", Cell(percent(best.accuracy.value), f"{best.recipe}, {best.accuracy.metric}")))
+        cards.append(
+            ("Best accuracy", ReportCell(percent(best.accuracy.value), f"{best.recipe}, {best.accuracy.metric}"))
+        )
         if manifest.given:
             note = f"before training, {manifest.given.metric}, n = {manifest.given.samples}"
-            cards.append(("Model as given", Cell(percent(manifest.given.value), note)))
-        cards.append(("Smallest", Cell(size(small.size_bytes), small.recipe)))
+            cards.append(("Model as given", ReportCell(percent(manifest.given.value), note)))
+        cards.append(("Smallest", ReportCell(size(small.size_bytes), small.recipe)))
     for header, log in traces:
         shown = phases(log) if len(phases(log)) <= 3 else [("all phases", log)]
         kept = " / ".join(f"{100 * share(phase):.0f}" for _, phase in shown)
         note = f"{' / '.join(name for name, _ in shown)}; {budget(header)}, {plural(len(log), 'inference')}"
-        cards.append(("Budget kept", Cell(f"{kept} %", note)))
+        cards.append(("Budget kept", ReportCell(f"{kept} %", note)))
     return cards
 
 
-def _speedup(timed: list[Measurement]) -> Cell:
+def _speedup(timed: list[Measurement]) -> ReportCell:
     """The best ratio of medians between a branch and ``full``, measured on the same device, delegate and threads."""
     ratios = [
         (full.latency_quantile_ms(0.5) / m.latency_quantile_ms(0.5), m)
@@ -171,11 +174,11 @@ def _speedup(timed: list[Measurement]) -> Cell:
         if full.recipe == "full" and (m.bundle, *_place(m)) == (full.bundle, *_place(full))
     ]
     if not ratios:
-        return Cell(None, "no comparison", "the branch 'full' was not measured")
+        return ReportCell(None, "no comparison", "the branch 'full' was not measured")
     # The plain CPU is the place that every device has, so it makes the headline where it was measured.
     ratio, m = max([r for r in ratios if r[1].delegate == "cpu"] or ratios, key=lambda r: r[0])
     where = f"{m.delegate}, {plural(m.threads, 'thread')}"
-    return Cell(f"{ratio:.1f}×", f"{m.recipe}, p50 {short(m.latency_quantile_ms(0.5))} ms on {where}")
+    return ReportCell(f"{ratio:.1f}×", f"{m.recipe}, p50 {short(m.latency_quantile_ms(0.5))} ms on {where}")
 
 
 def _tradeoffs(manifest: Manifest | None, timed: list[Measurement]) -> list[Picture]:
@@ -263,16 +266,16 @@ def estimate(how: str) -> bool:
     return how.startswith("estimated")
 
 
-def energy(e: Energy) -> Cell:
+def energy(e: Energy) -> ReportCell:
     """Energy of one inference, marked where it is an estimate."""
     kind, _, source = e.how.partition(":")
     if e.value_mj is None:
-        return Cell(None, reason=e.reason or "no meter on this device")
+        return ReportCell(None, reason=e.reason or "no meter on this device")
     note = f"{'estimate' if estimate(e.how) else kind}{f' ({source})' if source else ''}"
-    return Cell(f"{'≈ ' if estimate(e.how) else ''}{short(e.value_mj)}", note)
+    return ReportCell(f"{'≈ ' if estimate(e.how) else ''}{short(e.value_mj)}", note)
 
 
-def context(before: Context, after: Context) -> Cell:
+def context(before: Context, after: Context) -> ReportCell:
     """What the device had left before and after a measurement."""
     facts = []
     for name, unit, factor in _CONTEXT:
@@ -281,7 +284,11 @@ def context(before: Context, after: Context) -> Cell:
         if texts != ["?", "?"]:
             text = f"{texts[0]}{unit}" if texts[0] == texts[1] else f"{texts[0]} → {texts[1]}{unit}"
             facts.append(text.replace(" ", "\xa0"))
-    return Cell(facts[0], ", ".join(facts[1:])) if facts else Cell(None, reason="the device does not tell its state")
+    return (
+        ReportCell(facts[0], ", ".join(facts[1:]))
+        if facts
+        else ReportCell(None, reason="the device does not tell its state")
+    )
 
 
 _CONTEXT = [("cpu_load", " % load", 100), ("cpu_freq_mhz", " MHz", 1), ("memory_free_mb", " MB free", 1)]

@@ -11,7 +11,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import pytest
 from hypothesis import settings
 
-from adascale_tf import bundle, data
+from adascale_runtime.seams import bundle
+from adascale_tf import data
 from adascale_tf.data import Dataset
 
 # Half of hypothesis' own number of examples keeps the default suite short; HYPOTHESIS_EXAMPLES asks for more.
@@ -38,8 +39,8 @@ def built(digits: Dataset, tmp_path_factory: pytest.TempPathFactory) -> bundle.B
     with (shared / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (shared / "bundle").exists():
+            from adascale_runtime.progress import silent
             from adascale_tf.cli.building import Job, build_bundle
-            from adascale_tf.progress import silent
 
             return build_bundle(Job("digits", shared / "bundle", recipes=RECIPES, epochs=3), silent, digits)
     return bundle.load(shared / "bundle")

@@ -1,93 +1,111 @@
-"""The code keeps to the table of docs/architecture.md."""
+"""The code keeps to the tables of docs/architecture.md: imports run one way, and in no circle."""
 
 from __future__ import annotations
 
 import ast
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parent.parent
-SEAMS = (
-    *("errors", "text", "disk", "archives", "codec", "progress", "recipe", "bundle", "losses"),
-    *("manifests", "ranges", "records", "predictors"),
-    *("model_bytes", "model_graph", "model_file"),
-)
-SEAM_MODULES = tuple(f"adascale_tf.{name}" for name in SEAMS)
-
-#: What the modules below a path may import of this project, by prefix.
-ALLOWED = {
-    **{f"adascale_tf/{name}.py": SEAM_MODULES for name in SEAMS},
-    "adascale_tf/runtime": (*SEAM_MODULES, "adascale_tf.runtime"),
-    "adascale_tf/data": (*SEAM_MODULES, "adascale_tf.data"),
-    "adascale_tf/graph.py": SEAM_MODULES,
-    "adascale_tf/channels.py": (*SEAM_MODULES, "adascale_tf.graph"),
-    "adascale_tf/weights.py": SEAM_MODULES,
-    "adascale_tf/shapes.py": (*SEAM_MODULES, "adascale_tf.graph", "adascale_tf.channels"),
-    "adascale_tf/importance.py": (*SEAM_MODULES, "adascale_tf.graph", "adascale_tf.channels", "adascale_tf.weights"),
-    "adascale_tf/operators": (
-        *SEAM_MODULES,
-        *(f"adascale_tf.{name}" for name in ("graph", "channels", "shapes", "weights", "operators")),
-    ),
-    "adascale_tf/heads.py": (*SEAM_MODULES, "adascale_tf.graph", "adascale_tf.shapes"),
-    "adascale_tf/search.py": (*SEAM_MODULES, "adascale_tf.operators"),
-    "adascale_tf/defaults.py": (*SEAM_MODULES, "adascale_tf.operators"),
-    "converters": (*SEAM_MODULES, "adascale_tf.quiet", "adascale_tf.runtime.delegates", "converters"),
-    "profiling": (
-        *SEAM_MODULES,
-        "adascale_tf.runtime",
-        "adascale_tf.__version__",
-        "converters.flatbuffer",
-        "profiling",
-    ),
-    "android_harness/agent": (*SEAM_MODULES, "adascale_tf.runtime", "android_harness.agent"),
-    "android_harness": (*SEAM_MODULES, "adascale_tf.runtime", "profiling", "android_harness"),
-}
-PURE = ("graph.py", "channels.py", "shapes.py", "weights.py", "importance.py", "heads.py", "search.py", "defaults.py")
-PACKAGES = ("adascale_tf", "converters", "profiling", "android_harness")
+#: From the ground up: a package imports those to its left only.
+PACKAGES = ("adascale_runtime", "converters", "profiling", "android_harness", "adascale_tf")
+#: The rooms of adascale_tf, from the ground up: none imports one to its right.
+ROOMS = ("data", "graph", "operators", "bridge", "network", "training", "verbs", "cli")
+#: Rooms that know nothing of converters, profiling and phones.
+APART = ("data", "graph", "operators", "bridge", "network", "training")
+#: Modules that need no TensorFlow at import.
+LIGHT = ("data", "graph", "operators")
 HEAVY = {"tensorflow", "tf_keras", "keras", "sklearn", "matplotlib", "tensorflow_model_optimization"}
 
+MODULES = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+    for package in PACKAGES
+    for path in sorted((ROOT / package).rglob("*.py"))
+}
 
-def imports(path: Path) -> set[str]:
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+
+def nodes(tree: ast.AST) -> Iterator[ast.AST]:
+    """All nodes but those that only a type checker sees."""
+    for child in ast.iter_child_nodes(tree):
+        if not (isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test)):
+            yield child
+            yield from nodes(child)
+
+
+def imports(name: str) -> set[str]:
+    """The modules of this project that a module imports, at its top or in a function."""
+    named: set[str] = set()
+    for node in nodes(ast.parse(MODULES[name].read_text())):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            named |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            found |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return found
+            wholes = {f"{node.module}.{alias.name}" for alias in node.names}
+            named |= {whole if whole in MODULES else node.module for whole in wholes}
+    return (named & set(MODULES)) - {name}
 
 
-@pytest.mark.parametrize("place", sorted(ALLOWED))
-def test_imports_run_one_way(place: str) -> None:
-    path = ROOT / place
-    files = [path] if path.suffix else sorted(path.rglob("*.py"))
-    assert files
-    for file in files:
-        own = {m for m in imports(file) if m.split(".")[0] in PACKAGES}
-        wrong = {m for m in own if not m.startswith(ALLOWED[place])}
-        # `from adascale_tf import codec` names the module as adascale_tf.codec, which is what the table lists.
-        assert not wrong, f"{file.relative_to(ROOT)} imports {', '.join(sorted(wrong))}"
+IMPORTS = {name: imports(name) for name in MODULES}
 
 
-@pytest.mark.parametrize("name", ["port.py", "network.py", "training", "quantization.py", "checkpoint.py", "api.py"])
-def test_the_training_knows_nothing_of_what_comes_after(name: str) -> None:
-    after = ("adascale_tf.runtime", "adascale_tf.cli", "converters", "profiling", "android_harness")
-    path = ROOT / "adascale_tf" / name
-    files = [path] if path.suffix else list(path.rglob("*.py"))
-    assert files and not [m for file in files for m in imports(file) if m.startswith(after)]
+@pytest.mark.parametrize("package", PACKAGES)
+def test_no_package_imports_one_that_stands_on_it(package: str) -> None:
+    above = PACKAGES[PACKAGES.index(package) + 1 :]
+    wrong = [(m, i) for m in MODULES if m.split(".")[0] == package for i in IMPORTS[m] if i.split(".")[0] in above]
+    assert not wrong
 
 
-def test_the_pure_parts_import_nothing_heavy() -> None:
-    for place in (*PURE, "operators", "data"):
-        path = ROOT / "adascale_tf" / place
-        for file in [path] if path.suffix else path.rglob("*.py"):
-            top = [n for n in ast.parse(file.read_text()).body if isinstance(n, (ast.Import, ast.ImportFrom))]
+@pytest.mark.parametrize("room", ROOMS)
+def test_no_room_imports_one_above_it(room: str) -> None:
+    above = tuple(f"adascale_tf.{other}" for other in ROOMS[ROOMS.index(room) + 1 :])
+    outside = ("converters", "profiling", "android_harness") if room in APART else ()
+    inside = [m for m in MODULES if m == f"adascale_tf.{room}" or m.startswith(f"adascale_tf.{room}.")]
+    assert inside
+    assert not [(m, i) for m in inside for i in IMPORTS[m] if i.startswith((*above, *outside))]
+
+
+def test_no_imports_run_in_a_circle() -> None:
+    left = {name: set(imported) for name, imported in IMPORTS.items()}
+    while free := [name for name, imported in left.items() if not imported & set(left)]:
+        for name in free:
+            del left[name]
+    assert not left, f"a circle is among {sorted(left)}"
+
+
+def test_the_runtime_imports_the_standard_library_alone() -> None:
+    for name, path in MODULES.items():
+        if name.startswith("adascale_runtime"):
+            tops = {
+                node.module or "" if isinstance(node, ast.ImportFrom) else node.names[0].name
+                for node in ast.parse(path.read_text()).body
+                if isinstance(node, (ast.Import, ast.ImportFrom))
+            }
+            foreign = {top.split(".")[0] for top in tops} - set(sys.stdlib_module_names) - {"adascale_runtime"}
+            assert not foreign, f"{path} imports {foreign}"
+
+
+@pytest.mark.parametrize("room", LIGHT)
+def test_the_pure_rooms_import_nothing_heavy(room: str) -> None:
+    for name, path in MODULES.items():
+        if name.startswith(f"adascale_tf.{room}"):
+            top = [n for n in ast.parse(path.read_text()).body if isinstance(n, (ast.Import, ast.ImportFrom))]
             names = {a.name for n in top if isinstance(n, ast.Import) for a in n.names}
             names |= {n.module or "" for n in top if isinstance(n, ast.ImportFrom)}
-            assert not HEAVY & {name.split(".")[0] for name in names}, file
+            assert not HEAVY & {n.split(".")[0] for n in names}, path
+
+
+def test_nobody_but_the_command_line_imports_the_command_line() -> None:
+    inside = ("adascale_tf.cli", "adascale_tf.__main__")
+    assert not [m for m in MODULES if not m.startswith(inside) and any(i.startswith(inside) for i in IMPORTS[m])]
+    for folder in ("benchmarks", "examples", "docs"):
+        for path in (ROOT / folder).rglob("*.py"):
+            assert "adascale_tf.cli" not in path.read_text(), path
+    for path in (ROOT / "tests").rglob("*.py"):
+        if path.parent.name != "cli" and path != Path(__file__):
+            assert "adascale_tf.cli" not in path.read_text(), path
 
 
 def test_help_imports_nothing_heavy() -> None:
@@ -102,6 +120,5 @@ def test_help_imports_nothing_heavy() -> None:
 
 
 def test_modules_stay_readable() -> None:
-    for package in ("adascale_tf", "converters", "profiling", "android_harness"):
-        for file in (ROOT / package).rglob("*.py"):
-            assert len(file.read_text().splitlines()) <= 350, file
+    for path in MODULES.values():
+        assert len(path.read_text().splitlines()) <= 350, path

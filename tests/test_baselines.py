@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 import tf_keras
 
-from adascale_tf import backbones, shapes
+from adascale_tf.bridge import backbones
+from adascale_tf.bridge.functional import read_graph
 from adascale_tf.data import Dataset
-from adascale_tf.functional import read_graph
+from adascale_tf.graph import shapes
 from converters import convert, flatbuffer
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from adascale_tf.bundle import Bundle
+from adascale_runtime.seams.bundle import Bundle
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
 

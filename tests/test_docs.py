@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from adascale_tf.bundle import Bundle
-from adascale_tf.runtime.delegates import wheel_library
+from adascale_runtime.engines.delegates import wheel_library
+from adascale_runtime.seams.bundle import Bundle
 from android_harness import keys
 from android_harness.adb import Address, connect
 from tests.fixtures.adbd import Access

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from adascale_tf import codec
-from adascale_tf.bundle import Bundle
-from adascale_tf.runtime.delegates import open_runner
+from adascale_runtime.engines.delegates import open_branch
+from adascale_runtime.files import codec
+from adascale_runtime.seams.bundle import Bundle
 
 ROOT = Path(__file__).parent.parent
 GUIDE = ROOT / "docs" / "integrate.md"
@@ -82,7 +82,7 @@ def test_its_arithmetic_at_the_border_is_the_runtimes(built: Bundle) -> None:
     branches = [branch for branch in built.manifest.branches if branch.input.scale is not None]
     assert branches
     for branch in branches:
-        runner, spec, target = open_runner(built, branch), branch.input, branch.output
+        runner, spec, target = open_branch(built, branch), branch.input, branch.output
         low, high = np.iinfo(spec.dtype).min, np.iinfo(spec.dtype).max
         real = [float(np.float32(value) / np.float32(spec.scale)) for value in x[0].ravel()]
         stored = [int(min(high, max(low, round(value) + spec.zero_point))) for value in real]

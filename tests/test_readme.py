@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from adascale_tf.bundle import Bundle
+from adascale_runtime.seams.bundle import Bundle
 from adascale_tf.cli import cli
 
 README = (Path(__file__).parent.parent / "README.md").read_text()

@@ -7,7 +7,8 @@ import sys
 
 import click
 
-from adascale_tf import __version__, archives
+from adascale_runtime.files import archives
+from adascale_tf import __version__
 from adascale_tf.cli import building, console, ending, evolving, examining, measuring, phones, running
 
 

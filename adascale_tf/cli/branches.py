@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from adascale_tf import losses
-from adascale_tf.bundle import MAX_LOSS
+from adascale_runtime.seams import losses
+from adascale_runtime.seams.bundle import MAX_LOSS
 from adascale_tf.cli import console
 
 if TYPE_CHECKING:
-    from adascale_tf.bundle import Branch, Manifest
+    from adascale_runtime.seams.bundle import Branch, Manifest
 
 max_loss_option = click.option(
     "--max-loss", type=console.Number(0, 100), default=MAX_LOSS, show_default=True, metavar="POINTS",

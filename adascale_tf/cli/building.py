@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from adascale_tf import bundle, codec
+from adascale_runtime.errors import BadInput
+from adascale_runtime.files import codec
+from adascale_runtime.seams import bundle
+from adascale_runtime.seams.recipe import parse_list
 from adascale_tf.cli import branches, console, inputs
-from adascale_tf.errors import BadInput
-from adascale_tf.recipe import parse_list
 
 if TYPE_CHECKING:
+    from adascale_runtime.progress import Tick
     from adascale_tf.data import Dataset
-    from adascale_tf.progress import Tick
 
 data_option = click.option(
     "--data", "spec", required=True, metavar="SPEC",
@@ -179,8 +180,8 @@ def work(
 
     ``say`` is given a sentence for each step of a recipe that does nothing here.
     """
+    from adascale_runtime.quiet import quiet_stderr
     from adascale_tf.cli import pipeline
-    from adascale_tf.quiet import quiet_stderr
     from converters import process
 
     if job.model is None and dataset is None:  # a wrong SPEC should not wait for TensorFlow
@@ -190,31 +191,32 @@ def work(
         import tensorflow as tf
         import tf_keras
 
-        from adascale_tf import api, backbones
-        from adascale_tf.checkpoint import Checkpoint
-        from adascale_tf.network import ElasticNetwork
-        from adascale_tf.training import RATES, Schedule, default_epochs, open_cluster, train
+        from adascale_tf.bridge import backbones
+        from adascale_tf.network import create
+        from adascale_tf.network.elastic import ElasticNetwork
+        from adascale_tf.training import RATES, Schedule, default_epochs, open_workers, train
+        from adascale_tf.training.checkpoint import Checkpoint
 
     tf.get_logger().setLevel("ERROR")  # every branch is a new model: Keras' advice against retracing does not apply
-    cluster = open_cluster(job.strategy, job.replicas, tick=tick)
+    cluster = open_workers(job.strategy, job.replicas, tick=tick)
     tf_keras.utils.set_random_seed(job.seed)
     wanted = parse_list(job.recipes) if job.recipes else None
     given = None
     if job.model is not None:
-        network = api.elastic(job.model, wanted, inputs.parse_size(job.input_size))
+        network = create.elastic(job.model, wanted, inputs.parse_size(job.input_size))
         dataset = inputs.load_for(network, job.model, job.spec, job.input_range, tick)
         pipeline.check_data(dataset)
         pipeline.check_finite(network)
         pipeline.rehearse(network, dataset, tick)
         given = pipeline.given_accuracy(network, dataset)
-        api.fit_heads(network, dataset)
+        create.fit_heads(network, dataset)
         rate = RATES[job.rule][1]
     else:
         assert dataset is not None
         pipeline.check_data(dataset)
         name = job.backbone or backbones.default_for(dataset.input_shape)
         backbone = backbones.build(name, dataset.input_shape, len(dataset.labels))
-        network = ElasticNetwork(backbone, wanted or api.default_recipes(backbone))
+        network = ElasticNetwork(backbone, wanted or create.default_recipes(backbone))
         rate = RATES[job.rule][0]
     for sentence in pipeline.idle_steps(network):
         say(sentence)

@@ -1,7 +1,7 @@
 """What a person sees: progress bars on standard error, sentences, tables or JSON on standard output.
 
 The only module of the command line that prints. Names of phones and models, paths and reasons come from outside: here
-control characters are escaped (:func:`~adascale_tf.text.printable`) and markup is not interpreted.
+control characters are escaped (:func:`~adascale_runtime.text.printable`) and markup is not interpreted.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from adascale_tf import codec
-from adascale_tf.progress import Tick, silent
-from adascale_tf.text import printable
+from adascale_runtime.files import codec
+from adascale_runtime.progress import Tick, silent
+from adascale_runtime.text import printable
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -80,7 +80,7 @@ def drawing() -> Iterator[Callable[[str], None] | None]:
 
 @contextmanager
 def progress(quiet: bool) -> Iterator[Tick]:
-    """A :data:`~adascale_tf.progress.Tick` that draws bars with an estimate of the time left.
+    """A :data:`~adascale_runtime.progress.Tick` that draws bars with an estimate of the time left.
 
     Silent when asked, or when standard error is no terminal (then one line says when each kind of work begins).
     """

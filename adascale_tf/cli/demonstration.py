@@ -7,11 +7,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-from adascale_tf import bundle, codec, data
+from adascale_runtime.files import codec
+from adascale_runtime.progress import Tick
+from adascale_runtime.seams import bundle
+from adascale_runtime.seams.records import Measurement
+from adascale_tf import data
 from adascale_tf.cli import console, phases
 from adascale_tf.cli.building import Job, build_bundle
-from adascale_tf.progress import Tick
-from adascale_tf.records import Measurement
 
 #: The loop's phases: label, seconds, and how many CPU burners per core run beside it.
 PHASES = (("idle", 6.0, 0), ("loaded", 8.0, 3), ("idle again", 6.0, 0))
@@ -59,10 +61,10 @@ def _loop(
     opened: bundle.Bundle, digits: data.Dataset, measurements: list[Measurement], out: Path, predictors: Any, tick: Tick
 ) -> dict[str, Any]:
     """The adaptive loop through all phases, in one session, with real burners in the loaded one."""
-    from adascale_tf.runtime import loop
-    from adascale_tf.runtime.budget import Budget
-    from adascale_tf.runtime.policy import Settings
-    from adascale_tf.runtime.session import Session
+    from adascale_runtime import loop
+    from adascale_runtime.policies.policy import Settings
+    from adascale_runtime.seams.budget import Budget
+    from adascale_runtime.session import Session
     from profiling.load import Burners
 
     best = max(

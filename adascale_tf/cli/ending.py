@@ -19,8 +19,8 @@ from typing import Any
 
 import click
 
+from adascale_runtime.errors import AdaScaleError
 from adascale_tf.cli import console
-from adascale_tf.errors import AdaScaleError
 
 _KEPT = "finished work is kept, the same command continues or starts anew."
 

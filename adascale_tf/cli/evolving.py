@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from adascale_tf import bundle, predictors
+from adascale_runtime.errors import BadInput
+from adascale_runtime.seams import bundle, predictors
+from adascale_runtime.seams.recipe import Recipe, parse, parse_list
 from adascale_tf.cli import branches as shown
 from adascale_tf.cli import console, inputs
 from adascale_tf.cli.building import data_option
-from adascale_tf.errors import BadInput
-from adascale_tf.recipe import Recipe, parse, parse_list
 
 if TYPE_CHECKING:
+    from adascale_runtime.progress import Tick
     from adascale_tf.data import Dataset
-    from adascale_tf.network import ElasticNetwork
-    from adascale_tf.progress import Tick
-    from adascale_tf.search import Candidate
+    from adascale_tf.network.elastic import ElasticNetwork
+    from adascale_tf.network.search import Candidate
 
 #: Training examples that a candidate's accuracy is measured on.
 _EXAMPLES = 1000
@@ -67,13 +67,13 @@ def derive(network: ElasticNetwork, recipes: list[Recipe], dataset: Dataset, tic
 
 
 def _open(checkpoint: Path, spec: str, tick: Tick) -> tuple[ElasticNetwork, Dataset, Any]:
-    from adascale_tf.checkpoint import read_state
-    from adascale_tf.quiet import quiet_stderr
+    from adascale_runtime.quiet import quiet_stderr
+    from adascale_tf.training.checkpoint import read_state
 
     with quiet_stderr():
         import tensorflow as tf
 
-        from adascale_tf import checkpoint as checkpoints
+        from adascale_tf.training import checkpoint as checkpoints
 
     tf.get_logger().setLevel("ERROR")
     state = read_state(checkpoint)
@@ -116,7 +116,7 @@ def search(
     From a BUNDLE, the best of its branches. From a CHECKPOINT, an evolutionary search over recipes: each is derived
     without training, its accuracy measured on 1,000 training examples, its latency predicted.
     """
-    from adascale_tf import search as searching
+    from adascale_tf.network import search as searching
 
     fitted = predictors.choose(predictors_path, device_name, {})
     if fitted.find("latency_ms", delegate, threads) is None:
@@ -157,9 +157,9 @@ def _evaluator(
 ) -> Callable[[Recipe], Candidate]:
     import numpy as np
 
+    from adascale_runtime.progress import silent
     from adascale_tf import operators
-    from adascale_tf.progress import silent
-    from adascale_tf.search import Candidate
+    from adascale_tf.network.search import Candidate
     from converters import convert, flatbuffer
 
     index = np.random.default_rng(0).choice(len(dataset.x_train), min(_EXAMPLES, len(dataset.x_train)), replace=False)

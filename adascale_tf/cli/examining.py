@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from adascale_tf import bundle, losses
+from adascale_runtime.seams import bundle, losses
 from adascale_tf.cli import branches as shown
 from adascale_tf.cli import console, inputs
 from adascale_tf.cli.building import data_option
@@ -33,7 +33,7 @@ def inspect(path: Path, as_json: bool) -> None:
 @console.output_options
 def evaluate(path: Path, spec: str, branch_id: str | None, quiet: bool, as_json: bool) -> None:
     """Measure the accuracy of the .tflite files themselves on the test split."""
-    from adascale_tf.runtime.delegates import examine, open_runner
+    from adascale_runtime.engines.delegates import examine, open_branch
     from converters import verify
 
     opened = bundle.load(path)
@@ -45,7 +45,7 @@ def evaluate(path: Path, spec: str, branch_id: str | None, quiet: bool, as_json:
         x = dataset.inputs(dataset.x_test)
         examine(opened, branches)
         for number, branch in enumerate(branches):
-            run = open_runner(opened, branch)
+            run = open_branch(opened, branch)
             logits = verify.outputs(
                 run,
                 x,

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from adascale_runtime.errors import BadInput
 from adascale_tf.cli import console
-from adascale_tf.errors import BadInput
 
 if TYPE_CHECKING:
-    from adascale_tf.bundle import Bundle
-    from adascale_tf.progress import Tick
-    from adascale_tf.records import Measurement
+    from adascale_runtime.progress import Tick
+    from adascale_runtime.seams.bundle import Bundle
+    from adascale_runtime.seams.records import Measurement
     from android_harness.runner import Options
 
 #: Seconds to wait for a phone that went away, where --patience is not given: another phone can do its work.
@@ -38,14 +38,14 @@ def profile(
     options: Options, out: Path, keep: bool, clean: bool, tick: Tick,
 ) -> tuple[list[Measurement], list[str]]:  # fmt: skip
     """Profile on a fleet: what is measured, and a sentence for whatever is missing."""
-    from android_harness.fleet import cluster, inventory
-    from android_harness.fleet.coordinator import Coordinator, Job
+    from android_harness.fleet import hosts, inventory
+    from android_harness.fleet.coordinator import Coordinator, FleetJob
 
     fleet = inventory.load(path)
     given = click.get_current_context().get_parameter_source("patience") == click.core.ParameterSource.COMMANDLINE
     away_s = options.patience_s if given else AWAY_S
-    job = Job(opened, delegates, threads, branches, options, out, away_s, keep, clean)
-    with cluster.connect(fleet) as connected:
+    job = FleetJob(opened, delegates, threads, branches, options, out, away_s, keep, clean)
+    with hosts.connect(fleet) as connected:
         result = Coordinator(connected, fleet, job, tick).run()
     for note in result.notes:
         console.say(note, err=True)
@@ -55,10 +55,10 @@ def profile(
 def show_devices(path: Path, quiet: bool, as_json: bool) -> None:
     """Say who answers in a fleet."""
     from adascale_tf.cli import phones
-    from android_harness.fleet import census, cluster, inventory
+    from android_harness.fleet import census, hosts, inventory
 
     fleet = inventory.load(path)
-    with cluster.connect(fleet) as connected:
+    with hosts.connect(fleet) as connected:
         found = census.look(connected, fleet)
     if as_json:
         console.emit(found)

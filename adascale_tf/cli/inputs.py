@@ -7,15 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from adascale_runtime.errors import BadInput
+from adascale_runtime.text import excerpt
 from adascale_tf.cli import console
-from adascale_tf.errors import BadInput
-from adascale_tf.text import excerpt
 
 if TYPE_CHECKING:
-    from adascale_tf.bundle import Bundle
+    from adascale_runtime.progress import Tick
+    from adascale_runtime.seams.bundle import Bundle
     from adascale_tf.data import Dataset
-    from adascale_tf.network import ElasticNetwork
-    from adascale_tf.progress import Tick
+    from adascale_tf.network.elastic import ElasticNetwork
 
 #: Pixels 0..255 to what a model's input expects: (mean, scale) of ``(x - mean) * scale``.
 RANGES = {"0,255": (0.0, 1.0), "0,1": (0.0, 1 / 255), "-1,1": (127.5, 1 / 127.5)}

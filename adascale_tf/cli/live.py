@@ -7,8 +7,8 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from adascale_runtime.seams.events import Event
 from adascale_tf.cli import console
-from adascale_tf.runtime.events import Event
 
 #: Seconds between two drawings, and inferences that a line of bars covers.
 EVERY_S, SHOWN = 0.2, 60

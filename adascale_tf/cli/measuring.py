@@ -8,11 +8,12 @@ from pathlib import Path
 
 import click
 
-from adascale_tf import bundle, codec, records
+from adascale_runtime.engines.delegates import DELEGATES
+from adascale_runtime.errors import BadInput
+from adascale_runtime.files import codec
+from adascale_runtime.progress import Tick
+from adascale_runtime.seams import bundle, records
 from adascale_tf.cli import console, fleet, phones
-from adascale_tf.errors import BadInput
-from adascale_tf.progress import Tick
-from adascale_tf.runtime.delegates import DELEGATES
 
 
 @click.command(

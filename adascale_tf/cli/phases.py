@@ -8,7 +8,7 @@ from adascale_tf.cli import console
 
 
 def show(phases: dict[str, Any], title: str) -> None:
-    """What :func:`~adascale_tf.runtime.loop.summary` found in each phase, as a table."""
+    """What :func:`~adascale_runtime.loop.summary` found in each phase, as a table."""
     columns = ("phase", "inferences", "budget kept", "accuracy", "mean ms", "switches", "branches")
     console.table(title, columns, [_row(name, phase) for name, phase in phases.items()])
 

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from adascale_tf import bundle
+from adascale_runtime.errors import AdaScaleError, BadInput
+from adascale_runtime.seams import bundle
 from adascale_tf.cli import console, fleet
-from adascale_tf.errors import AdaScaleError, BadInput
 
 if TYPE_CHECKING:
-    from adascale_tf.bundle import Bundle
-    from adascale_tf.progress import Tick
-    from adascale_tf.records import Measurement
+    from adascale_runtime.progress import Tick
+    from adascale_runtime.seams.bundle import Bundle
+    from adascale_runtime.seams.records import Measurement
     from android_harness.adb import Address
     from android_harness.harness import Outcome
     from android_harness.runner import Options
@@ -94,7 +94,7 @@ def row(address: str, state: str, facts: dict[str, Any]) -> tuple[str, ...]:
 )
 def pair(named: str, key: Path | None, wait_s: float) -> None:
     """Pair a phone with this computer: it asks "Allow USB debugging?" on its screen."""
-    from android_harness import discovery, facts, keys
+    from android_harness import discovery, keys, phone_facts
     from android_harness.adb import connect, parse_address
 
     address = parse_address(named)
@@ -106,7 +106,7 @@ def pair(named: str, key: Path | None, wait_s: float) -> None:
         console.say("The phone asks 'Allow USB debugging?': unlock it and allow this computer.", err=True)
 
     with connect(address, signer, dialog_s=wait_s, waiting=waiting) as adb:
-        name = facts.read(adb)["name"]
+        name = phone_facts.read(adb)["name"]
     discovery.remember(address)
     console.say(f"{name} at {address} knows this computer.")
 
@@ -239,13 +239,13 @@ def agent(
 def pull(path: Path, named: str, out: Path, key: Path | None, clean: bool, quiet: bool, as_json: bool) -> None:
     """Fetch what the agent measured in Termux and append it to a file of measurements, once."""
     from adascale_tf.cli.measuring import show_measurements
-    from android_harness import facts, keys, termux
+    from android_harness import keys, phone_facts, termux
     from android_harness.adb import connect, parse_address
     from profiling import cells
 
     opened = bundle.load(path)
     with connect(parse_address(named), keys.load(key)[0]) as adb:
-        pulled = termux.pull(adb, facts.identity(facts.read(adb)), opened)
+        pulled = termux.pull(adb, phone_facts.identity(phone_facts.read(adb)), opened)
         new = termux.new(pulled.measurements, out)
         if new:
             cells.append(out, new)

@@ -12,16 +12,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from adascale_tf import bundle, codec, losses
-from adascale_tf.bundle import Accuracy, Branch, Manifest, Samples, Verification
+from adascale_runtime.engines import trial
+from adascale_runtime.errors import AdaScaleError, BadInput
+from adascale_runtime.files import codec
+from adascale_runtime.progress import Tick, silent
+from adascale_runtime.seams import bundle, losses
+from adascale_runtime.seams.bundle import Accuracy, Branch, Manifest, Samples, Verification
+from adascale_runtime.seams.recipe import Recipe
 from adascale_tf.data import Dataset
-from adascale_tf.errors import AdaScaleError, BadInput
-from adascale_tf.progress import Tick, silent
-from adascale_tf.recipe import Recipe
-from adascale_tf.runtime import trial
 
 if TYPE_CHECKING:
-    from adascale_tf.network import ElasticNetwork
+    from adascale_tf.network.elastic import ElasticNetwork
     from adascale_tf.training import Schedule
     from converters.convert import Converted
 
@@ -87,7 +88,7 @@ def rehearse(network: ElasticNetwork, data: Dataset, tick: Tick = silent) -> Non
 
     :class:`BadInput` or :class:`AdaScaleError` names it.
     """
-    from adascale_tf.quantization import wrap
+    from adascale_tf.training.quantization import wrap
     from converters import convert, verify
 
     by_precision = {network.plan(recipe).precision: recipe for recipe in network.recipes}
@@ -166,7 +167,7 @@ def _branches(
     network: ElasticNetwork, data: Dataset, schedule: Schedule, folder: Path, scratch: Path, tick: Tick
 ) -> Iterator[tuple[Branch, np.ndarray]]:
     """Every branch, its file written into ``folder``, with the file's outputs (N, classes) for the test split."""
-    from adascale_tf.quantization import train_quantized
+    from adascale_tf.training.quantization import train_quantized
     from converters import convert, verify
 
     groups: dict[tuple[Recipe, str], list[Recipe]] = {}

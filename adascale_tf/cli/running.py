@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from adascale_tf import bundle
+from adascale_runtime.seams import bundle
 from adascale_tf.cli import console, inputs, phases, phones
 from adascale_tf.cli.building import data_option
 
 if TYPE_CHECKING:
-    from adascale_tf.runtime.cascading import CascadeSession
-    from adascale_tf.runtime.events import Event
+    from adascale_runtime.cascade_session import CascadeSession
+    from adascale_runtime.seams.events import Event
 
 #: Training inputs on which a cascade's confidence is calibrated.
 CALIBRATION = 500
@@ -59,12 +59,13 @@ def run(
     warm_mb: float | None, out: Path | None, quiet: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Run the adaptive loop on the test split: keep the budget, with the best accuracy that is left."""
-    from adascale_tf import predictors as prediction
+    from adascale_runtime import loop
+    from adascale_runtime.cascade_session import CascadeSession
+    from adascale_runtime.device import identity
+    from adascale_runtime.seams import budget as budgets
+    from adascale_runtime.seams import predictors as prediction
+    from adascale_runtime.session import Session
     from adascale_tf.cli import live
-    from adascale_tf.runtime import budget as budgets
-    from adascale_tf.runtime import identity, loop
-    from adascale_tf.runtime.cascading import CascadeSession
-    from adascale_tf.runtime.session import Session
 
     opened = bundle.load(path)
     budget = budgets.parse(budget_text)
@@ -94,12 +95,12 @@ def run(
 
 def calibrate(session: CascadeSession, dataset: Any) -> None:
     """Fit the temperature of the first branch on training inputs, which the loop does not see."""
-    from adascale_tf.runtime import cascade
-    from adascale_tf.runtime.delegates import open_runner
+    from adascale_runtime.engines.delegates import open_branch
+    from adascale_runtime.policies import cascade
 
     x = dataset.inputs(dataset.x_train[:CALIBRATION])
     first = session.bundle.manifest.branch(session.pair.first.id.partition("@")[0])
-    runner = open_runner(session.bundle, first)
+    runner = open_branch(session.bundle, first)
     logits = [runner(image[None]).reshape(-1).tolist() for image in x]
     session.temperature = cascade.fit_temperature(logits, [int(label) for label in dataset.y_train[:CALIBRATION]])
 
@@ -132,9 +133,9 @@ def show_cascade(session: CascadeSession, events: list[Event]) -> None:
 @console.output_options
 def replay(path: Path, trace: Path, budget_text: str, policy: str, quiet: bool, as_json: bool) -> None:
     """Run the policy on recorded contexts and latencies: deterministic, without an inference."""
-    from adascale_tf.runtime import budget as budgets
-    from adascale_tf.runtime import events
-    from adascale_tf.runtime import replay as replaying
+    from adascale_runtime.policies import replay as replaying
+    from adascale_runtime.seams import budget as budgets
+    from adascale_runtime.seams import events
 
     opened = bundle.load(path)
     header, recorded = events.read(trace)
@@ -153,11 +154,11 @@ def replay(path: Path, trace: Path, budget_text: str, policy: str, quiet: bool, 
 @console.output_options
 def compare(path: Path, trace: Path, budget_text: str, policies: str | None, quiet: bool, as_json: bool) -> None:
     """Run several policies on the same recorded contexts and latencies, and show them side by side."""
-    from adascale_tf.runtime import budget as budgets
-    from adascale_tf.runtime import events
-    from adascale_tf.runtime import policy as known
-    from adascale_tf.runtime import replay as replaying
-    from adascale_tf.runtime.loop import summary
+    from adascale_runtime.loop import summary
+    from adascale_runtime.policies import policy as known
+    from adascale_runtime.policies import replay as replaying
+    from adascale_runtime.seams import budget as budgets
+    from adascale_runtime.seams import events
 
     opened = bundle.load(path)
     header, recorded = events.read(trace)
@@ -188,7 +189,7 @@ def compare(path: Path, trace: Path, budget_text: str, policies: str | None, qui
 
 def show_summary(events: list[Event], as_json: bool, quiet: bool, title: str) -> None:
     """What a loop reached: per phase, the share of the budget kept, accuracy, latency, switches, branches."""
-    from adascale_tf.runtime.loop import summary
+    from adascale_runtime.loop import summary
 
     facts = summary(events)
     if as_json:

@@ -10,9 +10,9 @@ from typing import IO, NamedTuple
 
 import numpy as np
 
-from adascale_tf import archives
-from adascale_tf.errors import BadInput
-from adascale_tf.text import excerpt
+from adascale_runtime.errors import BadInput
+from adascale_runtime.files import archives
+from adascale_runtime.text import excerpt
 
 NAMES = ("x_train", "y_train", "x_test", "y_test")
 _INPUTS = "uint8, or floats without NaN or infinity"

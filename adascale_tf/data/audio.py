@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from adascale_runtime.errors import BadInput
+from adascale_runtime.text import excerpt
 from adascale_tf.data.images import Decoded
-from adascale_tf.errors import BadInput
-from adascale_tf.text import excerpt
 
 #: Sample rates in Hz that are taken for sound: below there is nothing to hear, above the header is damaged.
 LOWEST_RATE, HIGHEST_RATE = 1000, 384_000

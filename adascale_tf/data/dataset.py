@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from adascale_tf import archives
+from adascale_runtime.errors import BadInput
+from adascale_runtime.files import archives
+from adascale_runtime.progress import Tick, silent
+from adascale_runtime.text import excerpt
 from adascale_tf.data import arrays, audio, files, images
 from adascale_tf.data.files import Entry, Files
 from adascale_tf.data.preprocessing import checked
-from adascale_tf.errors import BadInput
-from adascale_tf.progress import Tick, silent
-from adascale_tf.text import excerpt
 
 #: Files that are read before they are decoded: so many, or so many bytes.
 CHUNK, CHUNK_BYTES = 256, 64 << 20

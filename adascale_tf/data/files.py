@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from adascale_tf import archives
-from adascale_tf.errors import BadInput
-from adascale_tf.text import excerpt
+from adascale_runtime.errors import BadInput
+from adascale_runtime.files import archives
+from adascale_runtime.text import excerpt
 
 IMAGES = (".jpg", ".jpeg", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff")
 SOUNDS = (".wav",)

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from adascale_tf import archives
-from adascale_tf.errors import BadInput
-from adascale_tf.text import excerpt
+from adascale_runtime.errors import BadInput
+from adascale_runtime.files import archives
+from adascale_runtime.text import excerpt
 
 #: What Pillow may decode here: no format that starts another program (EPS) or that hardly anybody tests.
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from adascale_runtime.errors import BadInput
+from adascale_runtime.text import excerpt
 from adascale_tf.data import audio
-from adascale_tf.errors import BadInput
-from adascale_tf.text import excerpt
 
 #: Kind -> the whole numbers that it needs, with the least and the most they may be.
 _COUNTS: dict[str, dict[str, tuple[float, float]]] = {

@@ -17,10 +17,10 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
-from adascale_tf.errors import BadInput
-from adascale_tf.graph import Graph, Node
-from adascale_tf.recipe import Recipe, Step
-from adascale_tf.weights import Key, Weight, Whole
+from adascale_runtime.errors import BadInput
+from adascale_runtime.seams.recipe import Recipe, Step
+from adascale_tf.graph.nodes import Graph, Node
+from adascale_tf.graph.weights import Key, Weight, Whole
 
 FLOAT32 = "float32"
 KINDS = ("structure", "weights", "exit", "precision")

@@ -6,11 +6,11 @@ from functools import partial
 
 import numpy as np
 
-from adascale_tf.errors import BadInput
+from adascale_runtime.errors import BadInput
+from adascale_runtime.seams.recipe import Step
+from adascale_tf.graph.weights import Averaged, Choice
 from adascale_tf.operators import Plan, inner_layers, nothing_to_do, operator
 from adascale_tf.operators.prune import PRUNABLE
-from adascale_tf.recipe import Step
-from adascale_tf.weights import Averaged, Choice
 
 
 @operator("cluster", "weights", "cluster(16)")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from adascale_tf.graph import identity_blocks
+from adascale_runtime.seams.recipe import Step
+from adascale_tf.graph.nodes import identity_blocks
 from adascale_tf.operators import Plan, nothing_to_do, number, operator
-from adascale_tf.recipe import Step
 
 
 @operator("depth", "structure", "depth(0.5)")

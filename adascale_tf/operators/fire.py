@@ -14,11 +14,11 @@ from math import prod
 
 import numpy as np
 
-from adascale_tf.graph import Node
+from adascale_runtime.seams.recipe import Step
+from adascale_tf.graph.nodes import Node
+from adascale_tf.graph.weights import Choice, Constant, Cut, Key, Product, Weight
 from adascale_tf.operators import Plan, derived, number, operator, pointwise, rewrite_inner
 from adascale_tf.operators.separable import spatial
-from adascale_tf.recipe import Step
-from adascale_tf.weights import Choice, Constant, Cut, Key, Product, Weight
 
 
 @operator("fire", "structure", "fire(0.25)")

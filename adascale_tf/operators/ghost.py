@@ -11,11 +11,11 @@ from functools import partial
 
 import numpy as np
 
-from adascale_tf.graph import Node
+from adascale_runtime.seams.recipe import Step
+from adascale_tf.graph.nodes import Node
+from adascale_tf.graph.weights import Choice, Constant, Cut, Key, Weight
 from adascale_tf.operators import Plan, number, operator, pointwise, rewrite_inner
 from adascale_tf.operators.width import kept_channels
-from adascale_tf.recipe import Step
-from adascale_tf.weights import Choice, Constant, Cut, Key, Weight
 
 
 @operator("ghost", "structure", "ghost(0.5)")

@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from adascale_tf.graph import Node
+from adascale_runtime.seams.recipe import Step
+from adascale_tf.graph.nodes import Node
+from adascale_tf.graph.weights import Choice, Constant, Key, Product, Weight
 from adascale_tf.operators import Plan, derived, number, operator, pointwise, rewrite_inner
-from adascale_tf.recipe import Step
-from adascale_tf.weights import Choice, Constant, Key, Product, Weight
 
 _RECURRENT = ("GRU", "LSTM", "SimpleRNN")
 _SPEC = {2: "io,or->ir", 3: "wio,or->wir", 4: "hwio,or->hwir"}

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from adascale_tf.errors import BadInput
+from adascale_runtime.errors import BadInput
+from adascale_runtime.seams.recipe import Step
 from adascale_tf.operators import Plan, operator
-from adascale_tf.recipe import Step
 
 
 def _set(plan: Plan, step: Step) -> Plan:

@@ -8,10 +8,10 @@ from functools import partial
 
 import numpy as np
 
-from adascale_tf.errors import BadInput
+from adascale_runtime.errors import BadInput
+from adascale_runtime.seams.recipe import Step
+from adascale_tf.graph.weights import Choice, Product
 from adascale_tf.operators import Plan, inner_layers, nothing_to_do, operator, parse_number
-from adascale_tf.recipe import Step
-from adascale_tf.weights import Choice, Product
 
 PRUNABLE = {
     "Conv1D": ("kernel",), "Conv2D": ("kernel",), "Dense": ("kernel",), "SeparableConv1D": ("pointwise_kernel",),

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from adascale_tf import shapes
-from adascale_tf.errors import BadInput
-from adascale_tf.graph import Graph, Node
+from adascale_runtime.errors import BadInput
+from adascale_runtime.seams.recipe import Step
+from adascale_tf.graph import shapes
+from adascale_tf.graph.nodes import Graph, Node
 from adascale_tf.operators import Plan, number, operator
-from adascale_tf.recipe import Step
 
 
 @operator("resolution", "structure", "resolution(0.5)")

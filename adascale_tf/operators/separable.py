@@ -11,11 +11,11 @@ from math import prod
 
 import numpy as np
 
-from adascale_tf.errors import BadInput
-from adascale_tf.graph import Node
+from adascale_runtime.errors import BadInput
+from adascale_runtime.seams.recipe import Step
+from adascale_tf.graph.nodes import Node
+from adascale_tf.graph.weights import Choice, Constant, Key, Product, Weight
 from adascale_tf.operators import Plan, derived, inner_layers, nothing_to_do, operator, pointwise
-from adascale_tf.recipe import Step
-from adascale_tf.weights import Choice, Constant, Key, Product, Weight
 
 
 @operator("separable", "structure", "separable@stage3")

@@ -1,7 +1,7 @@
 """Channel width: keep the first share of every layer's channels (Yu et al., Slimmable Neural Networks, ICLR 2019).
 
-The backbone's channels are sorted by importance beforehand (:mod:`adascale_tf.importance`), and training with shared
-prefixes keeps them so.
+The backbone's channels are sorted by importance beforehand (:mod:`adascale_tf.graph.importance`), and training with
+shared prefixes keeps them so.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from adascale_tf import channels
+from adascale_runtime.seams.recipe import Step
+from adascale_tf.graph import channels
+from adascale_tf.graph.weights import Cut
 from adascale_tf.operators import Plan, nothing_to_do, number, operator
-from adascale_tf.recipe import Step
-from adascale_tf.weights import Cut
 
 #: Widths are multiples of this where the parent is wide enough: SIMD kernels pad the rest anyway.
 MULTIPLE = 4

@@ -17,18 +17,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from adascale_runtime.errors import AdaScaleError, BadInput
+from adascale_runtime.progress import Tick, silent
 from adascale_tf.data import Dataset
-from adascale_tf.errors import AdaScaleError, BadInput
-from adascale_tf.network import ElasticNetwork, Trunk
-from adascale_tf.progress import Tick, silent
-from adascale_tf.training.cluster import Cluster, alone
+from adascale_tf.network.elastic import ElasticNetwork, Trunk
 from adascale_tf.training.feed import shares
 from adascale_tf.training.schedule import Effort, Schedule
 from adascale_tf.training.statistics import recalibrate
 from adascale_tf.training.stepper import Stepper
+from adascale_tf.training.workers import Workers, alone
 
 if TYPE_CHECKING:
-    from adascale_tf.checkpoint import Checkpoint
+    from adascale_tf.training.checkpoint import Checkpoint
 
 
 def train(
@@ -37,7 +37,7 @@ def train(
     schedule: Schedule,
     tick: Tick = silent,
     checkpoint: Checkpoint | None = None,
-    cluster: Cluster | None = None,
+    cluster: Workers | None = None,
     accumulate: int = 1,
 ) -> Effort:
     """Train all branches of ``network`` in place on the training split; ``tick("train", ...)`` at every step.
@@ -73,7 +73,7 @@ def train(
 
 def _train(
     network: ElasticNetwork, data: Dataset, schedule: Schedule, tick: Tick, checkpoint: Checkpoint | None,
-    cluster: Cluster, accumulate: int,
+    cluster: Workers, accumulate: int,
 ) -> tuple[Effort, Stepper]:  # fmt: skip
     """All epochs that the checkpoint lacks."""
     macs, seconds = {True: 0.0, False: 0.0}, {True: 0.0, False: 0.0}

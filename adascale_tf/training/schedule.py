@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from adascale_tf.errors import BadInput
-from adascale_tf.text import excerpt
+from adascale_runtime.errors import BadInput
+from adascale_runtime.text import excerpt
 
 #: The optimizers by name, each with its peak learning rate for fresh weights and for networks that come trained.
 RATES = {"adamw": (3e-3, 1e-3), "sgd": (0.2, 0.02)}

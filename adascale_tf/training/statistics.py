@@ -8,9 +8,9 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
+from adascale_runtime.progress import Tick, silent
 from adascale_tf.data import Dataset
-from adascale_tf.network import Trunk
-from adascale_tf.progress import Tick, silent
+from adascale_tf.network.elastic import Trunk
 
 
 def recalibrate(trunks: Sequence[Trunk], data: Dataset, seed: int = 0, tick: Tick = silent, batches: int = 12) -> None:

@@ -9,13 +9,13 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
-from adascale_tf.derivation import cut
-from adascale_tf.network import Axes, ElasticNetwork, Trunk
-from adascale_tf.progress import Tick
+from adascale_runtime.progress import Tick
+from adascale_tf.network.derivation import cut
+from adascale_tf.network.elastic import Axes, ElasticNetwork, Trunk
 from adascale_tf.training.adascale_sgd import AdaScaleSGD
-from adascale_tf.training.cluster import Cluster
 from adascale_tf.training.feed import Batch
 from adascale_tf.training.schedule import Schedule
+from adascale_tf.training.workers import Workers
 
 Gradients = Callable[..., tuple[Any, Any, list[Any]]]
 
@@ -27,7 +27,7 @@ class Stepper:
     """
 
     def __init__(
-        self, network: ElasticNetwork, schedule: Schedule, steps: int, cluster: Cluster, accumulate: int = 1
+        self, network: ElasticNetwork, schedule: Schedule, steps: int, cluster: Workers, accumulate: int = 1
     ) -> None:
         self._network = network
         self._schedule = schedule

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, Iterator
 
-from adascale_tf.disk import still_there, writing
-from adascale_tf.errors import AdaScaleError
-from adascale_tf.text import excerpt
+from adascale_runtime.errors import AdaScaleError
+from adascale_runtime.files.disk import still_there, writing
+from adascale_runtime.text import excerpt
 
 #: The lock's name, in the folder where the agent works.
 LOCK = "lock"

@@ -11,11 +11,11 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
-from adascale_tf import codec
-from adascale_tf.runtime import power, sensors
+from adascale_runtime.device import power, sensors
+from adascale_runtime.files import codec
 from android_harness.agent import work
 from android_harness.agent.alone import Owner, alone
-from android_harness.agent.work import Failed, Place, Task
+from android_harness.agent.work import Failed, Job, Place
 
 MARK = "@adascale "
 #: Gauges are read this often; the fastest change some four times a second.
@@ -33,7 +33,7 @@ class Plan:
     ``owner``: whose plan it is, to measure alone; None where nobody else does."""
 
     bundle: str
-    tasks: Tuple[Task, ...]
+    tasks: Tuple[Job, ...]
     affinity: Optional[str] = None
     allow_fallback: bool = False
     cooldown_c: Optional[float] = None
@@ -72,7 +72,7 @@ def _bench(plan: Plan, library: Optional[str], root: str, say: Callable[[Dict[st
     say({"say": "done"})
 
 
-def _do(plan: Plan, place: Place, task: Task, say: Callable[[Dict[str, Any]], None]) -> Dict[str, Any]:
+def _do(plan: Plan, place: Place, task: Job, say: Callable[[Dict[str, Any]], None]) -> Dict[str, Any]:
     if task.kind == "end":
         return {"context": snapshot(place.root)}
     if task.kind == "start":
@@ -119,7 +119,7 @@ def _wait(why: Callable[[], Optional[str]], patience_s: float, say: Callable[[Di
         time.sleep(min(1.0, max(0.05, patience_s / 20)))
 
 
-def _energy(plan: Plan, place: Place, task: Task, say: Callable[[Dict[str, Any]], None]) -> Dict[str, Any]:
+def _energy(plan: Plan, place: Place, task: Job, say: Callable[[Dict[str, Any]], None]) -> Dict[str, Any]:
     """Energy of one run above idle, from the battery; None with the reason where it cannot be measured."""
 
     def charger() -> Optional[str]:

@@ -1,7 +1,7 @@
 """What executes branches on a phone: LiteRT's C library, or a Python package of it where one is installed.
 
-:func:`install` puts openers into the registry of :mod:`adascale_tf.runtime.delegates`, so that a session on a phone
-finds its delegates as one on a host does.
+:func:`install` puts openers into the registry of :mod:`adascale_runtime.engines.delegates`, so that a session on a
+phone finds its delegates as one on a host does.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Callable, Optional
 
-from adascale_tf.bundle import Branch
-from adascale_tf.errors import AdaScaleError, UnknownDelegate
-from adascale_tf.runtime import accelerators, delegates, litert
-from adascale_tf.runtime.tensor import Tensor, dequantize
+from adascale_runtime.engines import accelerators, delegates, litert
+from adascale_runtime.engines.tensor import Tensor, dequantize
+from adascale_runtime.errors import AdaScaleError, UnknownDelegate
+from adascale_runtime.seams.bundle import Branch
 
 
 class PlainRunner:
@@ -50,7 +50,7 @@ def install(library: Optional[str]) -> str:
 
         def opener(name: str) -> delegates.Opener:
             def open_branch(path: Path, branch: Branch, threads: int, allow_fallback: bool) -> PlainRunner:
-                made = accelerators.open_branch(loaded, str(path), branch.signature, name, threads, allow_fallback)
+                made = accelerators.open_compiled(loaded, str(path), branch.signature, name, threads, allow_fallback)
                 return PlainRunner(branch, made.run)
 
             return open_branch

@@ -10,15 +10,18 @@ import sys
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
-from adascale_tf import bundle as bundles
-from adascale_tf import codec, predictors
-from adascale_tf.errors import AdaScaleError, BadInput
-from adascale_tf.runtime import budget as budgets
-from adascale_tf.runtime import delegates, events, identity, loop, sensors
-from adascale_tf.runtime import replay as replaying
-from adascale_tf.runtime.context import Monitor
-from adascale_tf.runtime.session import Session
-from adascale_tf.runtime.tensor import Tensor
+from adascale_runtime import loop
+from adascale_runtime.device import identity, sensors
+from adascale_runtime.device.monitor import Monitor
+from adascale_runtime.engines import delegates
+from adascale_runtime.engines.tensor import Tensor
+from adascale_runtime.errors import AdaScaleError, BadInput
+from adascale_runtime.files import codec
+from adascale_runtime.policies import replay as replaying
+from adascale_runtime.seams import budget as budgets
+from adascale_runtime.seams import bundle as bundles
+from adascale_runtime.seams import events, predictors
+from adascale_runtime.session import Session
 from android_harness.agent import bench, engines, serve, work
 
 

@@ -19,10 +19,10 @@ import threading
 from contextlib import contextmanager, suppress
 from typing import Any, Callable, Dict, Iterator, Optional, Sequence, Tuple
 
-from adascale_tf import codec
-from adascale_tf.errors import AdaScaleError, BadInput
-from adascale_tf.runtime.session import Session
-from adascale_tf.runtime.tensor import Tensor, read
+from adascale_runtime.engines.tensor import Tensor, read
+from adascale_runtime.errors import AdaScaleError, BadInput
+from adascale_runtime.files import codec
+from adascale_runtime.session import Session
 
 #: Seconds after which a silent connection is closed; connections that may wait to be accepted.
 IDLE_S, BACKLOG = 600.0, 128

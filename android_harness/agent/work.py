@@ -18,11 +18,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple  # noqa: F401  (List is in a type comment)
 
-from adascale_tf import codec
-from adascale_tf.bundle import MANIFEST, Bundle, Manifest
-from adascale_tf.errors import AdaScaleError, BadInput
-from adascale_tf.runtime import accelerators, delegates, sensors, tensor
-from adascale_tf.text import signal_name
+from adascale_runtime.device import sensors
+from adascale_runtime.engines import accelerators, delegates, tensor
+from adascale_runtime.errors import AdaScaleError, BadInput
+from adascale_runtime.files import codec
+from adascale_runtime.seams.bundle import MANIFEST, Bundle, Manifest
+from adascale_runtime.text import signal_name
 from android_harness.agent import engines
 
 WARMUP = 3
@@ -44,7 +45,7 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Task:
+class Job:
     """One piece of work on a cell: ``kind`` is a function of :data:`WORK`. ``skip``: timed runs done in earlier
     rounds, so that every sample has its turn."""
 
@@ -74,14 +75,14 @@ def samples(bundle: Bundle) -> Tuple[tensor.Tensor, ...]:
     return tensor.read(data, bundle.manifest.branches[0].input.shape)
 
 
-def _open(place: Place, task: Task) -> Tuple[Bundle, Any]:
+def _open(place: Place, task: Job) -> Tuple[Bundle, Any]:
     bundle = open_bundle(place.bundle)
     engines.install(place.library)
     branch = bundle.manifest.branch(task.branch)
     return bundle, delegates.open_untried(bundle, branch, task.delegate, task.threads, place.allow_fallback)
 
 
-def process(place: Place, task: Task) -> Dict[str, Any]:
+def process(place: Place, task: Job) -> Dict[str, Any]:
     """``load_ms`` and ``memory_mb``: growth of this process's peak memory by loading the branch and three runs."""
     engines.install(place.library)  # its own memory is not the branch's
     before, begun = _peak_kb(), time.perf_counter()
@@ -105,7 +106,7 @@ def _peak_kb() -> Optional[int]:
     return None
 
 
-def start(place: Place, task: Task) -> Dict[str, Any]:
+def start(place: Place, task: Job) -> Dict[str, Any]:
     """What is known before the first timed run: warm-up, correctness, what the delegate took."""
     bundle, runner = _open(place, task)
     branch, inputs = runner.branch, samples(bundle)
@@ -138,7 +139,7 @@ def start(place: Place, task: Task) -> Dict[str, Any]:
     }
 
 
-def block(place: Place, task: Task) -> Dict[str, Any]:
+def block(place: Place, task: Job) -> Dict[str, Any]:
     """A block of timed runs, after one that warms the caches."""
     bundle, runner = _open(place, task)
     inputs = samples(bundle)
@@ -150,7 +151,7 @@ def block(place: Place, task: Task) -> Dict[str, Any]:
     return {"latency_ms": latencies}
 
 
-def busy(place: Place, task: Task) -> Dict[str, Any]:
+def busy(place: Place, task: Job) -> Dict[str, Any]:
     """Runs without a pause for ``task.runs`` milliseconds; when they began and ended, by the monotonic clock."""
     bundle, runner = _open(place, task)
     stored = samples(bundle)[0].quantize(runner.branch.input)
@@ -167,13 +168,13 @@ def _timed(runner: Any, stored: bytes) -> float:
     return (time.perf_counter_ns() - before) / 1e6
 
 
-WORK: Dict[str, Callable[[Place, Task], Dict[str, Any]]] = {
+WORK: Dict[str, Callable[[Place, Job], Dict[str, Any]]] = {
     "process": process, "start": start, "block": block, "busy": busy,
 }  # fmt: skip
 
 
 def in_child(
-    place: Place, task: Task, patience_s: float, meanwhile: Callable[[], None] = lambda: None, every_s: float = 0.05
+    place: Place, task: Job, patience_s: float, meanwhile: Callable[[], None] = lambda: None, every_s: float = 0.05
 ) -> Dict[str, Any]:
     """Do a piece of work in a forked process; ``meanwhile`` is called every ``every_s`` seconds until it is done.
 
@@ -217,7 +218,7 @@ def in_child(
     return found  # type: ignore[no-any-return]
 
 
-def _child(place: Place, task: Task, writing: int) -> None:
+def _child(place: Place, task: Job, writing: int) -> None:
     try:  # nothing may return from here into the code of the parent
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # no orphan goes on burning the battery
         try:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from adascale_tf import codec
+from adascale_runtime.files import codec
 from android_harness.discovery import Found
-from android_harness.fleet.cluster import Answer, Came, Cluster, Went
+from android_harness.fleet.hosts import Answer, Came, Hosts, Went
 from android_harness.fleet.inventory import Host, Inventory
 from android_harness.fleet.lease import survey
 from android_harness.fleet.roster import absence
@@ -15,7 +15,7 @@ from android_harness.fleet.roster import absence
 LOOK_S = 0.5
 
 
-def look(cluster: Cluster, inventory: Inventory) -> list[dict[str, Any]]:
+def look(cluster: Hosts, inventory: Inventory) -> list[dict[str, Any]]:
     """Who answers in a fleet: :class:`android_harness.discovery.Found` as JSON with its ``host``, in order."""
     found: dict[str, list[dict[str, Any]]] = {}
     asked: dict[str, str] = {}

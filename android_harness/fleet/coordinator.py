@@ -14,16 +14,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from adascale_tf import codec
-from adascale_tf.bundle import Bundle
-from adascale_tf.errors import BadInput
-from adascale_tf.progress import Tick, silent
-from adascale_tf.records import Measurement
-from android_harness.fleet import cluster as hosts
+from adascale_runtime.errors import BadInput
+from adascale_runtime.files import codec
+from adascale_runtime.progress import Tick, silent
+from adascale_runtime.seams.bundle import Bundle
+from adascale_runtime.seams.records import Measurement
+from android_harness.fleet import hosts as hosts
 from android_harness.fleet import lease as work
 from android_harness.fleet import parcels
-from android_harness.fleet.cluster import Answer, Came, Cluster, Event, Went
 from android_harness.fleet.dispatch import Dispatcher, Lease, Phone
+from android_harness.fleet.hosts import Answer, Came, Event, Hosts, Went
 from android_harness.fleet.inventory import Inventory
 from android_harness.fleet.ledger import Ledger
 from android_harness.fleet.parcels import Parcel
@@ -38,7 +38,7 @@ LOOK_S, TIDY_S = 0.5, 20.0
 
 
 @dataclass(frozen=True)
-class Job:
+class FleetJob:
     """What to measure on every kind of phone, and where the measurements go.
 
     ``away_s``: how long a phone that went away is waited for by its host, and a kind without a phone by all;
@@ -70,7 +70,7 @@ class Coordinator:
     """Drives a fleet through a job. ``clock``: seconds that never fall."""
 
     def __init__(
-        self, cluster: Cluster, inventory: Inventory, job: Job, tick: Tick = silent,
+        self, cluster: Hosts, inventory: Inventory, job: FleetJob, tick: Tick = silent,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:  # fmt: skip
         self._cluster, self._inventory, self._job, self._tick, self._clock = cluster, inventory, job, tick, clock

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from adascale_tf.errors import BadInput
+from adascale_runtime.errors import BadInput
 
 #: A cell whose leases were lost so often is leased alone: if the phone goes away again, this cell is to blame.
 SUSPECT = 2

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from adascale_tf.errors import BadInput
-from adascale_tf.text import excerpt
+from adascale_runtime.errors import BadInput
+from adascale_runtime.text import excerpt
 from android_harness.adb import parse_address
 
 #: What phones must have in common to do each other's work: the model, or nothing (each measures all cells).

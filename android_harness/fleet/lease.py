@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from adascale_tf import bundle as bundles
-from adascale_tf import codec
-from adascale_tf.bundle import Bundle
-from adascale_tf.errors import AdaScaleError, BadInput
+from adascale_runtime.errors import AdaScaleError, BadInput
+from adascale_runtime.files import codec
+from adascale_runtime.seams import bundle as bundles
+from adascale_runtime.seams.bundle import Bundle
 from android_harness import discovery, keys, store
 from android_harness.adb import connect, parse_address
 from android_harness.fleet import parcels

@@ -10,10 +10,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from adascale_tf import codec, records
-from adascale_tf.bundle import Bundle
-from adascale_tf.errors import BadInput
-from adascale_tf.records import Measurement
+from adascale_runtime.errors import BadInput
+from adascale_runtime.files import codec
+from adascale_runtime.seams import records
+from adascale_runtime.seams.bundle import Bundle
+from adascale_runtime.seams.records import Measurement
 from profiling import cells as table
 from profiling.cells import Cell
 from profiling.device import kind_of

@@ -15,8 +15,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from adascale_tf.bundle import MANIFEST, Bundle
-from adascale_tf.errors import AdaScaleError, BadInput
+from adascale_runtime.errors import AdaScaleError, BadInput
+from adascale_runtime.seams.bundle import MANIFEST, Bundle
 from android_harness.store import accelerators_of
 
 #: Parcels that no profile used for so long make room.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from adascale_tf.bundle import Bundle
+from adascale_runtime.seams.bundle import Bundle
 from android_harness import keys
 from tests.fixtures.adbd import Adbd
 from tests.fixtures.agents import Agent

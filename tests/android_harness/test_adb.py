@@ -17,8 +17,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adascale_tf.errors import AdaScaleError, BadInput
-from android_harness import facts, keys, store
+from adascale_runtime.errors import AdaScaleError, BadInput
+from android_harness import keys, phone_facts, store
 from android_harness.adb import PORT, Adb, Address, PhoneGone, connect, parse_address
 from android_harness.transport import KEEPALIVE
 from tests.fixtures.adbd import Adbd
@@ -166,10 +166,10 @@ def test_a_cut_while_a_command_runs_is_a_phone_gone(pixel: tuple[Phone, Adbd, Ad
 )
 def test_what_logs_put_into_the_output_does_no_harm(pixel: tuple[Phone, Adbd, Adb], noise: bytes) -> None:
     _, adbd, adb = pixel
-    before = facts.identity(facts.read(adb))
+    before = phone_facts.identity(phone_facts.read(adb))
     adbd.faults.noise = noise
     assert adb.shell("exit 5")[0] == 5
-    assert facts.identity(facts.read(adb)) == before
+    assert phone_facts.identity(phone_facts.read(adb)) == before
 
 
 # --- facts
@@ -178,7 +178,7 @@ def test_what_logs_put_into_the_output_does_no_harm(pixel: tuple[Phone, Adbd, Ad
 @pytest.mark.parametrize("shape", sorted(SHAPES))
 def test_facts_of_every_kind_of_phone(signer: Any, tmp_path: Path, shape: str) -> None:
     with emulated(tmp_path, shape) as (_, adbd), connect(Address(*adbd.address), signer) as adb:
-        found = facts.read(adb)
+        found = phone_facts.read(adb)
         props = SHAPES[shape].props
         assert found["name"] == (
             f"{props['ro.product.manufacturer']} {props['ro.product.model']} {props['ro.serialno']}"
@@ -187,14 +187,14 @@ def test_facts_of_every_kind_of_phone(signer: Any, tmp_path: Path, shape: str) -
         assert found["cores"] >= 1 and found["memory_bytes"] > 1e8 and found["cpu"] == props["ro.soc.model"]
         assert found["battery"] == 0.8 and found["charging"] is False and 28 < found["temperature_c"] < 31
         assert found["thermal"] == ("none" if SHAPES[shape].thermalservice else None)
-        assert not {"battery", "charging", "temperature_c", "thermal", "address"} & set(facts.identity(found))
+        assert not {"battery", "charging", "temperature_c", "thermal", "address"} & set(phone_facts.identity(found))
 
 
 def test_facts_of_a_charging_phone(signer: Any, tmp_path: Path) -> None:
     with emulated(tmp_path, update_s=0.05) as (phone, adbd), connect(Address(*adbd.address), signer) as adb:
         phone.plug(True)
         deadline = time.monotonic() + 10
-        while not (found := facts.read(adb))["charging"] and time.monotonic() < deadline:
+        while not (found := phone_facts.read(adb))["charging"] and time.monotonic() < deadline:
             pass
         assert found["charging"] is True
 

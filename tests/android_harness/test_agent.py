@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from adascale_tf.bundle import Bundle
-from adascale_tf.runtime.delegates import wheel_library
+from adascale_runtime.engines.delegates import wheel_library
+from adascale_runtime.seams.bundle import Bundle
 from android_harness.agent import work
 from tests.fixtures.agents import Agent, command, plan, task
 
@@ -197,7 +197,7 @@ from adascale_tf.runtime import accelerators, delegates
 bundle = work.open_bundle(sys.argv[1])
 branch = bundle.manifest.branch("full")
 path = str(bundle.path(branch.file))
-compiled = accelerators.open_branch(delegates.library(sys.argv[2]), path, branch.signature, "gpu")
+compiled = accelerators.open_compiled(delegates.library(sys.argv[2]), path, branch.signature, "gpu")
 stored, spent = work.samples(bundle)[0].quantize(branch.input), []
 compiled.run(stored)
 for _ in range(9):

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from android_harness.agent import bench
-from android_harness.agent.work import Place, Task
+from android_harness.agent.work import Job, Place
 
-TASK = Task("energy", "full/cpux1", "full/cpux1", "full", "cpu", 1)
+TASK = Job("energy", "full/cpux1", "full/cpux1", "full", "cpu", 1)
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,7 @@ def test_longer_where_that_can_help(
 ) -> None:
     left, asked = list(answers), []
 
-    def in_child(place: Place, task: Task, *_: Any) -> dict[str, Any]:
+    def in_child(place: Place, task: Job, *_: Any) -> dict[str, Any]:
         asked.append(task.runs)
         return {"busy": [0.0, 1.0], "runs": 3}
 

@@ -6,12 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from adascale_tf import codec
-from adascale_tf.bundle import Bundle
-from adascale_tf.runtime import events, loop
-from adascale_tf.runtime.budget import Budget, parse
-from adascale_tf.runtime.replay import replay
-from adascale_tf.runtime.session import Session
+from adascale_runtime import loop
+from adascale_runtime.files import codec
+from adascale_runtime.policies.replay import replay
+from adascale_runtime.seams import events
+from adascale_runtime.seams.budget import Budget, parse
+from adascale_runtime.seams.bundle import Bundle
+from adascale_runtime.session import Session
 from tests.fixtures.agents import Agent
 
 BUDGET = "latency_ms=1000"

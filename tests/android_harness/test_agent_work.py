@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adascale_tf.errors import AdaScaleError, BadInput
+from adascale_runtime.errors import AdaScaleError, BadInput
 from android_harness.agent import work
 from tests.fixtures.agents import Agent, command, gone, messages
 

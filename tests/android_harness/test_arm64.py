@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from adascale_tf import records
-from adascale_tf.bundle import Bundle
+from adascale_runtime.seams import records
+from adascale_runtime.seams.bundle import Bundle
 from tests.fixtures import arm64_phone, arm64_tree
 
 pytestmark = [pytest.mark.arm64, pytest.mark.timeout(900)]

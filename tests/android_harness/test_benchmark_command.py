@@ -6,7 +6,7 @@ import shlex
 
 import pytest
 
-from adascale_tf.errors import BadInput, UnknownDelegate
+from adascale_runtime.errors import BadInput, UnknownDelegate
 from android_harness.benchmark_log import command
 
 

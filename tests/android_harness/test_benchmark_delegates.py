@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from adascale_tf.records import Delegation
+from adascale_runtime.seams.records import Delegation
 from android_harness.benchmark_log import parse
 
 XNNPACK = "Replacing 31 out of 31 node(s) with delegate (TfLiteXNNPackDelegate) node, yielding 1 partitions.\n"

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adascale_tf.records import Delegation
+from adascale_runtime.seams.records import Delegation
 from android_harness.benchmark_log import BenchmarkLog, OpProfile, parse, parse_op_csv
 from tests.fixtures.benchmark_logs import CSV, LOGS, OF_2019, OF_2020, OF_2022, OF_2024
 

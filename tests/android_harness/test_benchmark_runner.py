@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from adascale_tf import records
-from adascale_tf.bundle import Bundle
-from adascale_tf.errors import AdaScaleError, BadInput
+from adascale_runtime.errors import AdaScaleError, BadInput
+from adascale_runtime.seams import records
+from adascale_runtime.seams.bundle import Bundle
 from android_harness import keys, store
 from android_harness.adb import Address
-from android_harness.agent.work import Task
+from android_harness.agent.work import Job
 from android_harness.benchmark_log import parse
 from android_harness.benchmark_runner import BenchmarkRunner, _process
 from android_harness.harness import Harness, Outcome
@@ -166,7 +166,7 @@ def test_a_warm_phone_is_waited_for(built: Bundle, phone: tuple[Phone, Address],
         for _ in range(100):
             if runner._context(adb)["temperature_c"] > 45:
                 break
-        said = list(runner.run(adb, [Task("energy", "k", "k", BRANCH, "cpu", 1)]))
+        said = list(runner.run(adb, [Job("energy", "k", "k", BRANCH, "cpu", 1)]))
     assert said[0]["say"] == "wait" and said[0]["why"].endswith("cooling to 45 C")
     assert [m["say"] for m in said if m["say"] != "wait"] == ["begin", "fact", "done"]
 
@@ -188,7 +188,7 @@ def test_what_a_delegate_took_is_told_no_better_than_known(built: Bundle) -> Non
     fully = "Explicitly applied XNNPACK delegate, and the model graph will be completely executed by the delegate.\n"
 
     def taken(branch: str, text: str) -> Any:
-        return runner._taken(parse(text, "cpu"), Task("start", "k", "k", branch, "cpu", 1))
+        return runner._taken(parse(text, "cpu"), Job("start", "k", "k", branch, "cpu", 1))
 
     assert taken(alone, partly) == (records.Delegation(5, 3, 2), None)
     assert taken(several, partly)[0] is None and "3 of 5 operators for the" in taken(several, partly)[1]

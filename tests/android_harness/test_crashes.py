@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from adascale_tf import records
-from adascale_tf.bundle import Bundle
+from adascale_runtime.seams import records
+from adascale_runtime.seams.bundle import Bundle
 from android_harness.strikes import STRIKES
 from tests.fixtures.adbd import Adbd
 from tests.fixtures.phones import Phone

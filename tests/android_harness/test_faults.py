@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from adascale_tf import records
-from adascale_tf.bundle import Bundle
-from adascale_tf.errors import AdaScaleError
+from adascale_runtime.errors import AdaScaleError
+from adascale_runtime.seams import records
+from adascale_runtime.seams.bundle import Bundle
 from android_harness import store, strikes
 from android_harness.adb import Adb, PhoneGone
 from android_harness.harness import Harness

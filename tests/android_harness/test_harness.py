@@ -16,10 +16,11 @@ from typing import Any
 import psutil
 import pytest
 
-from adascale_tf import codec, records
-from adascale_tf.bundle import Bundle
-from adascale_tf.errors import AdaScaleError, BadInput
-from adascale_tf.records import Measurement
+from adascale_runtime.errors import AdaScaleError, BadInput
+from adascale_runtime.files import codec
+from adascale_runtime.seams import records
+from adascale_runtime.seams.bundle import Bundle
+from adascale_runtime.seams.records import Measurement
 from android_harness import keys, store
 from android_harness.adb import Address, PhoneGone
 from android_harness.harness import NOT_ASKED, Harness, Outcome, show

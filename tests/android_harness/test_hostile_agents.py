@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from adascale_tf import records
-from adascale_tf.bundle import Bundle
-from adascale_tf.errors import AdaScaleError
+from adascale_runtime.errors import AdaScaleError
+from adascale_runtime.seams import records
+from adascale_runtime.seams.bundle import Bundle
 from android_harness import harness, keys, package
 from android_harness.adb import Address
-from android_harness.agent.work import Task
+from android_harness.agent.work import Job
 from android_harness.harness import Harness, Outcome
 from android_harness.runner import Options, parse_info
 from profiling import cells
@@ -74,7 +74,7 @@ FACTS: list[tuple[str, Any]] = [
 ]  # fmt: skip
 
 
-def message(say: str, **more: Any) -> Callable[[Task], list[str]]:
+def message(say: str, **more: Any) -> Callable[[Job], list[str]]:
     return lambda task: [line({"say": "begin", "kind": task.kind, "key": task.key}), line({"say": say, **more})]
 
 
@@ -138,7 +138,7 @@ def test_facts_that_are_told_twice_count_once(monkeypatch: pytest.MonkeyPatch, t
     """Also where the second is another."""
     out = tmp_path / "m.jsonl"
 
-    def twice(task: Task) -> list[str]:
+    def twice(task: Job) -> list[str]:
         return [*honest(task), *honest(task)[1:], *fact(task, {"latency_ms": [9.0], "context": CONTEXT})[1:]]
 
     outcome = told.profile(monkeypatch, BUNDLE, Told(twice), out)
@@ -172,7 +172,7 @@ def test_an_agent_that_talks_for_ever_is_given_up(monkeypatch: pytest.MonkeyPatc
 def test_a_wait_is_shown_in_short(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     notes: list[str] = []
 
-    def waits(task: Task) -> list[str]:
+    def waits(task: Job) -> list[str]:
         return [line({"say": "wait", "why": "\x1b[31mhot " * 10_000}), *honest(task)]
 
     told.profile(

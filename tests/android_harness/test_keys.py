@@ -10,7 +10,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from adascale_tf.errors import AdaScaleError, BadInput
+from adascale_runtime.errors import AdaScaleError, BadInput
 from android_harness import keys
 from android_harness.adb import Address, PhoneGone, connect
 from tests.fixtures.adbd import Access

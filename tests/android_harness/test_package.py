@@ -12,7 +12,7 @@ import pytest
 
 from android_harness import package
 
-OWN = ("adascale_tf", "android_harness")
+OWN = ("adascale_runtime", "android_harness")
 #: Standard modules that Python 3.8 lacks.
 YOUNGER = {"graphlib", "tomllib", "zoneinfo"}
 
@@ -55,7 +55,7 @@ def test_it_holds_sources_only() -> None:
     for name, text in SOURCES.items():
         if name != "__main__.py":
             assert text == (package.ROOT / name).read_text(encoding="utf-8")
-    assert {"android_harness.agent.main", "adascale_tf.runtime.session", "adascale_tf.bundle"} <= modules()
+    assert {"android_harness.agent.main", "adascale_runtime.session", "adascale_runtime.seams.bundle"} <= modules()
     assert not [name for name in modules() if name.startswith(("adascale_tf.cli", "adascale_tf.operators"))]
 
 

@@ -19,9 +19,9 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from adascale_tf.bundle import Bundle
-from adascale_tf.errors import BadInput
-from adascale_tf.runtime.delegates import open_cpu, wheel_library
+from adascale_runtime.engines.delegates import open_cpu, wheel_library
+from adascale_runtime.errors import BadInput
+from adascale_runtime.seams.bundle import Bundle
 from android_harness import package
 from android_harness.agent import serve
 

@@ -17,9 +17,10 @@ from typing import Any
 
 import pytest
 
-from adascale_tf import codec, predictors
-from adascale_tf.predictors import Predictor, Predictors
-from adascale_tf.runtime.delegates import wheel_library
+from adascale_runtime.engines.delegates import wheel_library
+from adascale_runtime.files import codec
+from adascale_runtime.seams import predictors
+from adascale_runtime.seams.predictors import Predictor, Predictors
 from android_harness import package
 from android_harness.agent import serve
 from tests.fixtures import small_model

@@ -14,9 +14,9 @@ from typing import Any
 import psutil
 import pytest
 
-from adascale_tf import records
-from adascale_tf.bundle import Bundle
-from adascale_tf.errors import AdaScaleError
+from adascale_runtime.errors import AdaScaleError
+from adascale_runtime.seams import records
+from adascale_runtime.seams.bundle import Bundle
 from android_harness import keys, store
 from android_harness.adb import Adb, Address, connect
 from android_harness.agent.alone import Owner, Taken

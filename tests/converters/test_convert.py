@@ -8,7 +8,7 @@ import pytest
 import tf_keras
 from ai_edge_litert.interpreter import Interpreter
 
-from adascale_tf.errors import BadInput
+from adascale_runtime.errors import BadInput
 from converters import convert, flatbuffer, verify
 
 
@@ -101,8 +101,8 @@ def test_what_is_no_tflite_is_refused(networks: Any, inputs: np.ndarray) -> None
 
 
 def test_delegates_say_what_they_take(networks: Any, inputs: np.ndarray, tmp_path: Path) -> None:
-    from adascale_tf.runtime import accelerators
-    from adascale_tf.runtime.delegates import library
+    from adascale_runtime.engines import accelerators
+    from adascale_runtime.engines.delegates import library
 
     path = tmp_path / "two.tflite"
     path.write_bytes(convert.convert(networks, "float32", inputs)["late"].model)

@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 import tf_keras
 
-from adascale_tf.bundle import Verification
+from adascale_runtime.seams.bundle import Verification
 from converters import convert, flatbuffer, verify
 from converters.lowering import lower
 
@@ -32,7 +32,7 @@ def network(activation: str) -> Any:
 
 
 def compared(model: Any, mode: str, inputs: np.ndarray, folder: Path) -> tuple[Verification, convert.Converted]:
-    from adascale_tf.runtime.delegates import DELEGATES
+    from adascale_runtime.engines.delegates import DELEGATES
 
     class Branch:  # what a delegate reads of one
         def __init__(self, one: convert.Converted) -> None:

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 import tf_keras
 
-from adascale_tf.bundle import Accuracy, Branch, Cost, Verification
-from adascale_tf.errors import AdaScaleError
+from adascale_runtime.errors import AdaScaleError
+from adascale_runtime.seams.bundle import Accuracy, Branch, Cost, Verification
 from converters import convert, process, verify
 
 
@@ -85,7 +85,7 @@ def test_an_answer_that_nobody_read_is_not_taken_for_the_next(inputs: np.ndarray
 
 
 def test_what_the_converter_refuses_is_a_sentence(tmp_path: Path) -> None:
-    with pytest.raises(process.Refused, match="No such file"):
+    with pytest.raises(process.ConversionRefused, match="No such file"):
         process.start().begin("convert", tmp_path / "o", calibration=str(tmp_path / "none"))()
     assert process.start().ready and not (tmp_path / "o").exists()
 

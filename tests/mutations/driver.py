@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from adascale_tf.text import ended
+from adascale_runtime.text import ended
 from tests.mutations.formats import FORMATS, SLOW, WEIGHTS
 
 ROOT = Path(__file__).parent.parent.parent

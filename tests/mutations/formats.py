@@ -131,7 +131,7 @@ def replaced(path: Path, content: bytes) -> None:
 
 def resealed(bundle: Path, changed: Path) -> None:
     """Put size and checksum of a changed file into the manifest, so that what reads the file itself is reached."""
-    from adascale_tf.bundle import sha256
+    from adascale_runtime.seams.bundle import sha256
 
     manifest = json.loads((bundle / "manifest.json").read_bytes())
     for entry in manifest["files"]:
@@ -348,7 +348,7 @@ def inside(data: bytes, rng: random.Random, how: Callable[[bytes, random.Random]
 def wav(case: Case) -> list[Command]:
     path = str(case.file("sounds.zip", inside, damage.binary))
     if case.whole:  # a build takes too long; but what it imports does, too
-        importlib.import_module("adascale_tf.api")
+        importlib.import_module("adascale_tf.network.create")
         return []
     # The data is read first; the name of the network is refused then.
     return [["build", "--data", path, "--backbone", "none", "--out", str(case.place / "b")]]

@@ -118,7 +118,8 @@ def _journal(place: Path, home: Path) -> None:
 
 def _plan(place: Path) -> None:
     """A plan of the agent for two branches, and what the agent says to it."""
-    from adascale_tf import bundle, codec
+    from adascale_runtime.files import codec
+    from adascale_runtime.seams import bundle
     from android_harness import termux
     from android_harness.runner import Options
     from profiling import cells

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from adascale_tf.bundle import Bundle
+from adascale_runtime.seams.bundle import Bundle
 from tests.mutations import damage, driver, formats, goods, worker
 
 SAMPLE, SEED = 100, 7
@@ -33,12 +33,12 @@ def test_a_sample_of_damaged_files_is_refused_or_works(made: Path) -> None:
     ("code", "verdict"),
     [
         ("pass", "worked"),
-        ("from adascale_tf.errors import BadInput\nraise BadInput('no')", "refused"),
+        ("from adascale_runtime.errors import BadInput\nraise BadInput('no')", "refused"),
         ("raise ValueError", "traceback"),
         ("import threading\nt = threading.Thread(target=lambda: 1 / 0)\nt.start()\nt.join()", "traceback"),
         ("raise SystemExit(7)", "no sentence"),
         ("import click\nclick.echo('\\x07')", "control characters"),
-        ("from adascale_tf.errors import BadInput\nraise BadInput('\\n'.join(['x' * 99] * 99))", "too long"),
+        ("from adascale_runtime.errors import BadInput\nraise BadInput('\\n'.join(['x' * 99] * 99))", "too long"),
         ("import os\nos.abort()", "death"),
         ("import time\ntime.sleep(60)", "hang"),
     ],

@@ -3,8 +3,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adascale_tf.bundle import Bundle, Cost
-from adascale_tf.predictors import hit_rate, missed_bytes, moved_bytes
+from adascale_runtime.seams.bundle import Bundle, Cost
+from adascale_runtime.seams.predictors import hit_rate, missed_bytes, moved_bytes
 from profiling import accesses
 
 DISTANCES = st.dictionaries(

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adascale_tf import records
-from adascale_tf.bundle import Bundle
-from adascale_tf.errors import BadInput
+from adascale_runtime.errors import BadInput
+from adascale_runtime.seams import records
+from adascale_runtime.seams.bundle import Bundle
 from converters import flatbuffer
-from profiling import calibration, fit, kernels
-from profiling.kernels import Kernel
+from profiling import calibration, fit, micro_kernels
+from profiling.micro_kernels import Kernel
 
 CACHES = {"L1d": 32 << 10, "L2": 1 << 20, "L3": 32 << 20}
 CHOSEN = [
@@ -61,7 +61,7 @@ def test_a_bundle_of_before_is_refused(built: Bundle) -> None:
 
 
 def test_memory_is_measured_where_files_differ_most() -> None:
-    costs = [flatbuffer.cost(kernels.write(k), kernels.SIGNATURE) for k in CHOSEN]
+    costs = [flatbuffer.cost(micro_kernels.write(k), micro_kernels.SIGNATURE) for k in CHOSEN]
     found = calibration.heaviest(costs, 3)
     assert len(found) == len(set(found)) == 3
 

@@ -11,10 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adascale_tf import codec, records
-from adascale_tf.bundle import Bundle
-from adascale_tf.errors import BadInput
-from adascale_tf.records import Measurement
+from adascale_runtime.errors import BadInput
+from adascale_runtime.files import codec
+from adascale_runtime.seams import records
+from adascale_runtime.seams.bundle import Bundle
+from adascale_runtime.seams.records import Measurement
 from profiling import cells, measure
 
 

@@ -6,10 +6,10 @@ import psutil
 import pytest
 from click.testing import CliRunner
 
-from adascale_tf import records
-from adascale_tf.bundle import Bundle
+from adascale_runtime.errors import BadInput
+from adascale_runtime.seams import records
+from adascale_runtime.seams.bundle import Bundle
 from adascale_tf.cli import cli
-from adascale_tf.errors import BadInput
 from profiling import contexts, fit, measure
 
 

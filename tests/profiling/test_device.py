@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import time
 
-from adascale_tf.runtime import identity
+from adascale_runtime.device import identity
 from profiling import device
 
 

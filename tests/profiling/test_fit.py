@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from adascale_tf import codec, predictors
-from adascale_tf.bundle import Cost
-from adascale_tf.errors import BadInput
-from adascale_tf.records import FORMAT, Context, Energy, Measurement
+from adascale_runtime.errors import BadInput
+from adascale_runtime.files import codec
+from adascale_runtime.seams import predictors
+from adascale_runtime.seams.bundle import Cost
+from adascale_runtime.seams.records import FORMAT, Context, Energy, Measurement
 from profiling import fit, meters
 
 

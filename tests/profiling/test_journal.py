@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-from adascale_tf import records
-from adascale_tf.bundle import Bundle
-from adascale_tf.disk import Busy, Unwritable
-from adascale_tf.errors import BadInput
-from adascale_tf.records import Context
+from adascale_runtime.errors import BadInput
+from adascale_runtime.files.disk import Busy, Unwritable
+from adascale_runtime.seams import records
+from adascale_runtime.seams.bundle import Bundle
+from adascale_runtime.seams.records import Context
 from profiling import cells, facts, measure
 from profiling.facts import Block, End, Process
 from profiling.journal import Journal, adopt, settle

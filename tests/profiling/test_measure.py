@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from adascale_tf import records
-from adascale_tf.bundle import Bundle
-from adascale_tf.errors import BadInput, UnknownDelegate
-from adascale_tf.records import Delegation
-from adascale_tf.runtime.delegates import Runner, open_runner
+from adascale_runtime.engines.delegates import LoadedBranch, open_branch
+from adascale_runtime.errors import BadInput, UnknownDelegate
+from adascale_runtime.seams import records
+from adascale_runtime.seams.bundle import Bundle
+from adascale_runtime.seams.records import Delegation
 from profiling import cells, measure
 from profiling.cells import Cell
 
@@ -195,7 +195,7 @@ def test_warm_up_comes_before_all_other_runs(built: Bundle) -> None:
     """Of the samples that are run, the first ones are those that are kept as the warm-up."""
     calls: list[str] = []
 
-    class Spy(Runner):
+    class Spy(LoadedBranch):
         def invoke(self, stored: np.ndarray) -> np.ndarray:
             calls.append("timed")
             return super().invoke(stored)
@@ -205,7 +205,7 @@ def test_warm_up_comes_before_all_other_runs(built: Bundle) -> None:
             return self.dequantize(super().invoke(self.quantize(x)))
 
     branch = built.manifest.branches[0]
-    real = open_runner(built, branch)
+    real = open_branch(built, branch)
     spy = Spy(branch, real._call)
     measure._start(built, Cell(branch, "cpu", 1), spy, measure.samples(built))
     assert calls[:4] == ["timed"] * 3 + ["compared"]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from adascale_tf.bundle import Cost
+from adascale_runtime.seams.bundle import Cost
 from profiling import device, meters
 from profiling.doctor import examine
 from profiling.load import Burners

@@ -12,16 +12,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adascale_tf import codec, records
-from adascale_tf import predictors as predicting
-from adascale_tf.bundle import FORMAT as BUNDLE_FORMAT
-from adascale_tf.bundle import Accuracy, Branch, Bundle, Cost, FileEntry, Manifest, Samples, TensorSpec, Verification
-from adascale_tf.errors import BadBundle, BadInput
-from adascale_tf.predictors import Predictor, Predictors
-from adascale_tf.recipe import parse
-from adascale_tf.records import Agreement, Context, Delegation, Energy, Measurement
-from adascale_tf.runtime import events
-from adascale_tf.runtime.events import Event, Header
+from adascale_runtime.errors import BadBundle, BadInput
+from adascale_runtime.files import codec
+from adascale_runtime.seams import events, records
+from adascale_runtime.seams import predictors as predicting
+from adascale_runtime.seams.bundle import FORMAT as BUNDLE_FORMAT
+from adascale_runtime.seams.bundle import (
+    Accuracy,
+    Branch,
+    Bundle,
+    Cost,
+    FileEntry,
+    Manifest,
+    Samples,
+    TensorSpec,
+    Verification,
+)
+from adascale_runtime.seams.events import Event, Header
+from adascale_runtime.seams.predictors import Predictor, Predictors
+from adascale_runtime.seams.recipe import parse
+from adascale_runtime.seams.records import Agreement, Context, Delegation, Energy, Measurement
 from profiling import plots, report
 from tests.fixtures.plain_bundle import write_bundle
 

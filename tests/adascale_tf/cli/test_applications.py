@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from adascale_tf import bundle
+from adascale_runtime.progress import silent
+from adascale_runtime.seams import bundle
 from adascale_tf.cli.building import Job, build_bundle
-from adascale_tf.progress import silent
 
 RECIPES = ("full", "int8", "width(0.5)+int8")
 #: With the narrowest form that its library offers.

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from adascale_tf import bundle
+from adascale_runtime.seams import bundle
 from adascale_tf.cli import main
 from adascale_tf.cli.building import _begun
 

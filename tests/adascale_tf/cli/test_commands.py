@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from adascale_tf.bundle import Bundle
+from adascale_runtime.seams.bundle import Bundle
 from adascale_tf.cli import cli, main
 
 

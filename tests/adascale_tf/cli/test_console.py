@@ -16,9 +16,10 @@ from typing import Any
 
 import pytest
 
-from adascale_tf import archives, cli
+from adascale_runtime.errors import BadInput
+from adascale_runtime.files import archives
+from adascale_tf import cli
 from adascale_tf.cli import console, ending
-from adascale_tf.errors import BadInput
 
 PACKAGE = Path(cli.__file__).parent
 #: What a hostile phone or model may be called.
@@ -168,7 +169,7 @@ def test_a_signal_at_start_is_no_traceback(number: signal.Signals) -> None:
         "from adascale_tf.__main__ import main\n"
         "main()"
     )
-    for module in ("adascale_tf.cli", "click", "adascale_tf.bundle", "adascale_tf.cli.running"):
+    for module in ("adascale_tf.cli", "click", "adascale_runtime.seams.bundle", "adascale_tf.cli.running"):
         child = start(code, module, str(int(number)))
         out, err = child.communicate(timeout=20)
         assert child.returncode == 128 + number, err

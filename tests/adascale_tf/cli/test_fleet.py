@@ -15,8 +15,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from adascale_tf import codec
-from adascale_tf.bundle import Bundle
+from adascale_runtime.files import codec
+from adascale_runtime.seams.bundle import Bundle
 from android_harness import keys
 from tests.adascale_tf.cli.test_commands import refused, run
 from tests.fixtures.shelf import Unit, alive, fleet_yaml, shelf, wait_for

@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from adascale_tf import bundle, codec
+from adascale_runtime.files import codec
+from adascale_runtime.seams import bundle
 from adascale_tf.cli import main
 from tests.fixtures import small_disk
 from tests.fixtures.plain_bundle import CLASSES, SIZE, write_bundle

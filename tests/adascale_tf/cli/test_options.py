@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from adascale_tf.bundle import Bundle
+from adascale_runtime.engines.delegates import DELEGATES
+from adascale_runtime.seams.bundle import Bundle
 from adascale_tf.cli import main
-from adascale_tf.runtime.delegates import DELEGATES
 
 
 def run(capfd: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:

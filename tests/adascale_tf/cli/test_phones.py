@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from adascale_tf import records
-from adascale_tf.bundle import Bundle
+from adascale_runtime.seams import records
+from adascale_runtime.seams.bundle import Bundle
 from android_harness import discovery, harness, keys, termux
 from android_harness.adb import Address
 from android_harness.harness import tasks_of

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from adascale_tf import bundle
+from adascale_runtime.errors import AdaScaleError, BadInput
+from adascale_runtime.files.disk import Unwritable
+from adascale_runtime.seams import bundle
+from adascale_runtime.seams.recipe import parse_list
 from adascale_tf.cli import pipeline
 from adascale_tf.data import Dataset
-from adascale_tf.disk import Unwritable
-from adascale_tf.errors import AdaScaleError, BadInput
-from adascale_tf.recipe import parse_list
 from tests.fixtures.small_disk import mounted
 
 
@@ -36,7 +36,7 @@ def network(recipes: str, loud: float = 1.0, units: int = 0) -> Any:
     """
     import tf_keras
 
-    from adascale_tf.network import ElasticNetwork
+    from adascale_tf.network.elastic import ElasticNetwork
 
     layers = tf_keras.layers
     image = layers.Input((4, 4, 1))
@@ -109,7 +109,7 @@ def test_data_beyond_float32_is_refused(data: Dataset) -> None:
 def test_a_rehearsal_names_the_branch_that_dies(data: Dataset) -> None:
     import tf_keras
 
-    from adascale_tf.network import ElasticNetwork
+    from adascale_tf.network.elastic import ElasticNetwork
 
     layers = tf_keras.layers
     image = layers.Input((4, 4, 1))
@@ -150,8 +150,8 @@ def test_a_full_temporary_folder_is_a_sentence(data: Dataset, tmp_path: Path) ->
 
 
 def test_steps_that_do_nothing_are_said() -> None:
-    from adascale_tf import backbones
-    from adascale_tf.network import ElasticNetwork
+    from adascale_tf.bridge import backbones
+    from adascale_tf.network.elastic import ElasticNetwork
 
     recipes = "full,width(1)+int8,depth(1)+exit(3),resolution(0.99),width(0.5)+exit(2),prune(0.5),width(0.99)"
     found = ElasticNetwork(backbones.build("resnet", (32, 32, 1), 10), parse_list(recipes))

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from adascale_tf.bundle import Bundle
+from adascale_runtime.policies.policy import POLICIES
+from adascale_runtime.seams import events as traces
+from adascale_runtime.seams.bundle import Bundle
+from adascale_runtime.seams.events import Event
+from adascale_runtime.seams.records import Context
 from adascale_tf.cli import live, main
-from adascale_tf.records import Context
-from adascale_tf.runtime import events as traces
-from adascale_tf.runtime.events import Event
-from adascale_tf.runtime.policy import POLICIES
 
 BUDGET = ("--data", "digits", "--budget", "latency_ms=50")
 

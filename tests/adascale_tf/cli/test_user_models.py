@@ -12,11 +12,11 @@ import pytest
 import tf_keras
 
 import adascale_tf
+from adascale_runtime.errors import BadInput
+from adascale_runtime.progress import silent
 from adascale_tf import data
 from adascale_tf.cli import inputs
 from adascale_tf.data import Dataset
-from adascale_tf.errors import BadInput
-from adascale_tf.progress import silent
 from tests.adascale_tf.data.samples import folder, wav
 
 LIBRARIES = pytest.mark.parametrize("library", [keras, tf_keras], ids=["keras3", "keras2"])

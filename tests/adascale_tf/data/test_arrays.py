@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from adascale_tf import archives, data
-from adascale_tf.errors import BadInput
+from adascale_runtime.errors import BadInput
+from adascale_runtime.files import archives
+from adascale_tf import data
 from tests.adascale_tf.data.samples import RNG
 
 

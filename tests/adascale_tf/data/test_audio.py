@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from adascale_runtime.errors import BadInput
 from adascale_tf import data
 from adascale_tf.data import audio
-from adascale_tf.errors import BadInput
 from tests.adascale_tf.data.samples import RNG, folder, wav
 
 DOCS = Path(__file__).parents[3] / "docs"

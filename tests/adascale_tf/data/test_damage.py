@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from adascale_runtime.errors import BadInput
 from adascale_tf.data import audio, images
-from adascale_tf.errors import BadInput
 from tests.adascale_tf.data.samples import wav
 from tests.mutations import damage
 

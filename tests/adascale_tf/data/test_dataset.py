@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from adascale_runtime.errors import BadInput
 from adascale_tf import data
 from adascale_tf.data import Dataset
-from adascale_tf.errors import BadInput
 from tests.adascale_tf.data.samples import folder, png, wav
 
 

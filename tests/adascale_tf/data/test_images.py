@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from adascale_tf import archives, data
+from adascale_runtime.errors import BadInput
+from adascale_runtime.files import archives
+from adascale_tf import data
 from adascale_tf.data import images
-from adascale_tf.errors import BadInput
 from tests.adascale_tf.data.samples import RNG, folder, png
 
 GREY = {"kind": "image", "height": 10, "width": 12, "channels": 1, "scale": 1 / 255}

@@ -5,13 +5,14 @@ import pytest
 import tensorflow as tf
 import tf_keras
 
-from adascale_tf import backbones, training
+from adascale_runtime.seams.recipe import parse, parse_list
+from adascale_tf import training
+from adascale_tf.bridge import backbones
 from adascale_tf.data import Dataset
-from adascale_tf.network import ElasticNetwork
-from adascale_tf.recipe import parse, parse_list
+from adascale_tf.network.elastic import ElasticNetwork
 from adascale_tf.training import Schedule
-from adascale_tf.training.cluster import alone
 from adascale_tf.training.stepper import Stepper
+from adascale_tf.training.workers import alone
 
 
 @pytest.fixture()

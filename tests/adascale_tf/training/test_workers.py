@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from adascale_tf import bundle, checkpoint
+from adascale_runtime.seams import bundle
+from adascale_tf.training import checkpoint
 
 RECIPES = "full,int8,width(0.5)+int8,width(0.25)+exit(2)+int8"
 EPOCHS = 10

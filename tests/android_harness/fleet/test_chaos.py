@@ -19,12 +19,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from adascale_tf import codec
-from adascale_tf.bundle import Branch, Bundle
+from adascale_runtime.files import codec
+from adascale_runtime.seams.bundle import Branch, Bundle
 from android_harness.fleet import lease as work
 from android_harness.fleet import parcels, roster
-from android_harness.fleet.cluster import Answer, Came, Event, Went
-from android_harness.fleet.coordinator import Coordinator, Job, Result
+from android_harness.fleet.coordinator import Coordinator, FleetJob, Result
+from android_harness.fleet.hosts import Answer, Came, Event, Went
 from android_harness.fleet.inventory import Host, Inventory
 from android_harness.fleet.ledger import kind_of
 from android_harness.runner import Options
@@ -172,7 +172,7 @@ def fleet(world: World, out: Path, share: str, most: int, lives: float = float("
     """Run a coordinator in a world, for so many seconds at most."""
     hosts = tuple(Host(name, tuple(f"{serial}:5555" for serial in serials)) for name, serials in HOSTS.items())
     inventory = Inventory(hosts, share=share, cells_per_lease=most)
-    job = Job(world.built, ["cpu", "reference"], [1], [b.id for b in branches(world.built)], OPTIONS, out, AWAY_S)
+    job = FleetJob(world.built, ["cpu", "reference"], [1], [b.id for b in branches(world.built)], OPTIONS, out, AWAY_S)
 
     def tick(*_: Any) -> None:
         if world.now > lives:

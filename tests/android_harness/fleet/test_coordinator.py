@@ -16,12 +16,13 @@ from typing import Any
 import psutil
 import pytest
 
-from adascale_tf import codec, records
-from adascale_tf.bundle import Bundle
+from adascale_runtime.files import codec
+from adascale_runtime.seams import records
+from adascale_runtime.seams.bundle import Bundle
 from android_harness import keys, store
-from android_harness.fleet import cluster
+from android_harness.fleet import hosts
 from android_harness.fleet.census import look
-from android_harness.fleet.coordinator import Coordinator, Job, Result
+from android_harness.fleet.coordinator import Coordinator, FleetJob, Result
 from android_harness.fleet.ledger import kind_of
 from android_harness.runner import Options
 from tests.fixtures.shelf import Unit, inventory, scheduler, shelf, wait_for
@@ -64,8 +65,10 @@ class Fleet:
     ) -> Result:  # fmt: skip
         fleet = inventory(hosts, self.key, scheduler=self.lab, share=share, cells_per_lease=2)
         branches = [branch.id for branch in self.built.manifest.branches[:count]]
-        job = Job(self.built, delegates, [1], branches, dataclasses.replace(QUICK, **options), self.out, away_s, keep)
-        with cluster.connect(fleet) as connected:
+        job = FleetJob(
+            self.built, delegates, [1], branches, dataclasses.replace(QUICK, **options), self.out, away_s, keep
+        )
+        with hosts.connect(fleet) as connected:
             return Coordinator(connected, fleet, job, tick).run()
 
     def whole(
@@ -284,7 +287,7 @@ def test_who_answers_in_a_fleet(fleet: Fleet, key: Path, lab: str, tmp_path: Pat
         p1, x1 = units.values()
         x1.die()
         there = inventory({"lab-a": [p1, x1], "lab-z": [p1]}, key, scheduler=lab)
-        with cluster.connect(there) as connected:
+        with hosts.connect(there) as connected:
             found = look(connected, there)
     assert [(f["host"], f["address"], f["state"]) for f in found] == [
         ("lab-a", p1.address, "ready"), ("lab-a", x1.address, "absent"), ("lab-z", p1.address, "absent"),

@@ -19,7 +19,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from adascale_tf.errors import BadInput
+from adascale_runtime.errors import BadInput
 from android_harness.fleet import dispatch
 from android_harness.fleet.dispatch import Dispatcher, Lease, Phone, guided
 

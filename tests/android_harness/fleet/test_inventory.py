@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adascale_tf.errors import BadInput
+from adascale_runtime.errors import BadInput
 from android_harness.fleet.inventory import Host, Inventory, load, parse
 
 LAB = """

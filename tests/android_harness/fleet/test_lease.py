@@ -17,12 +17,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adascale_tf import bundle as bundles
-from adascale_tf import codec
-from adascale_tf.bundle import Bundle
-from adascale_tf.errors import AdaScaleError, BadInput
-from adascale_tf.records import Measurement
-from adascale_tf.runtime.delegates import wheel_library
+from adascale_runtime.engines.delegates import wheel_library
+from adascale_runtime.errors import AdaScaleError, BadInput
+from adascale_runtime.files import codec
+from adascale_runtime.seams import bundle as bundles
+from adascale_runtime.seams.bundle import Bundle
+from adascale_runtime.seams.records import Measurement
 from android_harness import keys, store
 from android_harness.fleet import parcels
 from android_harness.fleet.lease import Order, forget, measure, survey, tidy

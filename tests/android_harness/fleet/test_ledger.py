@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from adascale_tf import records
-from adascale_tf.bundle import Bundle
-from adascale_tf.errors import BadInput
-from adascale_tf.records import Context, Energy, Measurement
+from adascale_runtime.errors import BadInput
+from adascale_runtime.seams import records
+from adascale_runtime.seams.bundle import Bundle
+from adascale_runtime.seams.records import Context, Energy, Measurement
 from android_harness.fleet.ledger import Ledger
 from profiling import cells as table
 from profiling.device import kind_of

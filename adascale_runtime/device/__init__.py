@@ -1,0 +1,1 @@
+"""What this device says of itself: identity, sensors, battery, context."""

@@ -1,0 +1,1 @@
+"""What executes branches: delegates, LiteRT's C library, and trials of unknown files."""

@@ -1,0 +1,96 @@
+"""Which branches this machine has run without a crash, so that they are not tried again.
+
+Kept in ``~/.cache/adascale/trials.json`` (``XDG_CACHE_HOME``) by the file's sha256, signature, delegate, version of
+LiteRT and processor. A cache that cannot be written, or that is damaged, costs time only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+from contextlib import suppress
+from pathlib import Path
+from typing import Dict, List, Optional, Sequence
+
+from adascale_runtime.device import identity
+from adascale_runtime.errors import AdaScaleError, BadInput
+from adascale_runtime.files import codec
+from adascale_runtime.seams import bundle as bundles
+from adascale_runtime.seams.bundle import Branch, Bundle
+
+FORMAT, MOST = "adascale-trials/1", 4000
+
+_KNOWN: Optional[Dict[str, None]] = None
+
+
+def _place() -> Optional[Path]:
+    try:
+        root = os.environ.get("XDG_CACHE_HOME") or os.path.join(str(Path.home()), ".cache")
+    except RuntimeError:  # no home
+        return None
+    return Path(root) / "adascale" / "trials.json"
+
+
+def known() -> Dict[str, None]:
+    """The keys of what survived, oldest first, from the cache at first."""
+    global _KNOWN
+    if _KNOWN is None:
+        _KNOWN = _load()
+    return _KNOWN
+
+
+def _load() -> Dict[str, None]:
+    place = _place()
+    try:
+        data = None if place is None or not place.is_file() else codec.read_json(place)
+    except (AdaScaleError, OSError):
+        return {}
+    keys = data.get("known") if isinstance(data, dict) and data.get("format") == FORMAT else None
+    return dict.fromkeys(key for key in keys if isinstance(key, str)) if isinstance(keys, list) else {}
+
+
+def add(keys: Sequence[str]) -> None:
+    """Remember keys, with what other processes wrote meanwhile."""
+    if all(key in known() for key in keys):
+        return
+    known().update(dict.fromkeys(keys))
+    place = _place()
+    with suppress(AdaScaleError, OSError):  # else the next process tries them again
+        if place is not None:
+            found = list({**_load(), **known()})[-MOST:]
+            codec.write_text(place, codec.dump({"format": FORMAT, "known": found}))
+
+
+def key(bundle: Bundle, branch: Branch, delegate: str, allow_fallback: bool = False) -> str:
+    """What names a branch on a delegate of this machine; on an accelerator, with or without the CPU's help."""
+    help_of = "cpu" if allow_fallback and delegate not in ("cpu", "reference") else ""
+    text = "\n".join((sum_of(bundle, branch), branch.signature, delegate, help_of, _machine()))
+    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:32]
+
+
+def sum_of(bundle: Bundle, branch: Branch) -> str:
+    """The sha256 of a branch's file, from the manifest where it is known."""
+    for entry in bundle.manifest.files:
+        if entry.path == branch.file:
+            return entry.sha256
+    try:
+        return bundles.sha256(bundle.path(branch.file))
+    except OSError as error:
+        raise BadInput("{} cannot be read ({}).".format(bundle.path(branch.file), error.strerror or error)) from None
+
+
+_MACHINE: List[str] = []
+
+
+def _machine() -> str:
+    """LiteRT's version and the processor."""
+    if not _MACHINE:
+        try:
+            from importlib.metadata import version
+
+            found = version("ai-edge-litert")
+        except Exception:  # not installed as a package
+            found = "unknown"
+        _MACHINE.append("\n".join((found, platform.machine(), identity.processor())))
+    return _MACHINE[0]

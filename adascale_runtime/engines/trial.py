@@ -1,0 +1,214 @@
+"""The first run of an unknown file on a delegate, in a process of its own: a crash is a result, not the end.
+
+A .tflite that holds together (:mod:`adascale_runtime.files.tflite_file`) may still crash the kernels that run it, or
+never end. So a branch that this machine has not run yet is tried in a child process, on zeros and on the bundle's
+samples. What survives is remembered (:mod:`adascale_runtime.engines.survivors`) and is not tried again.
+
+The child (:func:`main`) takes a job from standard input as a line of JSON, and says with a line on standard output that
+it is done. It imports no TensorFlow.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Dict, Iterable, Iterator, Optional, Set, Tuple
+
+from adascale_runtime.engines import survivors
+from adascale_runtime.errors import AdaScaleError
+from adascale_runtime.files import codec, tflite_file
+from adascale_runtime.seams.bundle import Branch, Bundle
+from adascale_runtime.text import ended, excerpt
+
+#: Seconds for one branch; large networks get more, by their multiply-accumulates (the slowest kernels do 1e8 a second).
+LIMIT_S, SECONDS_PER_MAC = 30.0, 1e-7
+#: The share of all memory that the child may take, so that a file which asks for more hurts nobody else.
+MEMORY = 0.8
+#: Seconds until the child is ready, and seconds that it spends on samples after the first.
+START_S, SAMPLES_S = 60.0, 2.0
+_READY = "ready"
+#: The working directory, where anything may lie, gives way to the folder that this package is in.
+_CODE = "import sys; sys.path[0] = sys.argv[1]; from adascale_runtime.engines.trial import main; main()"
+#: How the branches failed that this process tried; those that it could not try, since no child starts here.
+_FAILED: Dict[str, str] = {}
+_UNTRIED: Set[str] = set()
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A branch to try within ``limit_s`` seconds: ``path`` is its file, ``samples`` the bundle's inputs (float32)."""
+
+    path: str
+    samples: str
+    branch: Branch
+    delegate: str
+    threads: int
+    allow_fallback: bool
+    limit_s: float
+
+
+class Crashed(AdaScaleError):
+    """A branch ends or blocks the process that runs it."""
+
+
+def examine(
+    bundle: Bundle, branches: Iterable[Branch], delegate: str, threads: int = 1, allow_fallback: bool = False
+) -> Dict[str, str]:
+    """Try those branches that were not tried yet; gives the sentence for each id that crashes or never ends."""
+    samples = str(bundle.path(bundle.manifest.samples.file))
+    keys = [(survivors.key(bundle, branch, delegate, allow_fallback), branch) for branch in branches]
+    jobs: Dict[str, Attempt] = {}
+    for key, branch in keys:
+        if key not in survivors.known() and key not in _FAILED and key not in _UNTRIED:
+            path, limit_s = str(bundle.path(branch.file)), _limit_s(bundle, branch)
+            jobs[key] = Attempt(path, samples, branch, delegate, threads, allow_fallback, limit_s)
+    survived = []
+    for key, failure in _try(jobs):
+        if failure is None:
+            survived.append(key)
+        else:
+            _FAILED[key] = failure
+    survivors.add(survived)
+    _UNTRIED.update(key for key in jobs if key not in _FAILED and key not in survived)
+    return {branch.id: _sentence(branch, delegate, _FAILED[key]) for key, branch in keys if key in _FAILED}
+
+
+def check(bundle: Bundle, branch: Branch, delegate: str, threads: int = 1, allow_fallback: bool = False) -> None:
+    """Raise :class:`Crashed` if a branch crashes or never ends on a delegate."""
+    for sentence in examine(bundle, (branch,), delegate, threads, allow_fallback).values():
+        raise Crashed(sentence)
+
+
+def remember(bundle: Bundle, delegate: str = "cpu") -> None:
+    """Take all branches of a bundle as tried, since this process has just run them on a delegate."""
+    survivors.add([survivors.key(bundle, branch, delegate) for branch in bundle.manifest.branches])
+
+
+def _sentence(branch: Branch, delegate: str, failure: str) -> str:
+    return "Branch '{}' {}; build the bundle again, or leave the branch out.".format(
+        excerpt(branch.id), failure.format("delegate " + delegate)
+    )
+
+
+# --- the parent's side
+
+
+def _try(jobs: Dict[str, Attempt]) -> Iterator[Tuple[str, Optional[str]]]:
+    """How each job failed, or None; a new child after each that died. Nothing where there can be no second process."""
+    left = list(jobs)
+    while left:
+        with _Child() as child:
+            if child.line(START_S) != _READY:
+                return
+            failure = None
+            while left and failure is None:
+                key = left.pop(0)
+                failure = child.do(jobs[key])
+                yield key, failure
+
+
+def _limit_s(bundle: Bundle, branch: Branch) -> float:
+    found = tflite_file.signatures(bundle.path(branch.file), survivors.sum_of(bundle, branch)).get(branch.signature)
+    return LIMIT_S + SECONDS_PER_MAC * (found.macs if found is not None else 0)
+
+
+class _Child:
+    """A process that does one job after the other."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", _CODE, str(Path(__file__).resolve().parent.parent.parent)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0,
+        )  # fmt: skip
+
+    def __enter__(self) -> "_Child":
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self._process.kill()  # also one that hangs
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            assert pipe is not None
+            pipe.close()
+
+    def do(self, job: Attempt) -> Optional[str]:
+        """How the job failed, to be completed with the delegate's name; None if it did not."""
+        assert self._process.stdin is not None
+        with suppress(BrokenPipeError):
+            self._process.stdin.write(codec.dump_line(job).encode())
+        answer = self.line(job.limit_s)
+        if answer is None:
+            return "does not end on {{}} within {:.0f} s".format(job.limit_s)
+        if not answer:
+            return "crashes on {{}} ({})".format(ended(self._process.wait()))
+        return None
+
+    def line(self, limit_s: float) -> Optional[str]:
+        """The next line; empty if the process ended, None if it says nothing within ``limit_s`` seconds."""
+        assert self._process.stdout is not None
+        handle, deadline = self._process.stdout.fileno(), time.monotonic() + limit_s
+        said = select.poll()  # select() refuses the numbers of a process with a thousand open files
+        said.register(handle, select.POLLIN)
+        while b"\n" not in self._rest:
+            if not said.poll(1000 * max(0.0, deadline - time.monotonic())):
+                return None
+            data = os.read(handle, 1 << 16)
+            if not data:
+                return ""
+            self._rest += data
+        line, _, self._rest = self._rest.partition(b"\n")
+        return line.decode("utf-8", "replace")
+
+
+# --- the child's side
+
+
+def main() -> None:
+    """Try the jobs of standard input."""
+    _bound()
+    from adascale_runtime.engines import delegates
+
+    answers = os.dup(1)
+    os.dup2(2, 1)  # whatever a delegate prints is no answer
+    os.write(answers, _READY.encode() + b"\n")
+    for line in sys.stdin:
+        with suppress(Exception):  # an error that the next run, outside, will say as well as this one
+            _run(delegates, codec.from_json(Attempt, json.loads(line), "the job"))
+        os.write(answers, b"survived\n")
+
+
+def _run(delegates: Any, job: Attempt) -> None:
+    """On zeros, then on real inputs: what crashes may depend on the values."""
+    import numpy as np
+
+    branch = job.branch
+    runner = delegates.DELEGATES[job.delegate](Path(job.path), branch, job.threads, job.allow_fallback)
+    runner.warm()
+    begun = time.monotonic()
+    for x in np.fromfile(job.samples, "<f4").reshape(-1, *branch.input.shape):
+        runner(x)
+        if time.monotonic() - begun > SAMPLES_S:
+            break
+
+
+def _bound() -> None:
+    """No child outlives its parent, takes all memory, or leaves a file of it."""
+    import ctypes
+    import resource
+
+    try:
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        most = int(MEMORY * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+        resource.setrlimit(resource.RLIMIT_DATA, (most, most))
+    except (AttributeError, OSError, ValueError):
+        pass  # not on this system

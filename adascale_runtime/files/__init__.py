@@ -1,0 +1,1 @@
+"""Files, from wherever they come: checked where they are read, written whole or not at all."""

@@ -1,0 +1,28 @@
+"""Ranges of the numbers in frozen dataclasses: what is read from a file may be computed with, without overflow.
+
+Standard library only and Python 3.8 compatible.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Mapping, Tuple
+
+from adascale_runtime.errors import BadInput
+
+#: Smallest and largest value of a field, both allowed.
+Ranges = Mapping[str, Tuple[float, float]]
+#: Any amount of seconds, milliseconds, joules, bytes ...; one that something is divided by; a share.
+AMOUNT, POSITIVE, SHARE = (0.0, 1e15), (1e-9, 1e12), (0.0, 1.0)
+#: A number that may be below zero, too.
+NUMBER = (-1e15, 1e15)
+
+
+def check(value: Any, ranges: Ranges, where: str) -> None:
+    """Refuse an instance with a field outside its range; each item of a tuple or dict is looked at, None is not."""
+    for name, (low, high) in ranges.items():
+        found = getattr(value, name)
+        for item in found.values() if isinstance(found, dict) else found if isinstance(found, tuple) else (found,):
+            if item is not None and not low <= item <= high:
+                raise BadInput(
+                    f"{where}.{name} is {item:g}, but only {low:g} to {high:g} makes sense there; write the file again."
+                )

@@ -1,0 +1,141 @@
+"""The adaptive loop: inputs in, events out, and what they add up to."""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager, suppress
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Tuple
+
+from adascale_runtime.files import codec, disk
+from adascale_runtime.progress import Tick, silent
+from adascale_runtime.seams.events import FORMAT, Event, Header
+from adascale_runtime.seams.records import quantile
+from adascale_runtime.session import Session
+
+Write = Callable[[str], None]
+Phase = Callable[[float], str]
+
+
+def cycle(dataset: Any) -> Iterator[Tuple[Any, int]]:
+    """The test split of a dataset, over and over: (preprocessed input, label)."""
+    x = dataset.inputs(dataset.x_test)
+    while True:
+        for index in range(len(x)):
+            yield x[index], int(dataset.y_test[index])
+
+
+@contextmanager
+def writer(path: Optional[Path]) -> Iterator[Optional[Write]]:
+    """A function that appends lines to a new file; flushed at least every second, so that a kill loses little.
+
+    :class:`~adascale_runtime.files.disk.Unwritable` as soon as the file cannot be written, at the latest at the end.
+    """
+    if path is None:
+        yield None
+        return
+    with disk.writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = open(str(path), "w", encoding="utf-8")  # noqa: SIM115  (closed below)
+    flushed = [time.monotonic()]
+
+    def write(line: str) -> None:
+        with disk.writing(path):
+            file.write(line)
+            if time.monotonic() - flushed[0] > 1.0:
+                file.flush()
+                flushed[0] = time.monotonic()
+
+    try:
+        yield write
+    except BaseException:
+        with suppress(OSError):  # what ended the block is told, not that the rest of it cannot be written either
+            file.close()
+        raise
+    with disk.writing(path):
+        file.close()
+
+
+def run(
+    session: Session,
+    inputs: Iterable[Tuple[Any, Optional[int]]],
+    seconds: float,
+    write: Optional[Write] = None,
+    phase: Optional[Phase] = None,
+    pace_s: Optional[float] = None,
+    tick: Tick = silent,
+    watch: Optional[Callable[[Event], None]] = None,
+) -> List[Event]:
+    """Predict inputs (with labels, or None) for ``seconds``; gives the events, and writes them as they happen.
+
+    ``phase(elapsed_s)`` labels each event; ``pace_s`` is the time between inputs, None for one after another;
+    ``watch`` gets every event.
+    """
+    session.restart()
+    if write is not None:
+        write(codec.dump_line(_header(session)))
+    events: List[Event] = []
+    begin = time.monotonic()
+    shown = -1.0
+    for number, (x, label) in enumerate(inputs):
+        elapsed = time.monotonic() - begin
+        if elapsed >= seconds:
+            break
+        name = None if phase is None else phase(elapsed)
+        output = session.predict(x, name)
+        event = session.last
+        assert event is not None
+        if label is not None:
+            event = event.with_correct(int(output.argmax()) == label)
+        events.append(event)
+        if write is not None:
+            write(codec.dump_line(event))
+        if watch is not None:
+            watch(event)
+        if elapsed - shown > 0.25:
+            shown = elapsed
+            tick("adaptive loop", int(10 * elapsed), int(10 * seconds), "{} {}".format(name or "", event.branch))
+        if pace_s is not None:
+            time.sleep(max(0.0, begin + (number + 1) * pace_s - time.monotonic()))
+    tick("adaptive loop", int(10 * seconds), int(10 * seconds), "")
+    return events
+
+
+def _header(session: Session) -> Header:
+    return Header(
+        format=FORMAT,
+        bundle=session.bundle.digest,
+        budget=session.budget.limits(),
+        delegate="+".join(session.delegates),
+        threads=session.threads,
+        started=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        table={o.id: codec.to_json(o) for o in session.table},
+        settings=codec.to_json(session.settings),
+    )
+
+
+def summary(events: List[Event]) -> Dict[str, Any]:
+    """Count, share of the budget kept, accuracy, mean latency, switches and use of branches; the same per phase."""
+    facts = _facts(events)
+    names = list(dict.fromkeys(e.phase for e in events if e.phase is not None))
+    facts["phases"] = {name: _facts([e for e in events if e.phase == name]) for name in names}
+    facts["decide_p50_ms"] = quantile([e.decide_ms for e in events], 0.5)
+    facts["switch_p50_ms"] = quantile([e.switch_ms for e in events if e.switched], 0.5)
+    return facts
+
+
+def _facts(events: List[Event]) -> Dict[str, Any]:
+    count = len(events)
+    judged = [e.correct for e in events if e.correct is not None]
+    branches: Dict[str, int] = {}
+    for event in events:
+        branches[event.branch] = branches.get(event.branch, 0) + 1
+    return {
+        "count": count,
+        "kept": sum(e.kept for e in events) / count if count else 0.0,
+        "accuracy": sum(judged) / len(judged) if judged else None,
+        "mean_ms": sum(e.latency_ms for e in events) / count if count else 0.0,
+        "switches": sum(e.switched for e in events),
+        "branches": {name: n / count for name, n in branches.items()},
+    }

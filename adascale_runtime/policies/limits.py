@@ -1,0 +1,135 @@
+"""What can be chosen, and every limit of a budget but that of time: accuracy, energy, memory, power, heat."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Optional, Sequence, Tuple
+
+from adascale_runtime.errors import BadInput
+from adascale_runtime.policies.pressure import Learning
+from adascale_runtime.seams.budget import Budget
+from adascale_runtime.seams.predictors import Predictors
+from adascale_runtime.seams.records import Context
+
+#: A delegate with a number of threads.
+Engine = Tuple[str, int]
+#: Degrees below the limit from which on branches are held back, the costly ones first.
+THERMAL_MARGIN_C = 3.0
+
+
+@dataclass(frozen=True)
+class Option:
+    """A branch on a delegate with a number of threads, as the policy sees it: what it costs on an idle device; right in
+    ``accuracy`` of cases."""
+
+    id: str
+    accuracy: float
+    latency_ms: float
+    energy_mj: Optional[float] = None
+    memory_mb: Optional[float] = None
+    delegate: str = "cpu"
+    threads: int = 1
+
+    @property
+    def engine(self) -> Engine:
+        """What runs it, which is slowed down as a whole."""
+        return self.delegate, self.threads
+
+
+@dataclass(frozen=True)
+class Settings:
+    """``misses``: share of deadlines that may be missed, over about ``patience_s``; more for a while after less.
+    ``headroom``: a costlier branch is taken only if it fits into
+    this share of the limits. ``dwell_s``: how long a branch serves before a costlier one may follow, which pays for
+    switching. ``battery_wh``: what the full battery holds, for budgets of ``lifetime_h``."""
+
+    misses: float = 0.04
+    patience_s: float = 30.0
+    headroom: float = 0.9
+    dwell_s: float = 0.4
+    battery_wh: float = 15.0
+    learning: Learning = field(default_factory=Learning)
+
+
+Table = Tuple[Option, ...]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Every limit but that of time, as it stands now. A limit on a quantity that is not known does not exclude.
+
+    ``power_mw``: what inferences may draw; ``effort``: energy (or time, where energy is unknown) that heat allows.
+    """
+
+    budget: Budget
+    power_mw: Optional[float]
+    effort: float
+
+    @staticmethod
+    def of(budget: Budget, table: Table, context: Context, settings: Settings) -> "Limits":
+        """The limits in a context."""
+        share = thermal_share(budget, context)
+        effort = math.inf if share >= 1.0 else share * max([_effort(option) for option in table] or [0.0])
+        return Limits(budget, allowed_mw(budget, context, settings), effort)
+
+    def keep(self, option: Option, power_mw: Optional[float] = None) -> bool:
+        """Whether an option that would draw ``power_mw`` keeps them all."""
+        budget = self.budget
+        if budget.min_accuracy is not None and option.accuracy < budget.min_accuracy:
+            return False
+        if budget.energy_mj is not None and option.energy_mj is not None and option.energy_mj > budget.energy_mj:
+            return False
+        if budget.memory_mb is not None and option.memory_mb is not None and option.memory_mb > budget.memory_mb:
+            return False
+        if self.power_mw is not None and power_mw is not None and power_mw > self.power_mw:
+            return False
+        return _effort(option) <= self.effort
+
+
+def allowed_mw(budget: Budget, context: Context, settings: Settings) -> Optional[float]:
+    """The power that inferences may draw: the limit itself, and what is left of the battery over the time it should
+    last; None for no limit."""
+    limits = [] if budget.power_mw is None else [budget.power_mw]
+    if budget.lifetime_h is not None and context.battery is not None:
+        hours = max(1 / 60, budget.lifetime_h - context.time_s / 3600)
+        limits.append(1e3 * context.battery * settings.battery_wh / hours)
+    return min(limits) if limits else None
+
+
+def thermal_share(budget: Budget, context: Context) -> float:
+    """The share of the costliest branch's effort that is allowed: 1 well below the limit, 0 at it."""
+    if budget.temperature_c is None or context.temperature_c is None:
+        return 1.0
+    return min(1.0, max(0.0, (budget.temperature_c - context.temperature_c) / THERMAL_MARGIN_C))
+
+
+def _effort(option: Option) -> float:
+    """What heats: energy, or time where energy is unknown."""
+    return option.latency_ms if option.energy_mj is None else option.energy_mj
+
+
+#: What a device must tell for a limit to be kept: the field of a context, and its name in a sentence.
+SIGNALS = {"temperature_c": ("temperature_c", "temperature"), "lifetime_h": ("battery", "battery charge")}
+
+
+def check_signals(budget: Budget, context: Context, best_effort: bool) -> Tuple[str, ...]:
+    """The limits on what the device does not tell, which cannot be kept; refused unless ``best_effort``."""
+    silent = [name for name, (key, _) in SIGNALS.items() if name in budget.limits() and getattr(context, key) is None]
+    if silent and not best_effort:
+        raise BadInput(
+            "The budget limits {}, but this device tells no {}; leave the limit out, or ignore it with "
+            "--best-effort.".format(silent[0], SIGNALS[silent[0]][1])
+        )
+    return tuple(silent)
+
+
+def check_energy(budget: Budget, predictors: Optional[Predictors], engines: Sequence[Engine]) -> None:
+    """Refuse limits of energy where nothing predicts it."""
+    limits = [name for name in ("energy_mj", "power_mw", "lifetime_h") if getattr(budget, name) is not None]
+    for name, threads in engines if limits else ():
+        if predictors is None or predictors.find("energy_mj", name, threads) is None:
+            raise BadInput(
+                "A budget of {} needs an energy predictor for {} with {} threads; give a file of "
+                "'adascale fit'.".format(limits[0], name, threads)
+            )

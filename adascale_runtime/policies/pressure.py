@@ -1,0 +1,153 @@
+"""How a busy device treats inferences: a slowdown that all feel, and stalls that hit long runs more often.
+
+Under CPU pressure the latency of a run is L * s + stalls. L is its idle latency. s, the slowdown, comes from lower
+frequencies and shared caches and moves slowly. Stalls, when the system gives the core to others, take milliseconds and
+come at a rate of so many per millisecond of running, so a run of L ms meets one with probability
+1 - exp(-rate * L * s), and is late by it with exp(-slack / mean stall), slack being the time left. On two cores with
+two burners each, branches of 0.07 to 0.56 ms missed 1.3 % to 15 % of their deadlines, at 0.17 to 0.33 stalls a
+millisecond, while their medians grew by 2 to 4 %.
+
+So what is seen on one branch predicts all others. Both figures are estimated over a decaying window of wall time; what
+the context tells of the load is the rate's prior, since a cheap branch runs too little to say that stalls are over.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple, Optional, Tuple
+
+from adascale_runtime.seams.records import Context
+
+#: Runs that a branch's correction of 1 is worth before any: the first after a switch are slow, and say little.
+OWN_TRUST = 10.0
+
+
+@dataclass(frozen=True)
+class Learning:
+    """``window_s``: time constant of what all branches share; ``memory_s``: of each branch's own correction.
+    ``stall``: a run is stalled if it takes so many times what was expected, and ``hiccup_ms`` longer: interrupts hold
+    up short runs, too, but not for long. ``trust_ms``: running time that the prior
+    of the stall rate is worth. ``caution``: standard errors added to estimates to get upper bounds."""
+
+    window_s: float = 0.5
+    memory_s: float = 10.0
+    stall: float = 1.6
+    hiccup_ms: float = 0.3
+    trust_ms: float = 4.0
+    caution: float = 0.5
+
+
+class Window(NamedTuple):
+    """Decayed sums over the unstalled runs on a delegate (``weight`` of them), and over all: stalls, their
+    milliseconds, running time."""
+
+    weight: float = 0.0
+    ratios: float = 0.0
+    squares: float = 0.0
+    stalls: float = 0.0
+    stalled_ms: float = 0.0
+    exposure_ms: float = 0.0
+    time_s: float = 0.0
+
+    def mean(self) -> float:
+        """The mean slowdown; pulled towards 1 by one run's weight, so that it is 1 before anything was seen."""
+        return (self.ratios + 1.0) / (self.weight + 1.0)
+
+    def deviation(self) -> float:
+        """The standard deviation of the slowdown between runs."""
+        mean = self.mean()
+        return math.sqrt(max(0.0, (self.squares + 1.0) / (self.weight + 1.0) - mean * mean))
+
+    def stall_ms(self) -> float:
+        """The mean length of a stall; before one was seen, that of two time slices of Linux's scheduler."""
+        return (self.stalled_ms + 6.0) / (self.stalls + 1.0)
+
+    def decayed(self, time_s: float, constant_s: float) -> "Window":
+        """The window at a later time; a clock that jumps backwards only means no decay."""
+        keep = math.exp(-max(0.0, time_s - self.time_s) / constant_s)
+        return Window(
+            self.weight * keep, self.ratios * keep, self.squares * keep, self.stalls * keep, self.stalled_ms * keep,
+            self.exposure_ms * keep, time_s,
+        )  # fmt: skip
+
+
+class Correction(NamedTuple):
+    """How a branch differs from the others: the decayed mean of its slowdown over the shared one.
+
+    ``recent``: its latency over its idle latency, stalls included, as a mean over some ten runs."""
+
+    id: str
+    weight: float
+    total: float
+    time_s: float
+    recent: float = 1.0
+
+    def factor(self) -> float:
+        """1 before anything was seen."""
+        return (self.total + OWN_TRUST) / (self.weight + OWN_TRUST)
+
+    def decayed(self, time_s: float, constant_s: float) -> "Correction":
+        """The correction at a later time: a branch that did not run for long is thought to be as the others again."""
+        keep = math.exp(-max(0.0, time_s - self.time_s) / constant_s)
+        return self._replace(weight=self.weight * keep, total=self.total * keep, time_s=time_s)
+
+
+EMPTY = Window()
+
+
+def prior_rate(context: Optional[Context], delegate: str, threads: int = 1) -> float:
+    """Stalls per millisecond that the context lets expect; 0.01 where it does not tell.
+
+    On a CPU none come while there is a free core for each thread, and about 0.3 once everybody waits (measured with one
+    to four burners a core). Accelerators are not taken away by processes.
+    """
+    if delegate not in ("cpu", "reference"):
+        return 0.001
+    if context is None or not context.cores:
+        return 0.01
+    if context.runnable is not None:
+        crowd = (context.runnable + threads - context.cores) / context.cores
+    elif context.cpu_load is not None:
+        crowd = (context.cpu_load - (1 - threads / context.cores)) * context.cores
+    else:
+        return 0.01
+    return 0.001 + 0.3 * min(1.0, max(0.0, crowd))
+
+
+def stall_rate(window: Window, prior: float, learning: Learning) -> float:
+    """An upper bound of stalls per millisecond: the prior, worth ``trust_ms`` of running, and what was seen, with
+    ``caution`` standard errors of its count."""
+    seen = window.stalls + learning.caution * math.sqrt(window.stalls)
+    return (seen + prior * learning.trust_ms) / (window.exposure_ms + learning.trust_ms)
+
+
+def seen(
+    window: Window, correction: Correction, latency_ms: float, idle_ms: float, time_s: float, learning: Learning
+) -> Tuple[Window, Correction]:
+    """The window and the branch's correction after a run took ``latency_ms`` that takes ``idle_ms`` at rest."""
+    window = window.decayed(time_s, learning.window_s)
+    shared, own = window.mean(), correction.factor()
+    ratio = latency_ms / idle_ms
+    recent = correction.recent + 0.1 * (ratio - correction.recent)
+    expected = shared * own
+    slow = ratio > learning.stall * expected
+    stalled = slow and latency_ms > idle_ms * expected + learning.hiccup_ms
+    window = window._replace(
+        stalls=window.stalls + stalled,
+        stalled_ms=window.stalled_ms + (latency_ms - idle_ms * expected if stalled else 0.0),
+        exposure_ms=window.exposure_ms + min(latency_ms, idle_ms * expected),
+    )
+    if slow:
+        # A lasting slowdown is no stall: let it in, bounded, so that the estimate can follow within some runs.
+        ratio = learning.stall * expected
+    keep = math.exp(-max(0.0, time_s - correction.time_s) / learning.memory_s)
+    common = ratio / own
+    window = window._replace(
+        weight=window.weight + 1, ratios=window.ratios + common, squares=window.squares + common * common
+    )
+    if slow:
+        return window, correction._replace(recent=recent)
+    apart = min(2.0, max(0.5, ratio / shared))
+    total = correction.total * keep + apart
+    return window, Correction(correction.id, correction.weight * keep + 1, total, time_s, recent)

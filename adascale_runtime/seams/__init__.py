@@ -1,0 +1,1 @@
+"""What the packages hand to each other: frozen dataclasses, and their files."""

@@ -1,0 +1,1 @@
+"""To and from Keras: saved files, anybody's models, the built-in backbones."""

@@ -1,0 +1,1 @@
+"""The network as data: nodes, shapes, channels, weights. numpy, no TensorFlow."""

@@ -1,0 +1,1 @@
+"""The elastic network: one set of weights, many branches."""

@@ -1,0 +1,42 @@
+"""The branches of a network when the user names none: from the whole network to a few percent of its cost."""
+
+from __future__ import annotations
+
+from adascale_runtime.errors import BadInput
+from adascale_runtime.seams.recipe import Recipe, parse_list
+from adascale_tf import operators
+from adascale_tf.operators import Plan
+
+#: What suits the built-in backbones.
+BUILT_IN = {
+    "resnet": (
+        "full,float16,int8,exit(2)+int8,depth(0.5)+int8,prune(0.5)+dynamic,width(0.5),width(0.5)+int8,"
+        "width(0.5)+exit(2)+int8,width(0.25)+int8,width(0.25)+exit(2)+int8"
+    ),
+    "gru": (
+        "full,float16,int8,exit(1)+int8,prune(0.5)+dynamic,width(0.5),width(0.5)+int8,width(0.5)+exit(1)+int8,"
+        "width(0.25)+int8,width(0.25)+exit(1)+int8"
+    ),
+}
+#: What is tried on any other network, in this order.
+CANDIDATES = (
+    "full,float16,dynamic,int8,width(0.75)+int8,width(0.5),width(0.5)+int8,depth(0.5)+int8,lowrank(0.5)+int8,"
+    "exit(2)+int8,width(0.5)+exit(2)+int8,exit(1)+int8,width(0.5)+exit(1)+int8"
+)
+
+
+def recipes(name: str, plan: Plan) -> list[Recipe]:
+    """The recipes for a backbone: those of its name, or every candidate that applies to its graph and changes it."""
+    if name in BUILT_IN:
+        return parse_list(BUILT_IN[name])
+    found = []
+    for recipe in parse_list(CANDIDATES):
+        last = f"exit({len(plan.graph.outputs)})"
+        if last in str(recipe):
+            continue  # the network's own end is no early exit
+        try:
+            operators.apply(plan, recipe)
+        except BadInput:
+            continue
+        found.append(recipe)
+    return found

@@ -1,0 +1,5 @@
+"""All facts are in setup.cfg."""
+
+from setuptools import setup
+
+setup()

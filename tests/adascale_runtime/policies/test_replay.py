@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import dataclasses
+import itertools
+
+import pytest
+
+from adascale_runtime import loop
+from adascale_runtime.errors import BadInput
+from adascale_runtime.policies.replay import replay
+from adascale_runtime.seams import events as traces
+from adascale_runtime.seams.budget import Budget
+from adascale_runtime.session import Session
+
+
+def record(opened, budget, image, path, before=0):
+    with Session(opened, budget) as session, loop.writer(path) as write:
+        for _ in range(before):
+            session.predict(image)
+        loop.run(session, zip(itertools.repeat(image), itertools.repeat(0)), 1.0, write)
+    return traces.read(path)
+
+
+def borderline(opened):
+    """A budget so close to a branch's idle latency that ordinary noise makes the policy switch."""
+    idle = {option.id: option.latency_ms for option in Session(opened, Budget(latency_ms=1000.0)).table}
+    return Budget(latency_ms=1.12 * idle["half"])
+
+
+def test_a_recorded_run_comes_back_bit_for_bit(healthy, image, tmp_path):
+    budget = borderline(healthy)
+    header, recorded = record(healthy, budget, image, tmp_path / "t.jsonl")
+    assert replay(healthy, header, recorded, budget, "adaptive") == recorded
+
+
+def test_another_budget_scales_the_recorded_slowdown(healthy, image, tmp_path):
+    header, recorded = record(healthy, Budget(latency_ms=1000.0), image, tmp_path / "t.jsonl")
+    tiny_ms = header.table["tiny"]["latency_ms"]
+    first = replay(healthy, header, recorded, Budget(latency_ms=1.05 * tiny_ms), "static-smallest")
+    assert first == replay(healthy, header, recorded, Budget(latency_ms=1.05 * tiny_ms), "static-smallest")
+    assert {event.branch for event in first} == {"tiny"}
+    for ours, theirs in zip(first, recorded, strict=True):
+        stalled = theirs.latency_ms > 1.6 * theirs.base_ms * theirs.slowdown
+        if stalled:  # a stall meets a short run less often
+            assert ours.latency_ms == pytest.approx(tiny_ms * theirs.slowdown) or ours.latency_ms > tiny_ms
+        else:
+            assert ours.latency_ms / tiny_ms == pytest.approx(theirs.latency_ms / theirs.base_ms)
+        assert ours.correct is None  # what tiny would have answered is not in the trace
+
+
+def test_a_run_that_lost_a_branch_comes_back(poisoned, image, tmp_path):
+    budget = Budget(latency_ms=1000.0)
+    header, recorded = record(poisoned, budget, image, tmp_path / "t.jsonl")
+    assert replay(poisoned, header, recorded, budget, "adaptive") == recorded
+
+
+def test_a_run_after_other_predictions_comes_back(healthy, image, tmp_path):
+    budget = borderline(healthy)
+    header, recorded = record(healthy, budget, image, tmp_path / "t.jsonl", before=50)
+    assert replay(healthy, header, recorded, budget, "adaptive") == recorded
+
+
+def test_foreign_traces_and_unknown_policies_are_refused(healthy, image, tmp_path):
+    budget = Budget(latency_ms=1000.0)
+    header, recorded = record(healthy, budget, image, tmp_path / "t.jsonl")
+    with pytest.raises(BadInput, match="another bundle"):
+        replay(healthy, dataclasses.replace(header, bundle="0" * 12), recorded, budget, "adaptive")
+    with pytest.raises(BadInput, match="nonsense"):
+        replay(healthy, header, recorded, budget, "nonsense")

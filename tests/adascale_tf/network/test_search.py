@@ -1,0 +1,89 @@
+"""The search on made-up costs: pure, so thousands of cases are cheap."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adascale_runtime.seams.recipe import Recipe, parse
+from adascale_tf import operators
+from adascale_tf.network import search
+from adascale_tf.network.search import Candidate
+
+candidates = st.lists(
+    st.builds(
+        Candidate,
+        st.integers(1, 99).map(lambda n: parse(f"width(0.{n:02d})")),
+        st.floats(0, 1),
+        st.floats(0.01, 100),
+    ),
+    min_size=1,
+    max_size=30,
+)
+
+
+@given(candidates)
+def test_the_front_is_what_nobody_beats(some: list[Candidate]) -> None:
+    front = search.front(some)
+    for one in some:
+        beaten = any(
+            o.accuracy >= one.accuracy and o.latency_ms <= one.latency_ms and o != one for o in some if o in front
+        )
+        assert one in front or beaten
+    accuracies = [c.accuracy for c in front]
+    assert accuracies == sorted(accuracies) and len(set(accuracies)) == len(accuracies)
+
+
+@given(candidates, st.integers(1, 8))
+def test_the_chosen_are_few_and_of_the_front(some: list[Candidate], count: int) -> None:
+    front, chosen = search.front(some), search.choose(some, count)
+    assert 1 <= len(chosen) == min(count, len(front))
+    assert all(one in front for one in chosen)
+    assert front[-1] in chosen  # the most accurate is never given up
+
+
+@pytest.fixture(scope="module")
+def plan() -> operators.Plan:
+    from adascale_tf.bridge import backbones
+    from adascale_tf.network.elastic import ElasticNetwork
+
+    return ElasticNetwork(backbones.build("resnet", (32, 32, 1), 10), [Recipe()]).whole
+
+
+@given(st.integers(0, 2**31))
+def test_mutations_are_recipes_in_an_order_that_makes_sense(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    recipe = parse("width(0.5)+prune(0.5)@stage2+exit(2)+int8")
+    for _ in range(6):
+        recipe = search.mutate(recipe, rng)
+        operators.check(recipe)
+        assert parse(str(recipe)) == recipe
+
+
+def test_the_search_finds_what_is_good(plan: Any) -> None:
+    def cost(recipe: Recipe) -> Candidate:
+        share = operators.apply(plan, recipe)
+        macs = sum(int(node.config.get("filters", 0)) for node in share.graph.nodes)
+        good = "depth(0.5)" in str(recipe)
+        return Candidate(
+            recipe, macs / 1000 + (0.5 if good else 0.0), macs / 100 * (0.5 if "int8" in str(recipe) else 1)
+        )
+
+    seen: list[int] = []
+    found = search.search(plan, cost, [Recipe(), Recipe()], 40, 1, lambda what, done, total, note: seen.append(done))
+    assert len(found) == 41 == seen[-1] and len({c.recipe.id for c in found}) == 41
+    best = search.choose(found, 4)
+    assert any("depth(0.5)" in str(c.recipe) and "int8" in str(c.recipe) for c in best)
+    assert [str(c.recipe) for c in search.search(plan, cost, [Recipe()], 5, 1)] == [
+        str(c.recipe) for c in search.search(plan, cost, [Recipe()], 5, 1)
+    ]
+
+
+def test_a_small_space_ends_the_search(monkeypatch: pytest.MonkeyPatch, plan: Any) -> None:
+    monkeypatch.setattr(search, "SPACE", {"precision": ("", "int8")})
+    found = search.search(plan, lambda r: Candidate(r, 0.5, 1.0), [Recipe()], 10)
+    assert {str(c.recipe) for c in found} == {"full", "int8"}
