@@ -11,7 +11,10 @@ from adascale_runtime.seams.bundle import MAX_LOSS
 from adascale_tf.cli import console
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from adascale_runtime.seams.bundle import Branch, Manifest
+    from adascale_tf.verbs.build import Built
 
 max_loss_option = click.option(
     "--max-loss", type=console.Number(0, 100), default=MAX_LOSS, show_default=True, metavar="POINTS",
@@ -41,7 +44,11 @@ def accuracy_cell(manifest: Manifest, branch: Branch) -> str:
     return f"{branch.accuracy.value:.2%}" + (f" (-{branch.loss:.1f})" if manifest.lossy(branch) else "")
 
 
-def say_remarks(manifest: Manifest) -> None:
-    """Say on standard error what is wrong with a bundle, also to those who asked for quiet."""
-    for remark in losses.remarks(manifest):
+def show_built(built: Built, out: Path, quiet: bool, as_json: bool) -> None:
+    """A bundle that was just written, as a table or JSON; what is wrong with it also for those who asked for quiet."""
+    if as_json:
+        console.emit(built.bundle.manifest)
+    elif not quiet:
+        show(built.bundle.manifest, str(out))
+    for remark in built.remarks:
         console.say(f"Note: {remark}", err=True)
