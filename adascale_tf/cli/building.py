@@ -14,7 +14,7 @@ from adascale_runtime.files import codec
 from adascale_runtime.seams import bundle
 from adascale_runtime.seams.recipe import parse_list
 from adascale_tf.cli import branches, console, inputs
-from adascale_tf.cli.options import data_option
+from adascale_tf.cli.options import data_option as data_option
 
 if TYPE_CHECKING:
     from adascale_runtime.progress import Tick
