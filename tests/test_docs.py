@@ -15,6 +15,7 @@ import pytest
 
 from adascale_runtime.engines.delegates import wheel_library
 from adascale_runtime.seams.bundle import Bundle
+from adascale_tf.cli import cli
 from android_harness import keys
 from android_harness.adb import Address, connect
 from tests.fixtures.adbd import Access
@@ -27,20 +28,31 @@ DOCS = Path(__file__).parent.parent / "docs"
 
 def blocks(guide: str, language: str = "") -> list[list[str]]:
     """The lines of each of a guide's fenced blocks of a language."""
-    found: list[list[str]] = []
+    fenced: list[list[str]] = []
     inside = None
     for line in (DOCS / guide).read_text().splitlines():
         if line.startswith("```"):
             inside = None if inside is not None else line[3:]
-            found += [[]] if inside == language else []
+            fenced += [[]] if inside == language else []
         elif inside == language and line.strip():
-            found[-1].append(line)
-    return found
+            fenced[-1].append(line)
+    return fenced
 
 
 def commands(guide: str, language: str = "") -> list[str]:
     """The lines of all of a guide's fenced blocks of a language."""
     return [line for block in blocks(guide, language) for line in block]
+
+
+def test_the_page_of_commands_names_every_command_and_no_option_that_is_not_there() -> None:
+    named = set()
+    for line in commands("commands.md"):
+        program, name, *words = shlex.split(line)
+        assert program == "adascale" and name in cli.commands, line
+        named.add(name)
+        options = {option for parameter in cli.commands[name].params for option in parameter.opts}
+        assert {word for word in words if word.startswith("-")} <= options, line
+    assert named == set(cli.commands)
 
 
 def run(line: str, folder: Path, phones: dict[str, int]) -> None:
