@@ -53,6 +53,11 @@ def say(message: str, err: bool = False) -> None:
     click.echo("\n".join(printable(line) for line in lines), err=err)
 
 
+def note(sentence: str) -> None:
+    """Print what a verb says on its way, on standard error."""
+    say(f"note: {sentence}", err=True)
+
+
 def cell(value: Any) -> str:
     """A value as one line of a table, escaped and of bounded length."""
     return printable(str(value), CELL).replace("\n", "\\n").replace("\t", " ")

@@ -1,4 +1,4 @@
-"""Commands of the adaptive loop: run, replay, and the demo of the full pipeline."""
+"""Commands of the adaptive loop: run, replay, compare-policies."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from adascale_runtime.seams import bundle
-from adascale_tf.cli import console, inputs, phases, phones
+from adascale_tf.cli import console, phases, phones
 from adascale_tf.cli.building import data_option
+from adascale_tf.verbs import inputs
 
 if TYPE_CHECKING:
     from adascale_runtime.cascade_session import CascadeSession
@@ -78,7 +79,7 @@ def run(
         "best_effort": best_effort,
     }
     with console.progress(quiet) as tick:
-        dataset = inputs.load_for_bundle(opened, spec, tick)
+        dataset = inputs.load_for_bundle(opened, spec, tick=tick, say=console.note)
     kind = CascadeSession if cascade else Session
     pace = None if fps is None else 1.0 / fps
     with kind(opened, budget, **options) as session, loop.writer(out) as write, live.view(budget.latency_ms) as watch:
@@ -198,20 +199,4 @@ def show_summary(events: list[Event], as_json: bool, quiet: bool, title: str) ->
         phases.show({"all": facts, **facts["phases"]}, title)
 
 
-@click.command(epilog="Example: adascale demo --out build/demo")
-@click.option("--out", type=click.Path(path_type=Path), default=Path("build/demo"), show_default=True)
-@click.option("--seed", type=int, default=0, show_default=True)
-@console.output_options
-def demo(out: Path, seed: int, quiet: bool, as_json: bool) -> None:
-    """The full pipeline on scikit-learn's digits: train, convert, verify, measure, predict, adapt, report."""
-    from adascale_tf.cli import demonstration
-
-    with console.progress(quiet) as tick:
-        facts = demonstration.demonstrate(out, seed, tick)
-    if as_json:
-        console.emit(facts)
-    elif not quiet:
-        demonstration.show(facts, out)
-
-
-COMMANDS = (run, replay, compare, demo)
+COMMANDS = (run, replay, compare)
