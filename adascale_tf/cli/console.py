@@ -53,8 +53,18 @@ def say(message: str, err: bool = False) -> None:
     click.echo("\n".join(printable(line) for line in lines), err=err)
 
 
+def note(sentence: str) -> None:
+    """Print what a verb says on its way, on standard error."""
+    say(f"note: {sentence}", err=True)
+
+
+def warn(sentence: str) -> None:
+    """Print what a person should know before the result, on standard error."""
+    say(f"adascale: {sentence}", err=True)
+
+
 def remark(sentence: str) -> None:
-    """Print a remark beside the result, on standard error."""
+    """Print what a person should know beside the result, on standard error."""
     say(sentence, err=True)
 
 
