@@ -3,6 +3,6 @@
 from adascale_tf.cli.options import max_loss_option as max_loss_option
 from adascale_tf.cli.tables import accuracy_cell as accuracy_cell
 from adascale_tf.cli.tables import branches as show
-from adascale_tf.cli.tables import say_remarks as say_remarks
+from adascale_tf.cli.tables import built as show_built
 
-__all__ = ["accuracy_cell", "max_loss_option", "say_remarks", "show"]
+__all__ = ["accuracy_cell", "max_loss_option", "show", "show_built"]

@@ -1,4 +1,4 @@
-"""Commands of the adaptive loop: run, replay, and the demo of the full pipeline."""
+"""Commands of the adaptive loop: run, replay, compare-policies."""
 
 from __future__ import annotations
 
@@ -108,20 +108,4 @@ def compare(path: Path, trace: Path, budget_text: str, policies: str | None, qui
         console.note(note)
 
 
-@click.command(epilog="Example: adascale demo --out build/demo")
-@click.option("--out", type=click.Path(path_type=Path), default=Path("build/demo"), show_default=True)
-@click.option("--seed", type=int, default=0, show_default=True)
-@console.output_options
-def demo(out: Path, seed: int, quiet: bool, as_json: bool) -> None:
-    """The full pipeline on scikit-learn's digits: train, convert, verify, measure, predict, adapt, report."""
-    from adascale_tf.cli import demonstration
-
-    with console.progress(quiet) as tick:
-        facts = demonstration.demonstrate(out, seed, tick)
-    if as_json:
-        console.emit(facts)
-    elif not quiet:
-        demonstration.show(facts, out)
-
-
-COMMANDS = (run, replay, compare, demo)
+COMMANDS = (run, replay, compare)

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from adascale_runtime.seams import losses
 from adascale_tf.cli import console
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from adascale_runtime.seams.bundle import Branch, Manifest
     from adascale_runtime.seams.predictors import Predictors
     from adascale_runtime.seams.records import Measurement
+    from adascale_tf.verbs.build import Built
     from adascale_tf.verbs.phones import Device, Devices
     from adascale_tf.verbs.profile import Measured
     from adascale_tf.verbs.replay import Compared
@@ -42,10 +44,14 @@ def accuracy_cell(manifest: Manifest, branch: Branch) -> str:
     return f"{branch.accuracy.value:.2%}" + (f" (-{branch.loss:.1f})" if manifest.lossy(branch) else "")
 
 
-def say_remarks(manifest: Manifest, err: bool = True) -> None:
-    """Say what is wrong with a bundle, also to those who asked for quiet."""
-    for remark in losses.remarks(manifest):
-        console.say(f"Note: {remark}", err=err)
+def built(done: Built, out: Path, quiet: bool, as_json: bool) -> None:
+    """A bundle that was just written, as a table or JSON; what is wrong with it also for those who asked for quiet."""
+    if as_json:
+        console.emit(done.bundle.manifest)
+    elif not quiet:
+        branches(done.bundle.manifest, str(out))
+    for sentence in done.remarks:
+        console.say(f"Note: {sentence}", err=True)
 
 
 # --- measurements
