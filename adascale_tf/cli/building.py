@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from adascale_tf.cli import branches, console
-from adascale_tf.cli.options import data_option as data_option
+from adascale_tf.cli import console, tables
+from adascale_tf.cli.options import data_option, max_loss_option
 from adascale_tf.verbs import inputs
 
 
@@ -66,7 +66,7 @@ from adascale_tf.verbs import inputs
     default=None,
     help="sgd is AdaScale SGD. Default: adamw, or sgd with --strategy or --accumulate.",
 )
-@branches.max_loss_option
+@max_loss_option
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The bundle's folder, new or empty.")
 @console.output_options
 def build(
@@ -94,7 +94,7 @@ def build(
         if not quiet:
             console.say("This worker is done; the chief converts the branches and writes the bundle.", err=True)
         return
-    branches.show_built(built, out, quiet, as_json)
+    tables.built(built, out, quiet, as_json)
     if not (quiet or as_json):
         console.say(f"The trained network is kept in {kept}, for 'adascale search' and 'adascale evolve'.", err=True)
 

@@ -44,14 +44,14 @@ def accuracy_cell(manifest: Manifest, branch: Branch) -> str:
     return f"{branch.accuracy.value:.2%}" + (f" (-{branch.loss:.1f})" if manifest.lossy(branch) else "")
 
 
-def built(done: Built, out: Path, quiet: bool, as_json: bool) -> None:
+def built(result: Built, out: Path, quiet: bool, as_json: bool) -> None:
     """A bundle that was just written, as a table or JSON; what is wrong with it also for those who asked for quiet."""
     if as_json:
-        console.emit(done.bundle.manifest)
+        console.emit(result.bundle.manifest)
     elif not quiet:
-        branches(done.bundle.manifest, str(out))
-    for sentence in done.remarks:
-        console.say(f"Note: {sentence}", err=True)
+        branches(result.bundle.manifest, str(out))
+    for remark in result.remarks:
+        console.say(f"Note: {remark}", err=True)
 
 
 # --- measurements
