@@ -17,6 +17,7 @@ import math
 from dataclasses import dataclass
 from typing import NamedTuple, Optional, Tuple
 
+from adascale_runtime.engines.registry import preempted
 from adascale_runtime.seams.records import Context
 
 #: Runs that a branch's correction of 1 is worth before any: the first after a switch are slow, and say little.
@@ -102,7 +103,7 @@ def prior_rate(context: Optional[Context], delegate: str, threads: int = 1) -> f
     On a CPU none come while there is a free core for each thread, and about 0.3 once everybody waits (measured with one
     to four burners a core). Accelerators are not taken away by processes.
     """
-    if delegate not in ("cpu", "reference"):
+    if not preempted(delegate):
         return 0.001
     if context is None or not context.cores:
         return 0.01

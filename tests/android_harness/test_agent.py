@@ -26,7 +26,7 @@ def test_info_tells_what_the_device_can_do(agent: Agent) -> None:
     done = agent.start("info")
     found = json.loads(done.stdout)
     assert done.returncode == 0 and found["engine"] == "libLiteRt.so"
-    assert found["delegates"] == ["cpu", "gpu", "npu", "reference"]
+    assert found["delegates"] == ["builtin", "cpu", "gpu", "npu"]
     assert found["cores"] == os.cpu_count() and found["machine"] == os.uname().machine
     assert found["python"] == ".".join(map(str, sys.version_info[:3]))
     assert found["context"]["memory_free_mb"] > 0
@@ -193,7 +193,7 @@ def test_latencies_on_a_gpu_end_when_the_output_was_read(agent: Agent, built: Bu
     assert start["agreement"] == 1.0 and start["difference"] < 1e-3
     program = """
 import statistics
-from adascale_tf.runtime import accelerators, delegates
+from adascale_runtime.engines import accelerators, delegates
 bundle = work.open_bundle(sys.argv[1])
 branch = bundle.manifest.branch("full")
 path = str(bundle.path(branch.file))
