@@ -34,7 +34,7 @@ def demonstrate(out: Path, seed: int, tick: Tick) -> dict[str, Any]:
     opened = build_bundle(Job("digits", out / "bundle", seed=seed), tick, digits)
     process.stop()  # what is measured next should have the machine to itself
     (out / "measurements.jsonl").unlink(missing_ok=True)
-    measurements = measure.profile(opened, ["cpu"], [1], 60, out / "measurements.jsonl", tick)
+    measurements = measure.profile(opened, ["cpu"], [1], runs=60, out=out / "measurements.jsonl", tick=tick)
     predictors = fit.fit(measurements)
     codec.write_text(out / "predictors.json", codec.dump(predictors))
     loop_facts = _loop(opened, digits, measurements, out / "events.jsonl", predictors, tick)

@@ -163,14 +163,19 @@ def _here(
     found: list[records.Measurement] = []
     problems: list[str] = []
     if calibrate:
-        found = calibration.calibrate(opened, delegates, threads, runs, out, tick, allow_fallback, again)
+        found = calibration.calibrate(
+            opened, delegates, threads, runs=runs, out=out, tick=tick, allow_fallback=allow_fallback, again=again
+        )
         branches = list(dict.fromkeys(m.branch for m in found if m.bundle == opened.digest))
     elif others.IDLE in names:
         found = measure.profile(
-            opened, delegates, threads, runs, out, tick, branches, allow_fallback, op_profile, again,
-            lambda cell, why: problems.append(f"{cell.delegate} with {cell.threads} threads: {why}"),
+            opened, delegates, threads, runs=runs, out=out, tick=tick, branches=branches,
+            allow_fallback=allow_fallback, op_profile=op_profile, again=again,
+            failed=lambda cell, why: problems.append(f"{cell.delegate} with {cell.threads} threads: {why}"),
         )  # fmt: skip
-    return found + others.sweep(opened, delegates, threads, names, out, tick, branches, again), problems
+    return found + others.sweep(
+        opened, delegates, threads, names, out=out, tick=tick, branches=branches, again=again
+    ), problems
 
 
 def show_measurements(measurements: list[records.Measurement]) -> None:

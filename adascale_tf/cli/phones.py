@@ -132,8 +132,8 @@ def profile(
 
     def one(address: Any) -> Outcome | AdaScaleError:
         try:
-            harness = Harness(opened, address, options, out, signer, locked)
-            return harness.profile(delegates, threads, branches, keep, clean, again)
+            harness = Harness(opened, address, options, out, signer=signer, tick=locked)
+            return harness.profile(delegates, threads, branches, keep=keep, clean=clean, again=again)
         except AdaScaleError as error:
             if len(addresses) == 1:
                 raise
