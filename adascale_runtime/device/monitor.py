@@ -21,7 +21,7 @@ class Monitor:
         self._period_s = period_s
         self._clock = clock
         self._start = clock()
-        self._sampler = sampler or _Sampler()
+        self._sampler = sampler or SystemSampler()
         self._latest = self._sampler.sample(0.0)
         self._stop = threading.Event()
         self._thread: Optional[threading.Thread] = None
@@ -51,7 +51,7 @@ class Monitor:
             self._latest = self._sampler.sample(self.now())
 
 
-class _Sampler:
+class SystemSampler:
     """Differences of CPU counters between samples, and everything that needs none."""
 
     #: Slow-changing signals are read every so many samples: reading a battery can take a millisecond.
