@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from adascale_runtime.device import sensors
+from adascale_runtime.engines.delegates import lookup
 from adascale_runtime.errors import BadInput
 from adascale_runtime.files import codec
 from adascale_runtime.progress import Tick
@@ -125,7 +126,7 @@ class BenchmarkRunner:
             raise Failed(f"benchmark_model told no inference time; its last words were: {_last(text)}")
         if self._sharing(branch) > 1 and _UNKNOWN_SIGNATURE.search(text):
             raise Failed(f"This benchmark_model is too old to choose among the branches in {branch.file}.")
-        kernels = name in ("cpu", "reference")
+        kernels = lookup(name).hardware == "cpu"
         if (log.failed_delegate if kernels else log.verdict != "fully") and not self.options.allow_fallback:
             left = {"not": "all operators", "partly": "operators"}.get(log.verdict or "", "perhaps operators")
             rest = "plain kernels" if kernels else "the CPU"
@@ -140,7 +141,7 @@ class BenchmarkRunner:
             return found, None
         if log.verdict == "fully":  # the tool says so of a graph that is one node of the delegate
             return Delegation(ops, ops, 1), None
-        if log.failed_delegate or (task.delegate == "reference" and log.delegate is None):
+        if log.failed_delegate or (lookup(task.delegate).plain and log.delegate is None):
             return Delegation(ops, 0, 0), None
         if found is not None:
             counts = f"{found.delegated} of {found.nodes} operators"

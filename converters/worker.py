@@ -72,14 +72,14 @@ def _run(request: dict[str, Any]) -> bytes:
     """
     import numpy as np
 
-    from adascale_runtime.engines.delegates import DELEGATES
+    from adascale_runtime.engines.delegates import opener
     from adascale_runtime.files import codec
     from adascale_runtime.seams.bundle import Branch
     from converters import verify
 
     branch = codec.from_json(Branch, request["branch"], "branch")
     x = np.load(request["inputs"], mmap_mode="r", allow_pickle=False)
-    run = DELEGATES["cpu"](Path(request["model"]), branch, 1, False)
+    run = opener("cpu")(Path(request["model"]), branch, 1, False)
     return np.ascontiguousarray(verify.outputs(run, x), "<f4").tobytes()
 
 

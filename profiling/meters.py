@@ -11,7 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from adascale_runtime.seams.bundle import Cost
-from adascale_runtime.seams.predictors import COMPUTE, hit_rate, moved_bytes
+from adascale_runtime.seams.precisions import arithmetic
+from adascale_runtime.seams.predictors import hit_rate, moved_bytes
 from adascale_runtime.seams.records import Energy
 
 Counter = Callable[[], float]
@@ -109,8 +110,8 @@ def per_run_mj(run: Callable[[], object], counter: Counter) -> float | None:
 def estimate_mj(cost: Cost, precision: str) -> float:
     """E = s1*MACs + s2*eps*M + s3*(1-eps)*M in millijoules; M and eps as in :mod:`profiling.accesses`."""
     moved, eps = moved_bytes(cost), hit_rate(cost, CACHE_BYTES)
-    picojoules = MAC_PJ[COMPUTE[precision]] * cost.macs + (CACHE_PJ * eps + DRAM_PJ * (1 - eps)) * moved
-    return picojoules * 1e-9
+    computing = MAC_PJ[arithmetic(precision, cost.arithmetic)] * cost.macs
+    return (computing + (CACHE_PJ * eps + DRAM_PJ * (1 - eps)) * moved) * 1e-9
 
 
 def estimate(cost: Cost, precision: str, because: str = "no energy meter on this machine") -> Energy:

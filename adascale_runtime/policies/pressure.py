@@ -17,6 +17,7 @@ import math
 from dataclasses import dataclass
 from typing import NamedTuple, Optional, Tuple
 
+from adascale_runtime.engines.registry import preempted
 from adascale_runtime.seams.records import Context
 
 #: Runs that a branch's correction of 1 is worth before any: the first after a switch are slow, and say little.
@@ -113,7 +114,7 @@ def prior_rate(context: Optional[Context], delegate: str, threads: int = 1) -> f
         delegate: What executes the branch.
         threads: On how many threads.
     """
-    if delegate not in ("cpu", "reference"):
+    if not preempted(delegate):
         return 0.001
     if context is None or not context.cores:
         return 0.01

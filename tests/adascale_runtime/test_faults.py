@@ -225,7 +225,8 @@ def moody(monkeypatch):
         runner.invoke = raising
         return runner
 
-    monkeypatch.setitem(delegates.DELEGATES, "moody", open_moody)
+    record = dataclasses.replace(delegates.lookup("cpu"), name="moody", open=open_moody)
+    monkeypatch.setitem(delegates.DELEGATES, "moody", record)
     return trouble, calls
 
 
