@@ -37,11 +37,7 @@ def samples(bundle: Bundle) -> Tuple[Tuple[Any, int], ...]:
         data = path.read_bytes()
     except OSError as error:
         raise BadBundle("{} cannot be read ({}).".format(path, error.strerror or error)) from None
-    try:
-        import numpy as np
-    except ImportError:
-        return tuple(zip(tensor.read(data, shape), kept.labels))
-    return tuple(zip(np.frombuffer(data, "<f4").reshape(-1, *shape), kept.labels))
+    return tuple(zip(tensor.samples(data, shape), kept.labels))
 
 
 def cycle(dataset: Any) -> Iterator[Tuple[Any, int]]:
@@ -116,7 +112,7 @@ def run(
     """
     session.restart()
     if write is not None:
-        write(codec.dump_line(_header(session)))
+        write(codec.dump_line(header(session)))
     events: List[Event] = []
     begin = time.monotonic()
     shown = -1.0
@@ -144,7 +140,8 @@ def run(
     return events
 
 
-def _header(session: BaseSession) -> Header:
+def header(session: BaseSession) -> Header:
+    """The first line of a trace: what a session decides with."""
     return Header(
         format=FORMAT,
         bundle=session.bundle.digest,

@@ -27,7 +27,7 @@ class Monitor:
         self._period_s = period_s
         self._clock = clock
         self._start = clock()
-        self._sampler = sampler or _Sampler()
+        self._sampler = sampler or SystemSampler()
         self._latest = self._sampler.sample(0.0)
         self._stop = threading.Event()
         self._thread: Optional[threading.Thread] = None
@@ -66,7 +66,7 @@ def here() -> Monitor:
     return Monitor()
 
 
-class _Sampler:
+class SystemSampler:
     """What psutil tells: differences of CPU counters between samples, and everything that needs none."""
 
     #: Slow-changing signals are read every so many samples: reading a battery can take a millisecond.

@@ -151,16 +151,18 @@ def unknown(budget: Budget, table: Table, contexts: Iterable[Context]) -> Dict[s
         contexts: What the device told, over a session or a trace.
 
     Returns:
-        What is missing by the limit's name, such as ``{"temperature_c": "no temperature"}``; empty if every limit can
-        be judged.
+        What is missing by the limit's name, such as ``{"temperature_c": "temperature"}`` or ``{"energy_mj": "energy of
+        2 of 3 branches"}``; empty if every limit can be judged.
     """
     wanted, told, missing = budget.limits(), tuple(contexts), {}
     for name, (field_name, noun) in SIGNALS.items():
         if name in wanted and all(getattr(context, field_name) is None for context in told):
-            missing[name] = "no " + noun
+            missing[name] = noun
     for name, amount in AMOUNTS.items():
-        if name in wanted and all(getattr(option, amount) is None for option in table):
-            missing.setdefault(name, "no {} of any branch".format(amount.partition("_")[0]))
+        lacking = sum(getattr(option, amount) is None for option in table)
+        if name in wanted and lacking:
+            of = "any branch" if lacking == len(table) else "{} of {} branches".format(lacking, len(table))
+            missing.setdefault(name, "{} of {}".format(amount.partition("_")[0], of))
     return missing
 
 

@@ -96,8 +96,8 @@ def unknown_limits(header: Header, events: Iterable[Event], budget: Budget) -> D
         budget: The limits to judge.
 
     Returns:
-        What the trace lacks by the limit's name, such as ``{"temperature_c": "no temperature"}``; empty if it has a
-        signal for every limit.
+        What the trace lacks by the limit's name, such as ``{"temperature_c": "temperature"}``; empty if it has a signal
+        for every limit. "The trace tells no {}" makes a sentence of it.
 
     Raises:
         BadInput: The trace's table of options is missing or damaged.

@@ -48,7 +48,7 @@ def test_what_psutil_tells_is_what_is_seen(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_a_defect_in_the_sampler_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(monitor._Sampler, "_load", lambda self, times: self.nothing)
+    monkeypatch.setattr(monitor.SystemSampler, "_load", lambda self, times: self.nothing)
     with pytest.raises(AttributeError):
         Monitor()
 
@@ -60,4 +60,4 @@ def test_without_psutil_this_devices_files_are_read(monkeypatch: pytest.MonkeyPa
     time.sleep(0.05)
     assert by_files._sampler.sample(1.0).memory_free_mb > 1
     monkeypatch.undo()
-    assert isinstance(here()._sampler, monitor._Sampler)
+    assert isinstance(here()._sampler, monitor.SystemSampler)

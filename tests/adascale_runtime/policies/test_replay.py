@@ -82,11 +82,11 @@ def table(energy_mj: float | None) -> dict[str, object]:
     ("budget", "energy_mj", "context", "missing"),
     [
         (Budget(latency_ms=5, min_accuracy=0.5, memory_mb=3), None, Context(0.0), {}),
-        (Budget(temperature_c=60), None, Context(0.0), {"temperature_c": "no temperature"}),
+        (Budget(temperature_c=60), None, Context(0.0), {"temperature_c": "temperature"}),
         (Budget(temperature_c=60), None, Context(0.0, temperature_c=40.0), {}),
-        (Budget(lifetime_h=3), 1.0, Context(0.0), {"lifetime_h": "no battery charge"}),
-        (Budget(lifetime_h=3), None, Context(0.0, battery=0.5), {"lifetime_h": "no energy of any branch"}),
-        (Budget(energy_mj=3), None, Context(0.0), {"energy_mj": "no energy of any branch"}),
+        (Budget(lifetime_h=3), 1.0, Context(0.0), {"lifetime_h": "battery charge"}),
+        (Budget(lifetime_h=3), None, Context(0.0, battery=0.5), {"lifetime_h": "energy of any branch"}),
+        (Budget(energy_mj=3), None, Context(0.0), {"energy_mj": "energy of any branch"}),
         (Budget(energy_mj=3, power_mw=4), 1.0, Context(0.0), {}),
     ],
 )
@@ -96,3 +96,9 @@ def test_limits_that_a_trace_tells_nothing_about_are_named(budget, energy_mj, co
     later = dataclasses.replace(event, context=None)
     assert unknown_limits(header, [event, later], budget) == missing
     assert set(unknown_limits(header, [], budget)) >= set(missing)
+
+
+def test_a_limit_that_some_branches_tell_nothing_about_is_named() -> None:
+    options = {**table(None), "half": codec.to_json(Option("half", 0.8, 0.5, energy_mj=1.0))}
+    header = Header("adascale-events/1", "digest", {}, "cpu", 1, "", options, {})
+    assert unknown_limits(header, [], Budget(energy_mj=3)) == {"energy_mj": "energy of 1 of 2 branches"}
