@@ -8,14 +8,40 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Tuple
 
+from adascale_runtime.engines import tensor
+from adascale_runtime.errors import BadBundle
 from adascale_runtime.files import codec, disk
 from adascale_runtime.progress import Tick, silent
+from adascale_runtime.seams.bundle import Bundle
 from adascale_runtime.seams.events import FORMAT, Event, Header
 from adascale_runtime.seams.records import quantile
 from adascale_runtime.session import Session
 
 Write = Callable[[str], None]
 Phase = Callable[[float], str]
+
+
+def samples(bundle: Bundle) -> Tuple[Tuple[Any, int], ...]:
+    """A bundle's own sample inputs, real and preprocessed, with their labels.
+
+    Returns:
+        Pairs of an input of the branches' shape (batch of 1, float32) and its class. Inputs are numpy arrays, or
+        :class:`~adascale_runtime.engines.tensor.Tensor` where numpy is not installed.
+
+    Raises:
+        BadBundle: The bundle's file of samples cannot be read.
+    """
+    shape, kept = bundle.manifest.branches[0].input.shape, bundle.manifest.samples
+    path = bundle.path(kept.file)
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise BadBundle("{} cannot be read ({}).".format(path, error.strerror or error)) from None
+    try:
+        import numpy as np
+    except ImportError:
+        return tuple(zip(tensor.read(data, shape), kept.labels))
+    return tuple(zip(np.frombuffer(data, "<f4").reshape(-1, *shape), kept.labels))
 
 
 def cycle(dataset: Any) -> Iterator[Tuple[Any, int]]:

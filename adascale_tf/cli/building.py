@@ -14,16 +14,11 @@ from adascale_runtime.files import codec
 from adascale_runtime.seams import bundle
 from adascale_runtime.seams.recipe import parse_list
 from adascale_tf.cli import branches, console, inputs
+from adascale_tf.cli.options import data_option
 
 if TYPE_CHECKING:
     from adascale_runtime.progress import Tick
     from adascale_tf.data import Dataset
-
-data_option = click.option(
-    "--data", "spec", required=True, metavar="SPEC",
-    help="'digits', a folder or .zip of train/<class>/* and test/<class>/* (images, wav), or a .npz.",
-)  # fmt: skip
-
 
 #: TensorFlow's server of a worker has no option for an address to listen on.
 LISTENING = (

@@ -9,8 +9,10 @@ import numpy as np
 from adascale_runtime.errors import BadInput
 from adascale_runtime.seams.recipe import Step
 from adascale_tf.graph.weights import Averaged, Choice
-from adascale_tf.operators import Plan, inner_layers, nothing_to_do, operator
+from adascale_tf.operators.plan import Plan
 from adascale_tf.operators.prune import PRUNABLE
+from adascale_tf.operators.registry import operator
+from adascale_tf.operators.rewriting import inner_layers, nothing_to_do
 
 
 @operator("cluster", "weights", "cluster(16)")

@@ -6,7 +6,9 @@ from dataclasses import replace
 
 from adascale_runtime.seams.recipe import Step
 from adascale_tf.graph.nodes import identity_blocks
-from adascale_tf.operators import Plan, nothing_to_do, number, operator
+from adascale_tf.operators.plan import Plan
+from adascale_tf.operators.registry import operator
+from adascale_tf.operators.rewriting import nothing_to_do, number
 
 
 @operator("depth", "structure", "depth(0.5)")

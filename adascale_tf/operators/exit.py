@@ -6,7 +6,8 @@ from dataclasses import replace
 
 from adascale_runtime.errors import BadInput
 from adascale_runtime.seams.recipe import Step
-from adascale_tf.operators import Plan, operator
+from adascale_tf.operators.plan import Plan
+from adascale_tf.operators.registry import operator
 
 
 @operator("exit", "exit", "exit(1)")

@@ -17,7 +17,9 @@ import numpy as np
 from adascale_runtime.seams.recipe import Step
 from adascale_tf.graph.nodes import Node
 from adascale_tf.graph.weights import Choice, Constant, Cut, Key, Product, Weight
-from adascale_tf.operators import Plan, derived, number, operator, pointwise, rewrite_inner
+from adascale_tf.operators.plan import Plan
+from adascale_tf.operators.registry import operator
+from adascale_tf.operators.rewriting import derived, number, pointwise, rewrite_inner
 from adascale_tf.operators.separable import spatial
 
 

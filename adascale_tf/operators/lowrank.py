@@ -16,7 +16,9 @@ import numpy as np
 from adascale_runtime.seams.recipe import Step
 from adascale_tf.graph.nodes import Node
 from adascale_tf.graph.weights import Choice, Constant, Key, Product, Weight
-from adascale_tf.operators import Plan, derived, number, operator, pointwise, rewrite_inner
+from adascale_tf.operators.plan import Plan
+from adascale_tf.operators.registry import operator
+from adascale_tf.operators.rewriting import derived, number, pointwise, rewrite_inner
 
 _RECURRENT = ("GRU", "LSTM", "SimpleRNN")
 _SPEC = {2: "io,or->ir", 3: "wio,or->wir", 4: "hwio,or->hwir"}

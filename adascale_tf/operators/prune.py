@@ -11,7 +11,9 @@ import numpy as np
 from adascale_runtime.errors import BadInput
 from adascale_runtime.seams.recipe import Step
 from adascale_tf.graph.weights import Choice, Product
-from adascale_tf.operators import Plan, inner_layers, nothing_to_do, operator, parse_number
+from adascale_tf.operators.plan import Plan
+from adascale_tf.operators.registry import operator
+from adascale_tf.operators.rewriting import inner_layers, nothing_to_do, parse_number
 
 PRUNABLE = {
     "Conv1D": ("kernel",), "Conv2D": ("kernel",), "Dense": ("kernel",), "SeparableConv1D": ("pointwise_kernel",),

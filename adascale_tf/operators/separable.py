@@ -15,7 +15,9 @@ from adascale_runtime.errors import BadInput
 from adascale_runtime.seams.recipe import Step
 from adascale_tf.graph.nodes import Node
 from adascale_tf.graph.weights import Choice, Constant, Key, Product, Weight
-from adascale_tf.operators import Plan, derived, inner_layers, nothing_to_do, operator, pointwise
+from adascale_tf.operators.plan import Plan
+from adascale_tf.operators.registry import operator
+from adascale_tf.operators.rewriting import derived, inner_layers, nothing_to_do, pointwise
 
 
 @operator("separable", "structure", "separable@stage3")

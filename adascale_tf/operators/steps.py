@@ -8,7 +8,9 @@ from adascale_runtime.errors import BadInput
 from adascale_runtime.seams.recipe import Step
 from adascale_tf.graph import shapes
 from adascale_tf.graph.nodes import Node
-from adascale_tf.operators import Plan, number, operator
+from adascale_tf.operators.plan import Plan
+from adascale_tf.operators.registry import operator
+from adascale_tf.operators.rewriting import number
 
 
 @operator("steps", "structure", "steps(0.75)")

@@ -13,7 +13,9 @@ import numpy as np
 from adascale_runtime.seams.recipe import Step
 from adascale_tf.graph import channels
 from adascale_tf.graph.weights import Cut
-from adascale_tf.operators import Plan, nothing_to_do, number, operator
+from adascale_tf.operators.plan import Plan
+from adascale_tf.operators.registry import operator
+from adascale_tf.operators.rewriting import nothing_to_do, number
 
 #: Widths are multiples of this where the parent is wide enough: SIMD kernels pad the rest anyway.
 MULTIPLE = 4

@@ -312,8 +312,8 @@ GPU = """
 import json, statistics, sys, time
 from pathlib import Path
 import numpy as np
-from adascale_tf import bundle
-from adascale_tf.runtime import accelerators, litert
+from adascale_runtime.seams import bundle
+from adascale_runtime.engines import accelerators, litert
 from adascale_runtime.engines.delegates import library, open_branch, open_cpu, open_gpu
 
 built = bundle.load(sys.argv[1])

@@ -1,0 +1,147 @@
+"""Tables and sentences that several commands show."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from adascale_runtime.seams import losses
+from adascale_tf.cli import console
+
+if TYPE_CHECKING:
+    from adascale_runtime.seams.bundle import Branch, Manifest
+    from adascale_runtime.seams.predictors import Predictors
+    from adascale_runtime.seams.records import Measurement
+
+
+# --- bundles
+
+
+def branches(manifest: Manifest, where: str) -> None:
+    """The branches of a bundle, and the accuracy of the model that it was made from."""
+    rows = [
+        (
+            b.recipe, b.exit, b.precision, console.size(b.size_bytes), f"{b.cost.params:,}", f"{b.cost.macs / 1e6:.2f}",
+            accuracy_cell(manifest, b), f"{b.verification.agreement:.1%} of {b.verification.samples}",
+            f"{b.verification.max_abs_difference:.3g}",
+        )
+        for b in manifest.branches
+    ]  # fmt: skip
+    columns = ("recipe", "exit", "precision", "size", "params", "MMACs", "accuracy", "top-1 as Keras", "max diff")
+    console.table(f"{manifest.name}: {where}", columns, rows)
+    if manifest.given is not None:
+        console.say(f"The model as it was given: {manifest.given.value:.2%} of {manifest.given.samples}.")
+
+
+def accuracy_cell(manifest: Manifest, branch: Branch) -> str:
+    """A branch's accuracy, with what it lost where that is too much: ``76.12% (-8.4)``."""
+    return f"{branch.accuracy.value:.2%}" + (f" (-{branch.loss:.1f})" if manifest.lossy(branch) else "")
+
+
+def say_remarks(manifest: Manifest, err: bool = True) -> None:
+    """Say what is wrong with a bundle, also to those who asked for quiet."""
+    for remark in losses.remarks(manifest):
+        console.say(f"Note: {remark}", err=err)
+
+
+# --- measurements
+
+
+def measurements(measured: Sequence[Measurement]) -> None:
+    """Latency, memory and energy of measurements, fastest first."""
+    rows = []
+    several = len({str(m.device.get("name")) for m in measured}) > 1
+    of_branches = [m for m in measured if not m.settings.get("kernel")]
+    for m in sorted(of_branches, key=lambda m: m.latency_quantile_ms(0.5)):
+        sign = "~" if m.energy.how.startswith("estimated") else ""
+        energy = "-" if m.energy.value_mj is None else f"{sign}{m.energy.value_mj:.3g}"
+        if m.energy.uncertainty_mj is not None:
+            energy += f" +-{m.energy.uncertainty_mj:.1g}"
+        taken = "-" if m.delegation is None else f"{m.delegation.verdict} {m.delegation.delegated}/{m.delegation.nodes}"
+        quantiles = [f"{m.latency_quantile_ms(q):.3f}" for q in (0.5, 0.9, 0.99)]
+        memory = "-" if m.memory_mb is None else f"{m.memory_mb:.1f}"
+        right = "-" if m.outputs is None else f"{m.outputs.agreement:.0%}"
+        where = (str(m.device.get("name")),) if several else ()
+        heat = "-" if m.context_after.temperature_c is None else f"{m.context_after.temperature_c:.0f}"
+        beside = f" ({m.settings['context']})" if "context" in m.settings else ""
+        rows.append((*where, m.recipe + beside, m.delegate, m.threads, *quantiles, memory, energy, taken, right, heat))
+    columns = (
+        *(("device",) if several else ()), "recipe", "delegate", "threads", "p50 ms", "p90 ms", "p99 ms", "memory MB",
+        "energy mJ", "delegated", "outputs", "C",
+    )  # fmt: skip
+    console.table("Measurements (~ is an estimate: no energy meter)", columns, rows)
+    if len(of_branches) < len(measured):
+        console.say(f"And {len(measured) - len(of_branches)} micro-kernels, for 'adascale fit'.")
+
+
+def operator_times(measured: Sequence[Measurement]) -> None:
+    """What the kinds of operators take in each branch, for those whose operators were timed."""
+    rows = []
+    for m in measured:
+        spent: dict[str, list[float]] = {}
+        for operator in m.operators:
+            spent.setdefault(operator.kind, []).append(operator.mean_ms)
+        total = sum(map(sum, spent.values()))
+        for kind, times in sorted(spent.items(), key=lambda item: -sum(item[1])):
+            share = f"{sum(times) / total:.0%}" if total else "-"
+            rows.append((m.recipe, m.delegate, kind, len(times), f"{sum(times):.3f}", share))
+    if rows:
+        console.table("Operators", ("recipe", "delegate", "kind", "count", "ms", "share"), rows)
+
+
+def predictors(fitted: Predictors, where: str) -> None:
+    """What is predicted, from how many measurements, and how well."""
+    rows = [
+        (p.quantity, p.delegate, p.threads, p.samples, "-" if p.error is None else f"{p.error:.1%}",
+         " ".join(f"{ratio - 1:+.0%}" for ratio in p.spread) or "-", p.how)
+        for p in fitted.predictors
+    ]  # fmt: skip
+    columns = ("quantity", "delegate", "threads", "measured", "held-out error", "nine of ten within", "how")
+    console.table(f"Predictors: {where}", columns, rows)
+
+
+# --- phones
+
+DEVICE_COLUMNS = ("address", "state", "phone", "SoC", "Android", "ABI", "battery", "temperature", "thermal")
+
+
+def device_row(address: str, state: str, facts: Mapping[str, Any]) -> tuple[str, ...]:
+    """A phone's cells under :data:`DEVICE_COLUMNS`; dashes where nothing is known."""
+    if not facts:
+        return (address, state, *["-"] * 7)
+    battery = "-" if facts["battery"] is None else f"{facts['battery']:.0%}{' charging' if facts['charging'] else ''}"
+    celsius = "-" if facts["temperature_c"] is None else f"{facts['temperature_c']:.1f} C"
+    shown = (facts["name"], facts["soc"] or facts["board"], facts["android"], facts["abi"])
+    return (address, state, *[str(v or "-") for v in shown], battery, celsius, facts["thermal"] or "-")
+
+
+# --- adaptive loops
+
+
+def phases(by_name: Mapping[str, Any], title: str) -> None:
+    """What :func:`adascale_runtime.loop.summary` says of each phase."""
+    columns = ("phase", "inferences", "budget kept", "accuracy", "mean ms", "switches", "branches")
+    console.table(title, columns, [_phase_row(name, phase) for name, phase in by_name.items()])
+
+
+def summary(facts: Mapping[str, Any], title: str) -> None:
+    """What a loop reached, as a whole and in each of its phases."""
+    phases({"all": facts, **facts["phases"]}, title)
+
+
+def _phase_row(name: str, phase: Mapping[str, Any]) -> tuple[str, ...]:
+    return (
+        name,
+        f"{phase['count']:,}",
+        f"{phase['kept']:.2%}",
+        "-" if phase["accuracy"] is None else f"{phase['accuracy']:.2%}",
+        f"{phase['mean_ms']:.3f}",
+        str(phase["switches"]),
+        most_used(phase["branches"]),
+    )
+
+
+def most_used(shares: Mapping[str, float]) -> str:
+    """The three branches that served most, with their shares."""
+    used = sorted(shares.items(), key=lambda item: -item[1])
+    return ", ".join(f"{branch} {share:.0%}" for branch, share in used[:3])
