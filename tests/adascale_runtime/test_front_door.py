@@ -50,7 +50,7 @@ def test_what_a_type_checker_sees_is_what_is_there() -> None:
 
 
 def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
-    with pytest.raises(AttributeError, match="adascale_runtime.*nothing"):
+    with pytest.raises(AttributeError, match=r"adascale_runtime.*nothing"):
         adascale_runtime.nothing  # noqa: B018
     with pytest.raises(ImportError):
         from adascale_runtime import nothing  # noqa: F401
