@@ -9,7 +9,7 @@ import click
 
 from adascale_runtime.files import archives
 from adascale_tf import __version__
-from adascale_tf.cli import building, console, ending, evolving, examining, measuring, phones, running
+from adascale_tf.cli import building, console, demonstration, ending, evolving, examining, measuring, phones, running
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -39,7 +39,7 @@ def cli(context: click.Context, max_gb: float) -> None:
     context.with_resource(archives.limit(round(max_gb * 1e9)))
 
 
-for module in (building, examining, evolving, measuring, phones, running):
+for module in (building, demonstration, examining, evolving, measuring, phones, running):
     for command in module.COMMANDS:
         cli.add_command(command)
 

@@ -1,4 +1,4 @@
-"""Commands of the adaptive loop: run, replay, and the demo of the full pipeline."""
+"""Commands of the adaptive loop: run, replay, compare-policies."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from adascale_runtime.seams import bundle
-from adascale_tf.cli import console, inputs, phases, phones
-from adascale_tf.cli.building import data_option
+from adascale_tf.cli import console, options, phases
+from adascale_tf.cli.options import budget_option, data_option
+from adascale_tf.verbs import inputs
 
 if TYPE_CHECKING:
     from adascale_runtime.cascade_session import CascadeSession
@@ -17,11 +18,6 @@ if TYPE_CHECKING:
 
 #: Training inputs on which a cascade's confidence is calibrated.
 CALIBRATION = 500
-
-budget_option = click.option(
-    "--budget", "budget_text", required=True, metavar="BUDGET",
-    help="latency_ms=5[,energy_mj, memory_mb, min_accuracy, power_mw, lifetime_h, temperature_c]; absent: no limit.",
-)  # fmt: skip
 
 
 @click.command(
@@ -69,19 +65,19 @@ def run(
 
     opened = bundle.load(path)
     budget = budgets.parse(budget_text)
-    options: dict[str, Any] = {
+    how: dict[str, Any] = {
         "predictors": None if predictors is None else prediction.choose(predictors, device_name, identity.facts()),
-        "delegates": phones.names(delegates),
-        "threads": phones.counts(threads),
+        "delegates": options.names(delegates),
+        "threads": options.counts(threads),
         "policy": policy,
         "warm_mb": warm_mb,
         "best_effort": best_effort,
     }
     with console.progress(quiet) as tick:
-        dataset = inputs.load_for_bundle(opened, spec, tick)
+        dataset = inputs.load_for_bundle(opened, spec, tick=tick, say=console.note)
     kind = CascadeSession if cascade else Session
     pace = None if fps is None else 1.0 / fps
-    with kind(opened, budget, **options) as session, loop.writer(out) as write, live.view(budget.latency_ms) as watch:
+    with kind(opened, budget, **how) as session, loop.writer(out) as write, live.view(budget.latency_ms) as watch:
         if isinstance(session, CascadeSession):
             calibrate(session, dataset)
         for sentence in session.warnings():
@@ -198,20 +194,4 @@ def show_summary(events: list[Event], as_json: bool, quiet: bool, title: str) ->
         phases.show({"all": facts, **facts["phases"]}, title)
 
 
-@click.command(epilog="Example: adascale demo --out build/demo")
-@click.option("--out", type=click.Path(path_type=Path), default=Path("build/demo"), show_default=True)
-@click.option("--seed", type=int, default=0, show_default=True)
-@console.output_options
-def demo(out: Path, seed: int, quiet: bool, as_json: bool) -> None:
-    """The full pipeline on scikit-learn's digits: train, convert, verify, measure, predict, adapt, report."""
-    from adascale_tf.cli import demonstration
-
-    with console.progress(quiet) as tick:
-        facts = demonstration.demonstrate(out, seed, tick)
-    if as_json:
-        console.emit(facts)
-    elif not quiet:
-        demonstration.show(facts, out)
-
-
-COMMANDS = (run, replay, compare, demo)
+COMMANDS = (run, replay, compare)
