@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from typing import Callable, Dict, List, NamedTuple, Optional, Tuple
 
+from adascale_runtime import plugins
 from adascale_runtime.errors import BadInput
 from adascale_runtime.policies import pressure
 from adascale_runtime.policies.limits import Engine as Engine
@@ -80,7 +81,7 @@ def policy(name: str) -> Callable[[Policy], Policy]:
     """Register a policy under the name that ``--policy`` takes."""
 
     def register(function: Policy) -> Policy:
-        POLICIES[name] = function
+        plugins.claim("policies", POLICIES, name, function, function)
         return function
 
     return register
@@ -89,7 +90,9 @@ def policy(name: str) -> Callable[[Policy], Policy]:
 def check_policy(name: str) -> None:
     """Refuse a name that is not registered."""
     if name not in POLICIES:
-        raise BadInput("There is no policy '{}'; choose among {}.".format(name, ", ".join(sorted(POLICIES))))
+        plugins.load("policies")
+    if name not in POLICIES:
+        raise BadInput(plugins.unknown("policies", "policy", name, POLICIES))
 
 
 def observe(
@@ -200,6 +203,12 @@ def keeps_time(budget: Budget, found: Outlook, misses: float, share: float = 1.0
     if budget.latency_ms is None:
         return True
     return found.bound_ms <= budget.latency_ms * share and found.miss <= misses * share
+
+
+def names() -> Tuple[str, ...]:
+    """The names of all policies, those of plug-ins included; sorted."""
+    plugins.load("policies")
+    return tuple(sorted(POLICIES))
 
 
 def rank(option: Option) -> Tuple[float, float, str]:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 
+from adascale_runtime import plugins
 from adascale_runtime.errors import BadInput
 from adascale_runtime.seams.recipe import Recipe, Step
 from adascale_tf.operators.plan import Plan
@@ -43,8 +44,9 @@ def operator(name: str, kind: str, example: str) -> Callable[[Apply], Apply]:
 def lookup(step: Step) -> Operator:
     """The operator of a step; :class:`BadInput` lists the known ones."""
     if step.operator not in OPERATORS:
-        known = ", ".join(sorted(OPERATORS))
-        raise BadInput(f"There is no operator '{step.operator}'; choose among {known}.")
+        plugins.load("operators", "precisions")
+    if step.operator not in OPERATORS:
+        raise BadInput(plugins.unknown("operators", "operator", step.operator, OPERATORS))
     return OPERATORS[step.operator]
 
 
