@@ -15,7 +15,7 @@ from adascale_runtime.progress import Tick, silent
 from adascale_runtime.seams.bundle import Bundle
 from adascale_runtime.seams.events import FORMAT, Event, Header
 from adascale_runtime.seams.records import quantile
-from adascale_runtime.session import Session
+from adascale_runtime.session import BaseSession
 
 Write = Callable[[str], None]
 Phase = Callable[[float], str]
@@ -84,7 +84,7 @@ def writer(path: Optional[Path]) -> Iterator[Optional[Write]]:
 
 
 def run(
-    session: Session,
+    session: BaseSession,
     inputs: Iterable[Tuple[Any, Optional[int]]],
     seconds: float,
     write: Optional[Write] = None,
@@ -128,7 +128,7 @@ def run(
     return events
 
 
-def _header(session: Session) -> Header:
+def _header(session: BaseSession) -> Header:
     return Header(
         format=FORMAT,
         bundle=session.bundle.digest,

@@ -35,10 +35,11 @@ from adascale_runtime.engines.delegates import open_branch
 from adascale_runtime.errors import AdaScaleError
 from adascale_runtime.policies import rivals
 from adascale_runtime.policies.policy import Option
+from adascale_runtime.ready import probe
 from adascale_runtime.seams import bundle
 from adascale_runtime.seams.budget import Budget
 from adascale_runtime.seams.records import quantile
-from adascale_runtime.session import Session, probe
+from adascale_runtime.session import Session
 from adascale_tf.cli import console
 from profiling.meters import estimate_mj
 

@@ -6,13 +6,9 @@ from pathlib import Path
 
 import click
 
-from adascale_tf.cli import branches, console
+from adascale_tf.cli import console, tables
+from adascale_tf.cli.options import data_option, max_loss_option
 from adascale_tf.verbs import inputs
-
-data_option = click.option(
-    "--data", "spec", required=True, metavar="SPEC",
-    help="'digits', a folder or .zip of train/<class>/* and test/<class>/* (images, wav), or a .npz.",
-)  # fmt: skip
 
 
 @click.command(
@@ -70,7 +66,7 @@ data_option = click.option(
     default=None,
     help="sgd is AdaScale SGD. Default: adamw, or sgd with --strategy or --accumulate.",
 )
-@branches.max_loss_option
+@max_loss_option
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The bundle's folder, new or empty.")
 @console.output_options
 def build(
@@ -98,7 +94,7 @@ def build(
         if not quiet:
             console.say("This worker is done; the chief converts the branches and writes the bundle.", err=True)
         return
-    branches.show_built(built, out, quiet, as_json)
+    tables.built(built, out, quiet, as_json)
     if not (quiet or as_json):
         console.say(f"The trained network is kept in {kept}, for 'adascale search' and 'adascale evolve'.", err=True)
 

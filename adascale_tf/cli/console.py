@@ -39,10 +39,10 @@ class Number(click.FloatRange):
     """A finite number for an option, from ``min`` on; ``nan`` and ``inf`` are refused."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        found = super().convert(value, param, ctx)
-        if not math.isfinite(found):
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
             self.fail(f"{value!r} is not a finite number.", param, ctx)
-        return found
+        return number
 
 
 def say(message: str, err: bool = False) -> None:
@@ -56,6 +56,11 @@ def say(message: str, err: bool = False) -> None:
 def note(sentence: str) -> None:
     """Print what a verb says on its way, on standard error."""
     say(f"note: {sentence}", err=True)
+
+
+def remark(sentence: str) -> None:
+    """Print a remark beside the result, on standard error."""
+    say(sentence, err=True)
 
 
 def cell(value: Any) -> str:

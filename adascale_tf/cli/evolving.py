@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from adascale_tf.cli import branches as shown
-from adascale_tf.cli import console
-from adascale_tf.cli.building import data_option
+from adascale_tf.cli import console, tables
+from adascale_tf.cli.options import data_option, max_loss_option
 
 if TYPE_CHECKING:
     from adascale_tf.verbs.search import Searched
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 @click.argument("checkpoint", type=click.Path(path_type=Path))
 @data_option
 @click.option("--recipes", required=True, help="The new branches, comma-separated; none needs to have been trained.")
-@shown.max_loss_option
+@max_loss_option
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The bundle's folder, new or empty.")
 @console.output_options
 def evolve(
@@ -36,7 +35,7 @@ def evolve(
 
     with console.progress(quiet) as tick:
         built = verb(checkpoint, spec, recipes, out, max_loss=max_loss, tick=tick, say=console.note)
-    shown.show_built(built, out, quiet, as_json)
+    tables.built(built, out, quiet, as_json)
 
 
 @click.command(

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from adascale_tf.cli import branches, console
-from adascale_tf.cli.building import data_option
+from adascale_tf.cli import console, tables
+from adascale_tf.cli.options import data_option
 
 
 @click.command(epilog="Example: adascale inspect build/demo/bundle")
@@ -21,7 +21,7 @@ def inspect(path: Path, as_json: bool) -> None:
     if as_json:
         console.emit(inspection.manifest)
         return
-    branches.show(inspection.manifest, str(path))
+    tables.branches(inspection.manifest, str(path))
     for remark in inspection.remarks:
         console.say(f"Note: {remark}")
 

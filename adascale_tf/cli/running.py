@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from adascale_runtime.seams import bundle
-from adascale_tf.cli import console, phases, phones
-from adascale_tf.cli.building import data_option
+from adascale_tf.cli import console, options, phases
+from adascale_tf.cli.options import budget_option, data_option
 from adascale_tf.verbs import inputs
 
 if TYPE_CHECKING:
@@ -18,11 +18,6 @@ if TYPE_CHECKING:
 
 #: Training inputs on which a cascade's confidence is calibrated.
 CALIBRATION = 500
-
-budget_option = click.option(
-    "--budget", "budget_text", required=True, metavar="BUDGET",
-    help="latency_ms=5[,energy_mj, memory_mb, min_accuracy, power_mw, lifetime_h, temperature_c]; absent: no limit.",
-)  # fmt: skip
 
 
 @click.command(
@@ -70,10 +65,10 @@ def run(
 
     opened = bundle.load(path)
     budget = budgets.parse(budget_text)
-    options: dict[str, Any] = {
+    how: dict[str, Any] = {
         "predictors": None if predictors is None else prediction.choose(predictors, device_name, identity.facts()),
-        "delegates": phones.names(delegates),
-        "threads": phones.counts(threads),
+        "delegates": options.names(delegates),
+        "threads": options.counts(threads),
         "policy": policy,
         "warm_mb": warm_mb,
         "best_effort": best_effort,
@@ -82,7 +77,7 @@ def run(
         dataset = inputs.load_for_bundle(opened, spec, tick=tick, say=console.note)
     kind = CascadeSession if cascade else Session
     pace = None if fps is None else 1.0 / fps
-    with kind(opened, budget, **options) as session, loop.writer(out) as write, live.view(budget.latency_ms) as watch:
+    with kind(opened, budget, **how) as session, loop.writer(out) as write, live.view(budget.latency_ms) as watch:
         if isinstance(session, CascadeSession):
             calibrate(session, dataset)
         for sentence in session.warnings():

@@ -139,8 +139,8 @@ def test_opening_and_giving_up_branches_for_long_grows_nothing(healthy, image, m
     own = {b.id: open_branch(healthy, b)(image[None]) for b in healthy.manifest.branches}
     opened: list[str] = []
     with Session(healthy, Budget(latency_ms=1000.0), warm_mb=1e-6, policy="rotate") as session:
-        open_one = session._warm._open
-        monkeypatch.setattr(session._warm, "_open", lambda key: opened.append(key) or open_one(key))
+        open_one = session.ready._warm._open
+        monkeypatch.setattr(session.ready._warm, "_open", lambda key: opened.append(key) or open_one(key))
         process, before, half = psutil.Process(), 0, 0
         for number in range(8000):
             output = session.predict(image)
