@@ -67,7 +67,7 @@ def test_the_page_of_commands_names_every_command_and_no_option_that_is_not_ther
 def test_the_reference_has_every_public_name(package: ModuleType) -> None:
     name = package.__name__
     page = (DOCS / "reference" / {"adascale_tf": "adascale_tf.md", "adascale_runtime": "runtime.md"}[name]).read_text()
-    shown = set(re.findall(rf"^::: {name}\.(\w+)$", page, re.MULTILINE)) | set(re.findall(r"`ada\.(\w+)`", page))
+    shown = set(re.findall(rf"^::: {name}\.(\w+)$", page, re.MULTILINE)) | set(re.findall(r"`ada\.(\w+)", page))
     assert shown == set(package.__all__) - {"__version__"}
 
 
