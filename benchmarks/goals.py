@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from adascale_tf.cli import console
+import bars
 
 
 @dataclass(frozen=True)
@@ -49,4 +49,4 @@ def show(title: str, rows: Sequence[Row]) -> None:
         )
         for row in rows
     ]  # fmt: skip
-    console.table(title, ("quantity", "goal", "middle", "worst", "repeats", ""), lines)
+    bars.table(title, ("quantity", "goal", "middle", "worst", "repeats", ""), lines)
