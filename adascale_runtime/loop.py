@@ -100,7 +100,7 @@ def run(
     """
     session.restart()
     if write is not None:
-        write(codec.dump_line(_header(session)))
+        write(codec.dump_line(header(session)))
     events: List[Event] = []
     begin = time.monotonic()
     shown = -1.0
@@ -128,7 +128,8 @@ def run(
     return events
 
 
-def _header(session: BaseSession) -> Header:
+def header(session: BaseSession) -> Header:
+    """The first line of a trace: what a session decides with."""
     return Header(
         format=FORMAT,
         bundle=session.bundle.digest,

@@ -26,7 +26,7 @@ from typing import Any
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
-import bars
+import console
 import evidence
 import numpy as np
 import tensorflow as tf
@@ -172,14 +172,14 @@ def print_lines(title: str, lines: list[dict[str, Any]], swept: list[Outcome]) -
         accuracies = (f"{line[key]:.2%}" for key in ("accuracy", "least", "greatest"))
         steps = (f"{line['steps']:,.0f}", f"{line['speedup']:.1f}x", f"{line['images']:,.0f}", f"{line['seconds']:.1f}")
         shown.append((line["rule"], line["scale"], *accuracies, f"{line['loss']:.4f}", *steps, gain))
-    bars.table(title, columns, shown)
+    console.table(title, columns, shown)
     by = {(one.trial.rate, one.trial.rule): one for one in swept}
     rates = [
         (f"{rate:g}", *(f"{by[rate, rule].accuracy:.2%}" for rule, _ in SWEPT))
         for rate in sorted({rate for rate, _ in by})
     ]
     names = ("rate at S = 1", *(f"{rule}, S = {scale}" for rule, scale in SWEPT))
-    bars.table("Accuracy at every rate, seed 0", names, rates)
+    console.table("Accuracy at every rate, seed 0", names, rates)
 
 
 def main() -> int:
@@ -205,11 +205,11 @@ def main() -> int:
             raise BadInput(
                 f"Give --iterations of at least {max(RULES)}, the largest S, and --images of at least {BATCH}."
             )
-        tick = bars.progress()
-        task = prepare(options.data, options.images, tick)
-        rate, tried = tune(task, options.iterations, grid, tick)
-        outcomes = compare(task, rate, options.iterations, seeds, tick)
-        swept = sweep(task, options.iterations, grid, tick)
+        with console.progress(False) as tick:
+            task = prepare(options.data, options.images, tick)
+            rate, tried = tune(task, options.iterations, grid, tick)
+            outcomes = compare(task, rate, options.iterations, seeds, tick)
+            swept = sweep(task, options.iterations, grid, tick)
         lines = summary(outcomes)
         rows = goals(lines, swept)
         facts = {

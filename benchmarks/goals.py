@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
-import bars
+import console
 
 
 @dataclass(frozen=True)
@@ -49,4 +49,4 @@ def show(title: str, rows: Sequence[Row]) -> None:
         )
         for row in rows
     ]  # fmt: skip
-    bars.table(title, ("quantity", "goal", "middle", "worst", "repeats", ""), lines)
+    console.table(title, ("quantity", "goal", "middle", "worst", "repeats", ""), lines)

@@ -22,7 +22,7 @@ from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-import bars
+import console
 import evidence
 import numpy as np
 import switching
@@ -320,7 +320,7 @@ def show(rows: list[Row], runs: list[dict[str, Any]]) -> None:
         spread = f" ± {pstdev(row.reached):.2f}" if len(row.reached) > 1 else ""
         reached = f"{mean(row.reached):+.2f}{spread} {row.unit}" if row.unit != "ms" else f"{mean(row.reached):.4f} ms"
         lines.append((row.quantity, f"{row.goal} {row.unit}", reached, "met" if row.met else "missed"))
-    bars.table("Headline", ("quantity", "goal", "reached", ""), lines)
+    console.table("Headline", ("quantity", "goal", "reached", ""), lines)
     for one in runs:
         pairs_ = [
             (
@@ -330,7 +330,7 @@ def show(rows: list[Row], runs: list[dict[str, Any]]) -> None:
             for p in one["pairs"]
         ]  # fmt: skip
         columns = ("made by hand, trained alone", "MMACs", "accuracy", "our branch", "MMACs", "accuracy", "points")
-        bars.table(f"Accuracy, seed {one['seed']}", columns, pairs_)
+        console.table(f"Accuracy, seed {one['seed']}", columns, pairs_)
 
 
 def main() -> int:
@@ -352,12 +352,12 @@ def main() -> int:
     begun = time.perf_counter()
     runs: list[dict[str, Any]] = []
     try:
-        tick = bars.progress()
-        dataset = data.load(arguments.data, tick=tick)
-        if arguments.short:
-            dataset = _some(dataset, SHORT_IMAGES)
-        for seed in seeds:
-            runs.append(run(dataset, structures, epochs, seed, not arguments.short, tick))
+        with console.progress(False) as tick:
+            dataset = data.load(arguments.data, tick=tick)
+            if arguments.short:
+                dataset = _some(dataset, SHORT_IMAGES)
+            for seed in seeds:
+                runs.append(run(dataset, structures, epochs, seed, not arguments.short, tick))
         rows = table(runs, not arguments.short)
         facts = {
             "data": dataset.name,

@@ -16,7 +16,7 @@ from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-import bars
+import console
 import evidence
 import tensorflow as tf
 import tf_keras
@@ -58,25 +58,25 @@ FEW = {"resnet": ("full", "width(0.75)", "prune(0.5)", "int8"), "gru": ("full", 
 
 def measure(name: str, spec: str, epochs: int, rounds: int, wanted: tuple[str, ...]) -> list[dict[str, Any]]:
     """One row an operator on one backbone."""
-    tick = bars.progress()
-    dataset = data.load(spec, tick=tick)
-    if name == "gru" and len(dataset.input_shape) == 3:  # rows of an image as a sequence
-        images = (dataset.x_train[..., 0], dataset.x_test[..., 0])
-        dataset = data.Dataset(dataset.name, dataset.labels, dataset.preprocessing, images[0], dataset.y_train,
-                               images[1], dataset.y_test)  # fmt: skip
-    tf_keras.utils.set_random_seed(0)
-    backbone = backbones.build(name, dataset.input_shape, len(dataset.labels))
-    network = ElasticNetwork(backbone, [parse("full")])
-    schedule = Schedule(epochs=epochs)
-    train(network, dataset, schedule, tick)
-    sorted_ = ElasticNetwork(backbone, [parse("full")], sort=True)
-    recipes = [parse(text) for text in wanted]
-    with tempfile.TemporaryDirectory() as folder:
-        evolved = derive(sorted_, recipes, dataset, tick)
-        opened = write_bundle(evolved, dataset, schedule, Path(folder) / "bundle", tick)
-        latency = latencies(opened, rounds)
-        branches = opened.manifest.branches
-        zipped = {b.recipe: _zipped(opened.path(b.file).read_bytes(), b.signature) for b in branches}
+    with console.progress(False) as tick:
+        dataset = data.load(spec, tick=tick)
+        if name == "gru" and len(dataset.input_shape) == 3:  # rows of an image as a sequence
+            images = (dataset.x_train[..., 0], dataset.x_test[..., 0])
+            dataset = data.Dataset(dataset.name, dataset.labels, dataset.preprocessing, images[0], dataset.y_train,
+                                   images[1], dataset.y_test)  # fmt: skip
+        tf_keras.utils.set_random_seed(0)
+        backbone = backbones.build(name, dataset.input_shape, len(dataset.labels))
+        network = ElasticNetwork(backbone, [parse("full")])
+        schedule = Schedule(epochs=epochs)
+        train(network, dataset, schedule, tick)
+        sorted_ = ElasticNetwork(backbone, [parse("full")], sort=True)
+        recipes = [parse(text) for text in wanted]
+        with tempfile.TemporaryDirectory() as folder:
+            evolved = derive(sorted_, recipes, dataset, tick)
+            opened = write_bundle(evolved, dataset, schedule, Path(folder) / "bundle", tick)
+            latency = latencies(opened, rounds)
+            branches = opened.manifest.branches
+            zipped = {b.recipe: _zipped(opened.path(b.file).read_bytes(), b.signature) for b in branches}
     return [
         {
             "backbone": name,

@@ -29,7 +29,7 @@ from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-import bars
+import console
 import evidence
 import numpy as np
 from phones import phone
@@ -420,7 +420,7 @@ def main() -> int:
         )
         for r in facts["rows"]
     ]
-    bars.table("Predictions of what was never measured", columns, lines)
+    console.table("Predictions of what was never measured", columns, lines)
     return 0
 
 

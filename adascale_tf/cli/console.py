@@ -58,8 +58,13 @@ def note(sentence: str) -> None:
     say(f"note: {sentence}", err=True)
 
 
+def warn(sentence: str) -> None:
+    """Print what a person should know before the result, on standard error."""
+    say(f"adascale: {sentence}", err=True)
+
+
 def remark(sentence: str) -> None:
-    """Print a remark beside the result, on standard error."""
+    """Print what a person should know beside the result, on standard error."""
     say(sentence, err=True)
 
 

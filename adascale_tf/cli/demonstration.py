@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from adascale_tf.cli import console, phases
+from adascale_tf.cli import console, tables
 
 if TYPE_CHECKING:
     from adascale_tf.verbs.demo import Demonstration
@@ -39,7 +39,7 @@ def show(done: Demonstration, out: Path) -> None:
         for b in done.branches
     ]  # fmt: skip
     console.table("Branches, one thread", ("recipe", "accuracy", "p50 ms", "speed-up", "size", "MMACs"), rows)
-    phases.show(done.loop["phases"], f"Adaptive loop, budget {done.loop['budget']['latency_ms']} ms")
+    tables.phases(done.loop["phases"], f"Adaptive loop, budget {done.loop['budget']['latency_ms']} ms")
     console.say(f"Done in {done.seconds:.0f} s. Open {out / 'report.html'}; the bundle is in {out / 'bundle'}.")
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from adascale_runtime.seams import losses
 from adascale_tf.cli import console
 
 if TYPE_CHECKING:
@@ -17,6 +16,8 @@ if TYPE_CHECKING:
     from adascale_tf.verbs.build import Built
     from adascale_tf.verbs.phones import Device, Devices
     from adascale_tf.verbs.profile import Measured
+    from adascale_tf.verbs.replay import Compared
+    from adascale_tf.verbs.run import Cascade
 
 
 # --- bundles
@@ -41,12 +42,6 @@ def branches(manifest: Manifest, where: str) -> None:
 def accuracy_cell(manifest: Manifest, branch: Branch) -> str:
     """A branch's accuracy, with what it lost where that is too much: ``76.12% (-8.4)``."""
     return f"{branch.accuracy.value:.2%}" + (f" (-{branch.loss:.1f})" if manifest.lossy(branch) else "")
-
-
-def say_remarks(manifest: Manifest, err: bool = True) -> None:
-    """Say what is wrong with a bundle, also to those who asked for quiet."""
-    for remark in losses.remarks(manifest):
-        console.say(f"Note: {remark}", err=err)
 
 
 def built(result: Built, out: Path, quiet: bool, as_json: bool) -> None:
@@ -176,6 +171,35 @@ def phases(by_name: Mapping[str, Any], title: str) -> None:
 def summary(facts: Mapping[str, Any], title: str) -> None:
     """What a loop reached, as a whole and in each of its phases."""
     phases({"all": facts, **facts["phases"]}, title)
+
+
+def cascade(did: Cascade) -> None:
+    """What a cascade buys: accuracy, mean latency and energy against each of its branches alone."""
+
+    def energy(value: float | None) -> str:
+        return "-" if value is None else f"{value:.3g}"
+
+    rows = [
+        (f"cascade, {did.asked:.0%} asked again", f"{did.accuracy:.2%}", f"{did.mean_ms:.3f}", energy(did.energy_mj)),
+        *(
+            (f"{o.id} alone", f"{o.accuracy:.2%}", f"{o.latency_ms:.3f}", energy(o.energy_mj))
+            for o in dict.fromkeys((did.first, did.second))
+        ),
+    ]
+    console.table(f"Cascade, temperature {did.temperature:.2f}", ("branches", "accuracy", "mean ms", "mJ"), rows)
+
+
+def policies(compared: Compared, trace: str) -> None:
+    """Policies side by side on the same recorded inferences."""
+    rows = [
+        (
+            name, f"{facts['kept']:.2%}", f"{facts['expected_accuracy']:.2%}", f"{facts['mean_ms']:.3f}",
+            facts["switches"], most_used(facts["branches"]),
+        )
+        for name, facts in compared.policies.items()
+    ]  # fmt: skip
+    columns = ("policy", "budget kept", "expected accuracy", "mean ms", "switches", "branches")
+    console.table(f"{compared.recorded:,} recorded inferences of {trace}", columns, rows)
 
 
 def _phase_row(name: str, phase: Mapping[str, Any]) -> tuple[str, ...]:
