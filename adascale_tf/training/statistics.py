@@ -27,7 +27,7 @@ def recalibrate(trunks: Sequence[Trunk], data: Dataset, seed: int = 0, tick: Tic
         batches: how many, of 256 examples each.
 
     References:
-        Yu and Huang, Universally Slimmable Networks and Improved Training Techniques, ICCV 2019 (post-statistics of batch normalization).
+        Yu and Huang, Universally Slimmable Networks and Improved Training Techniques, ICCV 2019.
     """
     rng = np.random.default_rng(seed + 1)
     size = min(256, len(data.x_train))
