@@ -104,9 +104,13 @@ def transfers(port: int, folder: Path, sizes: Size) -> dict[str, list[float]]:
 def overhead(port: int, opened: bundle.Bundle, folder: Path, runs: int) -> dict[str, float]:
     """A profile of all branches on two delegates: seconds in all, on the phone's tasks, and in timed runs."""
     harness = Harness(
-        opened, Address("127.0.0.1", port), Options(runs=runs), folder / "m.jsonl", keys.load(folder / "adbkey")[0]
+        opened,
+        Address("127.0.0.1", port),
+        Options(runs=runs),
+        folder / "m.jsonl",
+        signer=keys.load(folder / "adbkey")[0],
     )
-    outcome = harness.profile(["cpu", "reference"], [1])
+    outcome = harness.profile(["cpu", "builtin"], [1])
     if outcome.failed:
         raise AdaScaleError(f"{len(outcome.failed)} cells failed: {next(iter(outcome.failed.values()))}")
     timed = sum(sum(m.latency_ms) for m in outcome.measurements) / 1e3

@@ -29,6 +29,7 @@ from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+import console
 import evidence
 import numpy as np
 from phones import phone
@@ -37,7 +38,6 @@ from adascale_runtime.errors import AdaScaleError
 from adascale_runtime.seams import bundle
 from adascale_runtime.seams.bundle import Bundle
 from adascale_runtime.seams.records import Measurement
-from adascale_tf.cli import console
 from profiling import calibration, contexts, device, fit, measure
 from profiling.cells import Cell
 
@@ -198,11 +198,11 @@ def build(name: str, recipes: int, root: str) -> None:
     from adascale_runtime.errors import BadInput
     from adascale_runtime.seams.recipe import parse
     from adascale_tf import operators
-    from adascale_tf.cli import pipeline
     from adascale_tf.data import Dataset
     from adascale_tf.network import create
     from adascale_tf.network.elastic import ElasticNetwork
     from adascale_tf.training import Schedule
+    from adascale_tf.verbs.export import write_bundle
 
     tf.get_logger().setLevel("ERROR")
     tf_keras.utils.set_random_seed(0)
@@ -223,7 +223,7 @@ def build(name: str, recipes: int, root: str) -> None:
     x = rng.integers(0, 255, (8, *shape)).astype(np.uint8) if len(shape) == 3 else rng.normal(size=(8, *shape))
     how = {"scale": 1 / 255} if len(shape) == 3 else {}
     data = Dataset("random", tuple(map(str, range(10))), how, x, np.arange(8) % 10, x, np.arange(8) % 10)
-    pipeline.write_bundle(network, data, Schedule(), Path(root) / name)
+    write_bundle(network, data, Schedule(), Path(root) / name)
 
 
 def build_all(names: tuple[str, ...], recipes: int, root: Path) -> dict[str, Bundle]:
@@ -296,7 +296,7 @@ def on_a_phone(bundles: dict[str, Bundle], size: Size, folder: Path) -> dict[str
     with phone(folder / "phone") as (_, address):
         for name, opened in bundles.items():
             branches = [b.id for b in opened.manifest.branches][: -(-size.phone // len(bundles))]
-            harness = Harness(opened, address, options, folder / f"{name}.jsonl", signer)
+            harness = Harness(opened, address, options, folder / f"{name}.jsonl", signer=signer)
             outcome = harness.profile(["cpu"], [1], branches)
             if outcome.failed:
                 reason = next(iter(outcome.failed.values()))
@@ -344,7 +344,7 @@ def run(names: tuple[str, ...], size: Size, root: Path, with_phone: bool) -> dic
         name: calibration.plan(opened, device.caches(), size.kernels, size.few) for name, opened in bundles.items()
     }
     done("plan")
-    idle = {name: measure.profile(opened, ["cpu"], [1], 40, out) for name, opened in bundles.items()}
+    idle = {name: measure.profile(opened, ["cpu"], [1], runs=40, out=out) for name, opened in bundles.items()}
     done("branches")
     chosen = list(dict.fromkeys(kernel for plan, _ in plans.values() for kernel in plan))
     kernels = calibration.take(chosen, ["cpu"], [1], out)
@@ -354,7 +354,7 @@ def run(names: tuple[str, ...], size: Size, root: Path, with_phone: bool) -> dic
     strained: dict[str, list[Measurement]] = {}
     for name, opened in bundles.items():
         ids = [b.id for b in opened.manifest.branches][: size.loaded]
-        strained[name] = contexts.sweep(opened, ["cpu"], [1], CONTEXTS, out, branches=ids)
+        strained[name] = contexts.sweep(opened, ["cpu"], [1], CONTEXTS, out=out, branches=ids)
     done("under load")
     idle = again(idle, bundles, root / "third.jsonl")
     done("branches once more")

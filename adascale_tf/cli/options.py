@@ -47,12 +47,30 @@ fleet_option = click.option(
 
 
 class DelegatesOption(click.Option):
-    """``--delegates``, whose help names the delegates of the registry, those of plug-ins among them."""
+    """``--delegates``, whose help names those of the registry with plug-ins, when it is asked for."""
 
     def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
-        from adascale_runtime.engines.delegates import DELEGATES
+        from adascale_runtime.engines import registry
 
-        self.help = f"Comma-separated: {', '.join(sorted(DELEGATES))}; nnapi with --runner benchmark_model only."
+        both = {name for runner in ("host", "agent") for name in registry.names(runner)}
+        elsewhere = [name for name in registry.names("benchmark_model") if name not in both]
+        self.help = f"Comma-separated: {', '.join(sorted(both))}"
+        if elsewhere:
+            self.help += f"; {', '.join(elsewhere)} with --runner benchmark_model only"
+        self.help += "."
+        return super().get_help_record(ctx)
+
+
+class PolicyOption(click.Option):
+    """``--policy`` of a loop, whose help names those of the registry with plug-ins, when it is asked for."""
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        from adascale_runtime import plugins
+        from adascale_runtime.policies import policy, rivals
+
+        plugins.load("policies")
+        others = sorted(set(policy.POLICIES) - {self.default} - set(rivals.REPLAY_ONLY))
+        self.help = f"Also: {', '.join(others)}."
         return super().get_help_record(ctx)
 
 

@@ -5,13 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from adascale_runtime.seams import losses
 from adascale_tf.cli import console
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from adascale_runtime.seams.bundle import Branch, Manifest
     from adascale_runtime.seams.predictors import Predictors
     from adascale_runtime.seams.records import Measurement
+    from adascale_tf.verbs.build import Built
+    from adascale_tf.verbs.phones import Device, Devices
+    from adascale_tf.verbs.profile import Measured
+    from adascale_tf.verbs.replay import Compared
+    from adascale_tf.verbs.run import Cascade
 
 
 # --- bundles
@@ -38,10 +44,14 @@ def accuracy_cell(manifest: Manifest, branch: Branch) -> str:
     return f"{branch.accuracy.value:.2%}" + (f" (-{branch.loss:.1f})" if manifest.lossy(branch) else "")
 
 
-def say_remarks(manifest: Manifest, err: bool = True) -> None:
-    """Say what is wrong with a bundle, also to those who asked for quiet."""
-    for remark in losses.remarks(manifest):
-        console.say(f"Note: {remark}", err=err)
+def built(result: Built, out: Path, quiet: bool, as_json: bool) -> None:
+    """A bundle that was just written, as a table or JSON; what is wrong with it also for those who asked for quiet."""
+    if as_json:
+        console.emit(result.bundle.manifest)
+    elif not quiet:
+        branches(result.bundle.manifest, str(out))
+    for remark in result.remarks:
+        console.say(f"Note: {remark}", err=True)
 
 
 # --- measurements
@@ -89,6 +99,14 @@ def operator_times(measured: Sequence[Measurement]) -> None:
         console.table("Operators", ("recipe", "delegate", "kind", "count", "ms", "share"), rows)
 
 
+def nothing_new(measured: Measured) -> str:
+    """The sentence for a profile that found everything measured."""
+    times = sorted(m.started for m in measured.measurements)
+    when = times[0] if times[0] == times[-1] else f"from {times[0]} to {times[-1]}"
+    cells = f"All {len(measured.measurements)} cells are in {measured.out} already"
+    return f"{cells} (measured {when}); give --again to measure anew."
+
+
 def predictors(fitted: Predictors, where: str) -> None:
     """What is predicted, from how many measurements, and how well."""
     rows = [
@@ -102,17 +120,43 @@ def predictors(fitted: Predictors, where: str) -> None:
 
 # --- phones
 
-DEVICE_COLUMNS = ("address", "state", "phone", "SoC", "Android", "ABI", "battery", "temperature", "thermal")
+
+def devices(reached: Sequence[Device], title: str) -> None:
+    """Phones, with their hosts if they are of a fleet, and why those that cannot be used cannot."""
+    of_fleet = any(device.host is not None for device in reached)
+    columns = ("address", "state", "phone", "SoC", "Android", "ABI", "battery", "temperature", "thermal")
+    rows = [(*((device.host,) if of_fleet else ()), *_device_row(device)) for device in reached]
+    console.table(title, ("host", *columns) if of_fleet else columns, rows)
+    for device in reached:
+        if device.detail:
+            console.say(f"{device.host}: {device.detail}" if of_fleet else device.detail)
 
 
-def device_row(address: str, state: str, facts: Mapping[str, Any]) -> tuple[str, ...]:
-    """A phone's cells under :data:`DEVICE_COLUMNS`; dashes where nothing is known."""
+def _device_row(device: Device) -> tuple[str, ...]:
+    facts = device.facts
     if not facts:
-        return (address, state, *["-"] * 7)
+        return (device.address, device.state, *["-"] * 7)
     battery = "-" if facts["battery"] is None else f"{facts['battery']:.0%}{' charging' if facts['charging'] else ''}"
     celsius = "-" if facts["temperature_c"] is None else f"{facts['temperature_c']:.1f} C"
     shown = (facts["name"], facts["soc"] or facts["board"], facts["android"], facts["abi"])
-    return (address, state, *[str(v or "-") for v in shown], battery, celsius, facts["thermal"] or "-")
+    words = [str(value or "-") for value in shown]
+    return (device.address, device.state, *words, battery, celsius, facts["thermal"] or "-")
+
+
+def unusable(reached: Devices) -> str:
+    """The sentence on phones that cannot be used now."""
+    missing = [
+        f"{device.address}{'' if device.host is None else f' at {device.host}'} is {device.state}"
+        for device in reached.unusable
+    ]
+    more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
+    return f"{len(missing)} of {len(reached.devices)} phones cannot be used: {', '.join(missing[:5])}{more}."
+
+
+def device_facts(device: Device) -> dict[str, Any]:
+    """A phone as JSON; only one of a fleet has a ``host``."""
+    host = {} if device.host is None else {"host": device.host}
+    return {**host, "address": device.address, "state": device.state, "detail": device.detail, "facts": device.facts}
 
 
 # --- adaptive loops
@@ -127,6 +171,35 @@ def phases(by_name: Mapping[str, Any], title: str) -> None:
 def summary(facts: Mapping[str, Any], title: str) -> None:
     """What a loop reached, as a whole and in each of its phases."""
     phases({"all": facts, **facts["phases"]}, title)
+
+
+def cascade(did: Cascade) -> None:
+    """What a cascade buys: accuracy, mean latency and energy against each of its branches alone."""
+
+    def energy(value: float | None) -> str:
+        return "-" if value is None else f"{value:.3g}"
+
+    rows = [
+        (f"cascade, {did.asked:.0%} asked again", f"{did.accuracy:.2%}", f"{did.mean_ms:.3f}", energy(did.energy_mj)),
+        *(
+            (f"{o.id} alone", f"{o.accuracy:.2%}", f"{o.latency_ms:.3f}", energy(o.energy_mj))
+            for o in dict.fromkeys((did.first, did.second))
+        ),
+    ]
+    console.table(f"Cascade, temperature {did.temperature:.2f}", ("branches", "accuracy", "mean ms", "mJ"), rows)
+
+
+def policies(compared: Compared, trace: str) -> None:
+    """Policies side by side on the same recorded inferences."""
+    rows = [
+        (
+            name, f"{facts['kept']:.2%}", f"{facts['expected_accuracy']:.2%}", f"{facts['mean_ms']:.3f}",
+            facts["switches"], most_used(facts["branches"]),
+        )
+        for name, facts in compared.policies.items()
+    ]  # fmt: skip
+    columns = ("policy", "budget kept", "expected accuracy", "mean ms", "switches", "branches")
+    console.table(f"{compared.recorded:,} recorded inferences of {trace}", columns, rows)
 
 
 def _phase_row(name: str, phase: Mapping[str, Any]) -> tuple[str, ...]:

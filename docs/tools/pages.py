@@ -22,6 +22,7 @@ PAGES = {
     "CHANGELOG.md": "changelog.md",
 }
 _LINK = re.compile(r"\[([^\]]*)\]\((?!https?:|mailto:|#)([^)\s#]+)(#[^)\s]*)?\)")
+_CODE = re.compile(r"(^```.*?^```$|`[^`\n]+`)", re.DOTALL | re.MULTILINE)
 
 
 def shown(path: str) -> str | None:
@@ -43,7 +44,8 @@ def relinked(text: str, source: str, page: str) -> str:
             return label
         return f"[{label}]({posixpath.relpath(there, posixpath.dirname(page) or '.')}{anchor})"
 
-    return _LINK.sub(link, text)
+    parts = _CODE.split(text)
+    return "".join(part if index % 2 else _LINK.sub(link, part) for index, part in enumerate(parts))
 
 
 def on_files(files: Files, config: Any) -> Files:

@@ -14,7 +14,6 @@ import pytest
 import adascale_runtime
 
 ROOT = Path(adascale_runtime.__file__).parent
-MODULES = sorted(ROOT.rglob("*.py"))
 
 
 def run(python: str, code: str) -> str:
@@ -50,7 +49,7 @@ def test_what_a_type_checker_sees_is_what_is_there() -> None:
 
 
 def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
-    with pytest.raises(AttributeError, match="adascale_runtime.*nothing"):
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         adascale_runtime.nothing  # noqa: B018
     with pytest.raises(ImportError):
         from adascale_runtime import nothing  # noqa: F401
@@ -69,13 +68,8 @@ def python_3_8() -> str | None:
 def test_python_3_8_imports_every_module() -> None:
     python = python_3_8()
     if python is None:
-        pytest.skip("no Python 3.8 is installed; its syntax is checked all the same")
+        pytest.skip("no Python 3.8 is installed; test_session.py checks the syntax")
     names = [m.name for m in pkgutil.walk_packages([str(ROOT)], "adascale_runtime.")]
     code = f"import importlib\nfor name in {names!r}: importlib.import_module(name)\nprint(len({names!r}))"
     assert int(run(python, code)) == len(names) > 40
     run(python, "import adascale_runtime as a\nfor name in a.__all__: getattr(a, name)")
-
-
-def test_all_its_syntax_is_of_python_3_8() -> None:
-    for path in MODULES:
-        ast.parse(path.read_text(encoding="utf-8"), str(path), feature_version=(3, 8))

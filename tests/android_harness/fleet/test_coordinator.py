@@ -117,11 +117,11 @@ def test_a_phone_that_dies_midway(fleet: Fleet, tmp_path: Path) -> None:
         told: list[tuple[int, int]] = []
         result = fleet.run(
             {"lab-a": [p1, x1], "lab-b": [p2, x2]}, lambda what, done, total, note: told.append((done, total)), 6,
-            ["cpu", "reference"],
+            ["cpu", "builtin"],
         )  # fmt: skip
         dying.join(1)
         assert not dying.is_alive()
-        by_phone = fleet.whole(result, [PIXEL, XIAOMI], 6, ["cpu", "reference"])
+        by_phone = fleet.whole(result, [PIXEL, XIAOMI], 6, ["cpu", "builtin"])
         assert by_phone["P1"] + by_phone["P2"] == 12 == by_phone["X1"] + by_phone["X2"]
         assert min(by_phone["P1"], by_phone["X1"], by_phone["X2"]) > 0
         assert len(result.notes) == 1 and result.notes[0].startswith("Google Pixel 8 P2 at lab-b: No phone answers")
