@@ -5,7 +5,7 @@ PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.10; do \
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test test-all lint check bench figures clean
+.PHONY: setup demo test test-all lint check bench figures docs clean
 setup: $(VENV)/.ready
 
 $(VENV)/.ready: setup.cfg setup.py pyproject.toml runtime/setup.cfg
@@ -40,6 +40,14 @@ bench: setup
 # docs/figures.md and the figures of other pages, from benchmarks/results.
 figures: setup
 	$(BIN)/python benchmarks/figures.py
+
+# The documentation as a website in build/site; needs no network once its packages are installed.
+docs: $(VENV)/.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+$(VENV)/.docs: $(VENV)/.ready
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ./runtime --editable '.[docs]'
+	touch $@
 
 clean:
 	rm -rf build $(VENV) *.egg-info

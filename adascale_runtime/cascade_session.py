@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Optional
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Optional, Union
 
 from adascale_runtime.errors import AdaScaleError, BadInput
-from adascale_runtime.policies import cascade, policy
+from adascale_runtime.policies import cascade
+from adascale_runtime.policies.limits import Limits
+from adascale_runtime.policies.outlook import view as view_of
+from adascale_runtime.ready import answer
 from adascale_runtime.seams.budget import Budget
+from adascale_runtime.seams.bundle import Bundle
 from adascale_runtime.seams.events import Event
+from adascale_runtime.seams.predictors import Predictors
 from adascale_runtime.seams.records import Context
-from adascale_runtime.session import Session
+from adascale_runtime.session import BaseSession
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,88 +27,106 @@ PLANNED = 0.95
 _CHANGING = ("power_mw", "lifetime_h", "temperature_c")
 
 
-class CascadeSession(Session):
+class CascadeSession(BaseSession):
     """A cheap branch answers; the better one of ``pair`` is asked when it is unsure. The *mean* latency keeps the
     budget; every other limit holds for each of the two. These two stay ready, whatever ``warm_mb`` says, and no others.
 
-    ``temperature`` calibrates the first branch's confidence
-    (:func:`adascale_runtime.policies.cascade.fit_temperature`). An event's ``branch`` is the one whose answer counts,
-    its latency that of both, ``kept`` says whether the mean so far keeps the budget. Raises :class:`BadInput` without a
-    budget of latency, and for limits of power, battery and heat, which it cannot keep.
+    An event's ``branch`` is the one whose answer counts, its latency that of both; ``switched`` says whether the second
+    was asked, ``kept`` whether the mean so far keeps the budget.
+
+    Args:
+        bundle: A bundle, or the path of one (a folder or a .zip).
+        budget: Must limit ``latency_ms``, and cannot limit power, battery life or heat.
+        predictors: Predict energy and memory; needed by budgets of energy.
+        temperature: Calibrates the first branch's confidence
+            (:func:`adascale_runtime.policies.cascade.fit_temperature`).
+        **options: The other arguments of :class:`adascale_runtime.session.Session`; its ``policy`` decides nothing.
+
+    Raises:
+        BadInput: The budget is none for a cascade, or no branch could keep it even on an idle device.
     """
 
-    def __init__(self, *arguments: Any, temperature: float = 1.0, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        assert self.budget.latency_ms is not None
+    #: The branch that is asked first, and the one that is asked when it is unsure.
+    pair: cascade.Pair
+
+    def __init__(
+        self,
+        bundle: Union[Bundle, Path, str],
+        budget: Budget,
+        predictors: Optional[Predictors] = None,
+        *,
+        temperature: float = 1.0,
+        **options: Any,
+    ) -> None:
+        self._limit_ms = _check_budget(budget)
+        super().__init__(bundle, budget, predictors, **options)
         self.temperature = temperature
-        limits = policy.Limits.of(self.budget, self.table, Context(0.0), self.settings)
+        limits = Limits.of(self.budget, self.table, Context(0.0), self.settings)
         allowed = tuple(option for option in self.table if limits.keep(option))
-        self.pair = cascade.choose(allowed, PLANNED * self.budget.latency_ms)
-        self._warm.only([self.pair.first.id, self.pair.second.id])
+        self.pair = cascade.choose(allowed, PLANNED * self._limit_ms)
+        self.ready.only([self.pair.first.id, self.pair.second.id])
+        self._forget()
 
-    def _check_budget(self, budget: Budget) -> None:
-        if budget.latency_ms is None:
-            raise BadInput("A cascade needs a budget of latency_ms, which its mean keeps.")
-        for name in _CHANGING:
-            if getattr(budget, name) is not None:
-                raise BadInput("A cascade cannot keep {}; leave it out, or run without --cascade.".format(name))
-
-    def restart(self) -> None:
-        super().restart()
+    def _forget(self) -> None:
+        super()._forget()
         self._gate = cascade.Gate()
         self._total_ms, self._count = 0.0, 0
 
-    def predict(self, x: "np.ndarray", phase: Optional[str] = None) -> "np.ndarray":
-        """The answer of the first branch, or of the second where the first is unsure."""
-        x = self._checked(x)
-        limit = self.budget.latency_ms
-        assert limit is not None
-        with self._lock:
-            before = time.perf_counter()
-            now = round(self.monitor.now() - self._begun, 6)
-            snapshot = self.monitor.latest()
-            context = replace(snapshot, time_s=now)
-            view = policy.view(self.pair.first.engine, context, self._state, self.settings)
-            spent = self._total_ms > PLANNED * limit * self._count  # what the plan does not know shows in the mean
-            share = 0.0 if spent else cascade.share_of(self.pair, PLANNED * limit, view.mean)
-            ready = time.perf_counter()
-            option, output = self.pair.first, self._answer(self.pair.first.id, x)
-            middle = time.perf_counter()
-            self._observe(self.pair.first, 1e3 * (middle - ready))
-            sure = cascade.confidence(output, self.temperature)
-            again = self.pair.second is not self.pair.first and self._gate.asks(sure, share)
-            if again:
-                option, output = self.pair.second, self._answer(self.pair.second.id, x)
-            ended = time.perf_counter()
-            latency_ms = round(1e3 * (ended - ready), 4)
-            self._total_ms += latency_ms
-            self._count += 1
-            base_ms = self.pair.first.latency_ms + (self.pair.second.latency_ms if again else 0.0)
-            self.last = Event(
-                time_s=now,
-                ended_s=round(self.monitor.now() - self._begun, 6),
-                branch=option.id,
-                reason="asked again at {:.2f}".format(sure) if again else "sure enough at {:.2f}".format(sure),
-                switched=again,
-                decide_ms=round(1e3 * (ready - before), 4),
-                switch_ms=round(1e3 * (ready - before), 4),
-                latency_ms=latency_ms,
-                base_ms=base_ms,
-                slowdown=view.mean,
-                kept=self._total_ms / self._count <= limit,
-                phase=phase,
-                context=None if snapshot is self._context else snapshot,
-            )
-            self._context = snapshot
-            return output
+    def _serve(self, x: "np.ndarray", phase: Optional[str]) -> "np.ndarray":
+        observer, planned_ms = self.observer, PLANNED * self._limit_ms
+        first, second = self.pair.first, self.pair.second
+        moment = observer.begin()
+        view = view_of(first.engine, moment.context, observer.state, self.settings)
+        spent = self._total_ms > planned_ms * self._count  # what the plan does not know shows in the mean
+        share = 0.0 if spent else cascade.share_of(self.pair, planned_ms, view.mean)
+        begun = time.perf_counter()
+        option, output = first, self._ask(first.id, x)
+        middle = time.perf_counter()
+        observer.seen(first, 1e3 * (middle - begun), observer.now_s())
+        sure = cascade.confidence(output, self.temperature)
+        again = second is not first and self._gate.asks(sure, share)
+        if again:
+            option, output = second, self._ask(second.id, x)
+        ended = time.perf_counter()
+        latency_ms = round(1e3 * (ended - begun), 4)
+        self._total_ms += latency_ms
+        self._count += 1
+        decide_ms = round(1e3 * (begun - moment.begun), 4)
+        failed, news = observer.news(moment.snapshot)
+        self.last = Event(
+            time_s=moment.time_s,
+            ended_s=observer.now_s(),
+            branch=option.id,
+            reason="asked again at {:.2f}".format(sure) if again else "sure enough at {:.2f}".format(sure),
+            switched=again,
+            decide_ms=decide_ms,
+            switch_ms=decide_ms,
+            latency_ms=latency_ms,
+            base_ms=first.latency_ms + (second.latency_ms if again else 0.0),
+            slowdown=view.mean,
+            kept=self._total_ms / self._count <= self._limit_ms,
+            failed=failed,
+            phase=phase,
+            context=news,
+        )
+        return output
 
-    def _answer(self, key: str, x: "np.ndarray") -> "np.ndarray":
-        runner = self._warm.get(key)
-        output = None if runner is None else self._run(key, runner, x)
+    def _ask(self, key: str, x: "np.ndarray") -> "np.ndarray":
+        """The answer of one of the two."""
+        runner = self.ready.runner(key)
+        output = None if runner is None else answer(runner, x)
         if output is None:
+            if runner is not None:
+                self._leave_out(key)
             raise AdaScaleError("The branch {} of the cascade fails on this device; run without --cascade.".format(key))
         return output
 
-    def _observe(self, option: policy.Option, latency_ms: float) -> None:
-        time_s = round(self.monitor.now() - self._begun, 6)
-        self._state = policy.observe(self._state, option, latency_ms, time_s, self.settings)
+
+def _check_budget(budget: Budget) -> float:
+    """The limit of latency in ms; refuses a budget that a cascade cannot keep."""
+    if budget.latency_ms is None:
+        raise BadInput("A cascade needs a budget of latency_ms, which its mean keeps.")
+    for name in _CHANGING:
+        if getattr(budget, name) is not None:
+            raise BadInput("A cascade cannot keep {}; leave it out, or run without --cascade.".format(name))
+    return budget.latency_ms

@@ -8,14 +8,36 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Tuple
 
+from adascale_runtime.engines import tensor
+from adascale_runtime.errors import BadBundle
 from adascale_runtime.files import codec, disk
 from adascale_runtime.progress import Tick, silent
+from adascale_runtime.seams.bundle import Bundle
 from adascale_runtime.seams.events import FORMAT, Event, Header
 from adascale_runtime.seams.records import quantile
-from adascale_runtime.session import Session
+from adascale_runtime.session import BaseSession
 
 Write = Callable[[str], None]
 Phase = Callable[[float], str]
+
+
+def samples(bundle: Bundle) -> Tuple[Tuple[Any, int], ...]:
+    """A bundle's own sample inputs, real and preprocessed, with their labels.
+
+    Returns:
+        Pairs of an input of the branches' shape (batch of 1, float32) and its class. Inputs are numpy arrays, or
+        :class:`~adascale_runtime.engines.tensor.Tensor` where numpy is not installed.
+
+    Raises:
+        BadBundle: The bundle's file of samples cannot be read.
+    """
+    shape, kept = bundle.manifest.branches[0].input.shape, bundle.manifest.samples
+    path = bundle.path(kept.file)
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise BadBundle("{} cannot be read ({}).".format(path, error.strerror or error)) from None
+    return tuple(zip(tensor.samples(data, shape), kept.labels))
 
 
 def cycle(dataset: Any) -> Iterator[Tuple[Any, int]]:
@@ -30,7 +52,12 @@ def cycle(dataset: Any) -> Iterator[Tuple[Any, int]]:
 def writer(path: Optional[Path]) -> Iterator[Optional[Write]]:
     """A function that appends lines to a new file; flushed at least every second, so that a kill loses little.
 
-    :class:`~adascale_runtime.files.disk.Unwritable` as soon as the file cannot be written, at the latest at the end.
+    Args:
+        path: The file, which is replaced; None writes nothing, and gives None.
+
+    Raises:
+        Unwritable: The file cannot be written (:mod:`adascale_runtime.files.disk`); raised as soon as that shows, at
+            the latest at the end.
     """
     if path is None:
         yield None
@@ -58,23 +85,34 @@ def writer(path: Optional[Path]) -> Iterator[Optional[Write]]:
 
 
 def run(
-    session: Session,
+    session: BaseSession,
     inputs: Iterable[Tuple[Any, Optional[int]]],
     seconds: float,
     write: Optional[Write] = None,
+    *,
     phase: Optional[Phase] = None,
     pace_s: Optional[float] = None,
     tick: Tick = silent,
     watch: Optional[Callable[[Event], None]] = None,
 ) -> List[Event]:
-    """Predict inputs (with labels, or None) for ``seconds``; gives the events, and writes them as they happen.
+    """Predict inputs for some time, and record an event of each.
 
-    ``phase(elapsed_s)`` labels each event; ``pace_s`` is the time between inputs, None for one after another;
-    ``watch`` gets every event.
+    Args:
+        session: An open session; it is restarted.
+        inputs: Pairs of a preprocessed input and its class; None for a class that is not known.
+        seconds: When to stop, unless the inputs end before.
+        write: Takes the lines of the trace as they come, see :func:`writer`.
+        phase: Labels an event by the seconds since the start.
+        pace_s: The time between inputs, in seconds; None for one after another.
+        tick: Progress.
+        watch: Gets every event as it comes.
+
+    Returns:
+        All events.
     """
     session.restart()
     if write is not None:
-        write(codec.dump_line(_header(session)))
+        write(codec.dump_line(header(session)))
     events: List[Event] = []
     begin = time.monotonic()
     shown = -1.0
@@ -102,7 +140,8 @@ def run(
     return events
 
 
-def _header(session: Session) -> Header:
+def header(session: BaseSession) -> Header:
+    """The first line of a trace: what a session decides with."""
     return Header(
         format=FORMAT,
         bundle=session.bundle.digest,
@@ -116,7 +155,13 @@ def _header(session: Session) -> Header:
 
 
 def summary(events: List[Event]) -> Dict[str, Any]:
-    """Count, share of the budget kept, accuracy, mean latency, switches and use of branches; the same per phase."""
+    """What events add up to.
+
+    Returns:
+        ``count``; ``kept``, the share that kept the budget; ``accuracy`` of those with a known class, or None;
+        ``mean_ms``; ``switches``; ``branches``, the share of each; ``phases``, the same for each phase;
+        ``decide_p50_ms`` and ``switch_p50_ms``, the median times of a decision and of a decision with a switch.
+    """
     facts = _facts(events)
     names = list(dict.fromkeys(e.phase for e in events if e.phase is not None))
     facts["phases"] = {name: _facts([e for e in events if e.phase == name]) for name in names}

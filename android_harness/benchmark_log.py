@@ -102,7 +102,7 @@ FAILED = re.compile(
 VERDICTS = {"completely": "fully", "partially": "partly", "not be": "not"}
 SWITCHES = {
     "cpu": "--use_xnnpack=true",
-    "reference": "--use_xnnpack=false",
+    "builtin": "--use_xnnpack=false",
     "gpu": "--use_gpu=true",
     "nnapi": "--use_nnapi=true",
 }
@@ -259,7 +259,7 @@ def _delegation(lines: list[str], asked: str | None) -> tuple[Delegation | None,
             names.setdefault(_family(name), name)
 
     family = asked or ""
-    if asked in (None, "reference"):
+    if asked in (None, "builtin"):
         family = next((f for f in names if f not in ("cpu", "flex")), "cpu")
     graphs = taken.get(family, {})
     if len(graphs) > 1:

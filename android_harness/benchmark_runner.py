@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from adascale_runtime.device import sensors
+from adascale_runtime.engines.delegates import lookup
 from adascale_runtime.errors import BadInput
 from adascale_runtime.progress import Tick
 from adascale_runtime.seams.bundle import Branch, Bundle
@@ -126,7 +127,7 @@ class BenchmarkRunner:
             raise JobFailed(f"benchmark_model told no inference time; its last words were: {_last(text)}")
         if self._sharing(branch) > 1 and _UNKNOWN_SIGNATURE.search(text):
             raise JobFailed(f"This benchmark_model is too old to choose among the branches in {branch.file}.")
-        kernels = name in ("cpu", "reference")
+        kernels = lookup(name).hardware == "cpu"
         if (log.failed_delegate if kernels else log.verdict != "fully") and not self.options.allow_fallback:
             left = {"not": "all operators", "partly": "operators"}.get(log.verdict or "", "perhaps operators")
             rest = "plain kernels" if kernels else "the CPU"
@@ -141,7 +142,7 @@ class BenchmarkRunner:
             return told, None
         if log.verdict == "fully":  # the tool says so of a graph that is one node of the delegate
             return Delegation(ops, ops, 1), None
-        if log.failed_delegate or (job.delegate == "reference" and log.delegate is None):
+        if log.failed_delegate or (lookup(job.delegate).plain and log.delegate is None):
             return Delegation(ops, 0, 0), None
         if told is not None:
             counts = f"{told.delegated} of {told.nodes} operators"

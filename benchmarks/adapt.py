@@ -27,6 +27,7 @@ from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+import console
 import evidence
 import numpy as np
 from goals import Row, repeated, show
@@ -35,11 +36,11 @@ from adascale_runtime.engines.delegates import open_branch
 from adascale_runtime.errors import AdaScaleError
 from adascale_runtime.policies import rivals
 from adascale_runtime.policies.policy import Option
+from adascale_runtime.ready import probe
 from adascale_runtime.seams import bundle
 from adascale_runtime.seams.budget import Budget
 from adascale_runtime.seams.records import quantile
-from adascale_runtime.session import Session, probe
-from adascale_tf.cli import console
+from adascale_runtime.session import Session
 from profiling.meters import estimate_mj
 
 #: What its figures are of; a change of it makes them stale.

@@ -26,6 +26,7 @@ from typing import Any
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
+import console
 import evidence
 import numpy as np
 import tensorflow as tf
@@ -35,7 +36,6 @@ from scaling_rules import ADASCALE, BATCH, IDENTITY, LINEAR, MOMENTUM, WARM, Out
 from adascale_runtime.errors import AdaScaleError, BadInput
 from adascale_runtime.progress import Tick
 from adascale_tf import data
-from adascale_tf.cli import console
 from adascale_tf.data import dataset
 
 #: What its figures are of; a change of it makes them stale.

@@ -20,6 +20,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import console
 import evidence
 import fleet_costs
 from fleet_assumed import Assumptions, Costs, Outcome, Plan, fixed
@@ -29,7 +30,6 @@ from adascale_runtime.errors import AdaScaleError
 from adascale_runtime.files import codec
 from adascale_runtime.seams import bundle
 from adascale_runtime.seams.records import quantile
-from adascale_tf.cli import console
 from android_harness.fleet.dispatch import Dispatcher, Phone, guided
 
 #: What its figures are of; a change of it makes them stale.

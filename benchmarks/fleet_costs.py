@@ -63,7 +63,7 @@ def leases(opened: bundle.Bundle, folder: Path, repeats: int) -> dict[str, Any]:
     with phone(folder / "phone") as (_, address):
         for repeat in range(repeats):
             for place, (delegate, start) in enumerate(
-                (d, s) for d in ("cpu", "reference") for s in range(0, len(ids), CELLS_PER_LEASE)
+                (d, s) for d in ("cpu", "builtin") for s in range(0, len(ids), CELLS_PER_LEASE)
             ):
                 out = folder / f"{repeat}.jsonl"
                 watch, chosen = Watch(), ids[start : start + CELLS_PER_LEASE]

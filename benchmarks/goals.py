@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from adascale_tf.cli import console
+import console
 
 
 @dataclass(frozen=True)

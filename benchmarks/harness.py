@@ -110,7 +110,7 @@ def overhead(port: int, opened: bundle.Bundle, folder: Path, runs: int) -> dict[
         folder / "m.jsonl",
         signer=keys.load(folder / "adbkey")[0],
     )
-    outcome = harness.profile(["cpu", "reference"], [1])
+    outcome = harness.profile(["cpu", "builtin"], [1])
     if outcome.failed:
         raise AdaScaleError(f"{len(outcome.failed)} cells failed: {next(iter(outcome.failed.values()))}")
     timed = sum(sum(m.latency_ms) for m in outcome.measurements) / 1e3

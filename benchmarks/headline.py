@@ -22,6 +22,7 @@ from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+import console
 import evidence
 import numpy as np
 import switching
@@ -36,12 +37,12 @@ from adascale_runtime.progress import Tick, silent
 from adascale_runtime.seams.recipe import Recipe, parse
 from adascale_tf import data
 from adascale_tf.bridge import backbones
-from adascale_tf.cli import console, pipeline
-from adascale_tf.cli.evolving import derive
 from adascale_tf.data import Dataset
 from adascale_tf.graph import shapes
 from adascale_tf.network.elastic import ElasticNetwork, Trunk
 from adascale_tf.training import Effort, Schedule, train
+from adascale_tf.verbs.evolve import derive
+from adascale_tf.verbs.export import write_bundle
 
 #: What its figures are of; a change of it makes them stale.
 MEASURES = (
@@ -247,7 +248,7 @@ def deploy(
     cheap = sorted((p for p in points if p.accuracy >= floor), key=lambda p: p.macs)[:6]
     recipes = [Recipe(), parse("int8"), *(parse(f"{p.recipe}+int8") for p in cheap if p.recipe != "full")]
     with tempfile.TemporaryDirectory() as folder:
-        opened = pipeline.write_bundle(network.evolved(recipes), dataset, schedule, Path(folder) / "bundle", tick)
+        opened = write_bundle(network.evolved(recipes), dataset, schedule, Path(folder) / "bundle", tick)
         latency = latencies(opened)
         found: dict[str, Any] = {
             b.recipe: {"accuracy": b.accuracy.value, "latency_ms": latency[b.recipe], "macs": b.cost.macs}
@@ -265,7 +266,7 @@ def _make_runnable(network: ElasticNetwork, dataset: Dataset, schedule: Schedule
     """From a recipe that nobody trained to its first answer: derive, measure statistics, convert, open, run."""
     small = replace(dataset, x_test=dataset.x_test[:16], y_test=dataset.y_test[:16])
     recipe = parse("width(0.625)+depth(0.5)+int8")
-    opened = pipeline.write_bundle(derive(network, [recipe], small, silent), small, schedule, folder, silent)
+    opened = write_bundle(derive(network, [recipe], small, silent), small, schedule, folder, silent)
     open_branch(opened, opened.manifest.branches[0])(small.inputs(small.x_test[:1]))
 
 

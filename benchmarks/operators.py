@@ -16,6 +16,7 @@ from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+import console
 import evidence
 import tensorflow as tf
 import tf_keras
@@ -25,10 +26,10 @@ from adascale_runtime.errors import AdaScaleError
 from adascale_runtime.seams.recipe import parse
 from adascale_tf import data
 from adascale_tf.bridge import backbones
-from adascale_tf.cli import console, pipeline
-from adascale_tf.cli.evolving import derive
 from adascale_tf.network.elastic import ElasticNetwork
 from adascale_tf.training import Schedule, train
+from adascale_tf.verbs.evolve import derive
+from adascale_tf.verbs.export import write_bundle
 from converters import flatbuffer
 
 #: What its figures are of; a change of it makes them stale.
@@ -72,7 +73,7 @@ def measure(name: str, spec: str, epochs: int, rounds: int, wanted: tuple[str, .
         recipes = [parse(text) for text in wanted]
         with tempfile.TemporaryDirectory() as folder:
             evolved = derive(sorted_, recipes, dataset, tick)
-            opened = pipeline.write_bundle(evolved, dataset, schedule, Path(folder) / "bundle", tick)
+            opened = write_bundle(evolved, dataset, schedule, Path(folder) / "bundle", tick)
             latency = latencies(opened, rounds)
             branches = opened.manifest.branches
             zipped = {b.recipe: _zipped(opened.path(b.file).read_bytes(), b.signature) for b in branches}

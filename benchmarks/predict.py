@@ -29,6 +29,7 @@ from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+import console
 import evidence
 import numpy as np
 from phones import phone
@@ -37,7 +38,6 @@ from adascale_runtime.errors import AdaScaleError
 from adascale_runtime.seams import bundle
 from adascale_runtime.seams.bundle import Bundle
 from adascale_runtime.seams.records import Measurement
-from adascale_tf.cli import console
 from profiling import calibration, contexts, device, fit, measure
 from profiling.cells import Cell
 
@@ -198,11 +198,11 @@ def build(name: str, recipes: int, root: str) -> None:
     from adascale_runtime.errors import BadInput
     from adascale_runtime.seams.recipe import parse
     from adascale_tf import operators
-    from adascale_tf.cli import pipeline
     from adascale_tf.data import Dataset
     from adascale_tf.network import create
     from adascale_tf.network.elastic import ElasticNetwork
     from adascale_tf.training import Schedule
+    from adascale_tf.verbs.export import write_bundle
 
     tf.get_logger().setLevel("ERROR")
     tf_keras.utils.set_random_seed(0)
@@ -223,7 +223,7 @@ def build(name: str, recipes: int, root: str) -> None:
     x = rng.integers(0, 255, (8, *shape)).astype(np.uint8) if len(shape) == 3 else rng.normal(size=(8, *shape))
     how = {"scale": 1 / 255} if len(shape) == 3 else {}
     data = Dataset("random", tuple(map(str, range(10))), how, x, np.arange(8) % 10, x, np.arange(8) % 10)
-    pipeline.write_bundle(network, data, Schedule(), Path(root) / name)
+    write_bundle(network, data, Schedule(), Path(root) / name)
 
 
 def build_all(names: tuple[str, ...], recipes: int, root: Path) -> dict[str, Bundle]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,13 +12,14 @@ from adascale_runtime.seams.records import quantile
 
 @dataclass(frozen=True)
 class Figure:
-    """A line of a table. ``brief``: how the README calls it, or empty if it does not name it."""
+    """A line of a table."""
 
     quantity: str
     goal: str
     middle: str
     worst: str = ""
     met: bool | None = None
+    #: The name of the figure in the README; empty if the README leaves it out.
     brief: str = ""
 
 
@@ -54,7 +55,8 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     return "\n".join(lines + ["| " + " | ".join(map(str, row)) + " |" for row in rows])
 
 
-def _goals(rows: Iterable[Result], briefs: dict[str, str]) -> list[Figure]:
+def _goals(rows: Iterable[Result], briefs: Mapping[str, str] | None = None) -> list[Figure]:
+    briefs = briefs or {}
     return [
         Figure(
             row["quantity"], row["goal"], f"{row['reached']:.3g}",
@@ -71,7 +73,6 @@ def headline(result: Result) -> Section:
         "accuracy against hand-made, at most its MACs": "accuracy against hand-made compressions of the same MACs",
         "MACs trained, all branches against each alone": "MACs of training all branches, against each alone",
         "latency, cheapest branch under 4 points of loss": "speed-up, fastest branch within 4 points of accuracy",
-        "new recipe to runnable branch": "new recipe to runnable branch",
     }
     found = []
     for row in result["rows"]:
@@ -188,14 +189,11 @@ def prediction_table(result: Result) -> str:
 @writer("harness")
 def harness(result: Result) -> Section:
     """Phones over adb."""
-    briefs = {
-        "push speed against adb": "sending files to a phone, speed against the adb client",
-    }
     text = (
         f"Repeats: {len(result['runs'])}, on an emulated phone; files of {result['bytes'] / 1e6:g} MB, "
         f"{len(result['runs'][0]['transfers_s']['push'])} times in turn with the real adb client."
     )
-    return Section("Phones over adb", "harness.py build/demo/bundle", text, _goals(result["rows"], briefs))
+    return Section("Phones over adb", "harness.py build/demo/bundle", text, _goals(result["rows"]))
 
 
 def _scaling(result: Result) -> Section:
@@ -208,12 +206,11 @@ def _scaling(result: Result) -> Section:
         )
     columns = ("rule", "batches a step", "accuracy", "least", "greatest", "steps", "fewer by", "gain")
     name = result["data"]
-    brief = {"AdaScale's steps, S = 16, fewer by": "AdaScale SGD, 16 batches a step: steps fewer by"}
     text = (
         f"{result['train_images']:,} images of {name}, T = {result['iterations']:,}; means, the least and the greatest "
         f"of {len(result['seeds'])} seeds. The rate was tuned once, at one batch a step."
     )
-    command, figures = "adascale_sgd.py", _goals(result["rows"], brief if name == "digits" else {})
+    command, figures = "adascale_sgd.py", _goals(result["rows"])
     if name != "digits":
         command += f" --data {name}.zip --iterations {result['iterations']} --out FILE"
     return Section(f"AdaScale SGD, {name}", command, text, figures, [table(columns, lines)])
@@ -274,9 +271,8 @@ def fleet(result: Result) -> Section:
 def startup(result: Result) -> Section:
     """How long a command takes to start."""
     figures = [
-        Figure(name, "", f"{quantile(values, 0.5):.2f} s", f"{max(values):.2f} s",
-               brief="time of `adascale --help`" if name == "adascale --help" else "")
+        Figure(name, "", f"{quantile(values, 0.5):.2f} s", f"{max(values):.2f} s")
         for name, values in result["seconds"].items()
-    ]  # fmt: skip
+    ]
     rounds = len(result["seconds"]["adascale --help"])
     return Section("Start-up", "startup.py", f"Whole processes; rounds: {rounds}.", figures)

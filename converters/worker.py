@@ -51,7 +51,7 @@ def _convert(request: dict[str, Any]) -> bytes:
     import numpy as np
     import tensorflow as tf
 
-    from converters.precisions import PRECISIONS
+    from converters import precisions
 
     examples = np.load(request["calibration"], allow_pickle=False)
 
@@ -61,7 +61,7 @@ def _convert(request: dict[str, Any]) -> bytes:
                 yield key, {name: example[np.newaxis]}
 
     converter = tf.lite.TFLiteConverter.from_saved_model(request["model"], signature_keys=list(request["inputs"]))
-    PRECISIONS[request["mode"]](converter, representative)
+    precisions.lookup(request["mode"]).configure(converter, representative)
     return bytes(converter.convert())
 
 
@@ -72,14 +72,14 @@ def _run(request: dict[str, Any]) -> bytes:
     """
     import numpy as np
 
-    from adascale_runtime.engines.delegates import DELEGATES
+    from adascale_runtime.engines.delegates import opener
     from adascale_runtime.files import codec
     from adascale_runtime.seams.bundle import Branch
     from converters import verify
 
     branch = codec.from_json(Branch, request["branch"], "branch")
     x = np.load(request["inputs"], mmap_mode="r", allow_pickle=False)
-    run = DELEGATES["cpu"](Path(request["model"]), branch, 1, False)
+    run = opener("cpu")(Path(request["model"]), branch, 1, False)
     return np.ascontiguousarray(verify.outputs(run, x), "<f4").tobytes()
 
 

@@ -16,6 +16,7 @@ from io import FileIO
 from pathlib import Path
 from typing import Any, Protocol
 
+from adascale_runtime.engines.delegates import lookup
 from adascale_runtime.errors import BadInput
 from adascale_runtime.files import codec, disk
 from adascale_runtime.seams import records
@@ -128,7 +129,7 @@ def delegation_reason(name: str, taken: Delegation | None, reason: str | None = 
     """Why nothing is known of what the delegate took, or that it took nothing although it is there to take."""
     if taken is None:
         return reason or f"LiteRT does not tell for the delegate {name}"
-    if name != "reference" and taken.verdict == "not":
+    if not lookup(name).plain and taken.verdict == "not":
         return f"{name} took none of the {taken.nodes} operators, so plain kernels ran"
     return None
 

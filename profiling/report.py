@@ -7,7 +7,7 @@ reason; an estimated number is called an estimate.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,37 +60,58 @@ class Picture:
     svg: Markup
 
 
-def gather(paths: list[Path]) -> Inputs:
-    """Sort files of unknown kind, by their content, into :class:`Inputs`; one :class:`BadInput` for anything else.
+#: What can be given to :func:`gather`; a path may be of any of the others.
+Item = Path | bundle.Bundle | Manifest | Predictors | Measurement | Trace
+
+
+def gather(items: Iterable[Item]) -> Inputs:
+    """Sort what a report is made of; files are told by their content.
 
     Micro-kernels and branches under load, which only predictors are fitted to, are left out.
+
+    Raises:
+        BadInput: A file is none of these, or there are several bundles or predictors.
     """
     manifests: list[Manifest] = []
     fitted: list[Predictors] = []
     traces: list[Trace] = []
-    measured: list[Path] = []
-    for path in paths:
-        if path.is_dir() or path.suffix == ".zip":
-            manifests.append(bundle.load(path).manifest)
-            continue
-        kind = _format(path)
-        if kind == records.FORMAT:
-            measured.append(path)
-        elif kind == events.FORMAT:
-            traces.append(events.read(path))
-        elif kind == predictors.FORMAT:
-            fitted.append(predictors.load(path))
-        elif kind == bundle.FORMAT:
-            manifests.append(bundle.load(path.parent).manifest)
-        else:
-            raise BadInput(f"{path} is none of these: a bundle, measurements or events (.jsonl), predictors (.json).")
-    for found, noun in ((manifests, "bundles"), (fitted, "predictors files")):
-        if len(found) > 1:
-            raise BadInput(f"A report is about one bundle, but {len(found)} {noun} were given; write one for each.")
-    every = records.runs(measured)
-    shown = [m for m in every if not m.settings.get("kernel") and m.settings.get("context", "idle") == "idle"]
+    measured: list[Measurement] = []
+    for item in items:
+        for read in _read(item) if isinstance(item, Path) else [item]:
+            if isinstance(read, bundle.Bundle):
+                manifests.append(read.manifest)
+            elif isinstance(read, Manifest):
+                manifests.append(read)
+            elif isinstance(read, Predictors):
+                fitted.append(read)
+            elif isinstance(read, Measurement):
+                measured.append(read)
+            elif isinstance(read, tuple):
+                traces.append(read)
+            else:
+                raise BadInput(f"A report cannot be made of a {type(read).__name__}.")
+    for several, noun in ((manifests, "bundles"), (fitted, "predictors files")):
+        if len(several) > 1:
+            raise BadInput(f"A report is about one bundle, but {len(several)} {noun} were given; write one for each.")
+    shown = [m for m in measured if not m.settings.get("kernel") and m.settings.get("context", "idle") == "idle"]
     different = {codec.dump_line(m): m for m in shown}  # the same line in two files is one run
     return Inputs(next(iter(manifests), None), list(different.values()), traces, next(iter(fitted), None))
+
+
+def _read(path: Path) -> Sequence[Item]:
+    """What a file holds, or a folder or archive of a bundle."""
+    if path.is_dir() or path.suffix == ".zip":
+        return [bundle.load(path)]
+    kind = _format(path)
+    if kind == records.FORMAT:
+        return records.runs([path])
+    if kind == events.FORMAT:
+        return [events.read(path)]
+    if kind == predictors.FORMAT:
+        return [predictors.load(path)]
+    if kind == bundle.FORMAT:
+        return [bundle.load(path.parent)]
+    raise BadInput(f"{path} is none of these: a bundle, measurements or events (.jsonl), predictors (.json).")
 
 
 def _format(path: Path) -> Any:

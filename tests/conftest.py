@@ -39,10 +39,10 @@ def built(digits: Dataset, tmp_path_factory: pytest.TempPathFactory) -> bundle.B
     with (shared / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (shared / "bundle").exists():
-            from adascale_runtime.progress import silent
-            from adascale_tf.cli.building import Job, build_bundle
+            from adascale_tf.verbs.build import build
+            from adascale_tf.verbs.training import Training
 
-            return build_bundle(Job("digits", shared / "bundle", recipes=RECIPES, epochs=3), silent, digits)
+            return build(digits, shared / "bundle", recipes=RECIPES, training=Training(epochs=3)).bundle
     return bundle.load(shared / "bundle")
 
 

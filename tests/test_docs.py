@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import socket
@@ -10,11 +11,16 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
+import adascale_runtime
+import adascale_tf
+from adascale_runtime import plugins
 from adascale_runtime.engines.delegates import wheel_library
 from adascale_runtime.seams.bundle import Bundle
+from adascale_tf.cli import cli
 from android_harness import keys
 from android_harness.adb import Address, connect
 from tests.fixtures.adbd import Access
@@ -22,25 +28,60 @@ from tests.fixtures.benchmark_model import write as write_tool
 from tests.fixtures.emulated_phone import emulated
 from tests.fixtures.shelf import shelf
 
-DOCS = Path(__file__).parent.parent / "docs"
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCS.glob("*.md"), *ROOT.glob("examples/*/README.md")]
+PACKAGES = "adascale_tf|adascale_runtime|converters|profiling|android_harness|benchmarks|tests|docs|examples"
 
 
 def blocks(guide: str, language: str = "") -> list[list[str]]:
     """The lines of each of a guide's fenced blocks of a language."""
-    found: list[list[str]] = []
+    fenced: list[list[str]] = []
     inside = None
     for line in (DOCS / guide).read_text().splitlines():
         if line.startswith("```"):
             inside = None if inside is not None else line[3:]
-            found += [[]] if inside == language else []
+            fenced += [[]] if inside == language else []
         elif inside == language and line.strip():
-            found[-1].append(line)
-    return found
+            fenced[-1].append(line)
+    return fenced
 
 
 def commands(guide: str, language: str = "") -> list[str]:
     """The lines of all of a guide's fenced blocks of a language."""
     return [line for block in blocks(guide, language) for line in block]
+
+
+def test_the_page_of_commands_names_every_command_and_no_option_that_is_not_there() -> None:
+    named = set()
+    for line in commands("commands.md"):
+        program, name, *words = shlex.split(line)
+        assert program == "adascale" and name in cli.commands, line
+        named.add(name)
+        options = {option for parameter in cli.commands[name].params for option in parameter.opts}
+        assert {word for word in words if word.startswith("-")} <= options, line
+    assert named == set(cli.commands)
+
+
+@pytest.mark.parametrize("package", [adascale_tf, adascale_runtime])
+def test_the_reference_has_every_public_name(package: ModuleType) -> None:
+    name = package.__name__
+    page = (DOCS / "reference" / {"adascale_tf": "adascale_tf.md", "adascale_runtime": "runtime.md"}[name]).read_text()
+    shown = set(re.findall(rf"^::: {name}\.(\w+)$", page, re.MULTILINE)) | set(re.findall(r"`ada\.(\w+)", page))
+    assert shown == set(package.__all__) - {"__version__"}
+
+
+@pytest.mark.parametrize("page", sorted(str(path.relative_to(ROOT)) for path in PAGES))
+def test_the_files_and_modules_that_a_page_names_exist(page: str) -> None:
+    for name in re.findall(r"`([^`\s]+)`", (ROOT / page).read_text()):
+        if re.fullmatch(rf"({PACKAGES})/[\w./-]+", name):
+            assert (ROOT / name).exists(), name
+        elif re.fullmatch(rf"({PACKAGES})(\.\w+)+", name) and name != plugins.GROUP:
+            path, *inside = ROOT / name.partition(".")[0], *name.split(".")[1:]
+            while inside and ((path / inside[0]).is_dir() or (path / f"{inside[0]}.py").exists()):
+                path = path / inside.pop(0)
+            source = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+            assert not inside or re.search(rf"\b{inside[0]}\b", source.read_text()), name
 
 
 def run(line: str, folder: Path, phones: dict[str, int]) -> None:

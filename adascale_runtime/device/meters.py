@@ -16,6 +16,7 @@ import time
 from glob import glob
 from typing import Callable, Dict, List, Optional, Tuple, Union
 
+from adascale_runtime import plugins
 from adascale_runtime.device import power, sensors
 from adascale_runtime.seams.facts import Busy, EnergyFact
 
@@ -57,7 +58,7 @@ def meter(name: str) -> Callable[[Opener], Opener]:
     """Register a way to open a meter, ``open(root) -> Counter, Gauge or None``."""
 
     def register(open_meter: Opener) -> Opener:
-        METERS[name] = open_meter
+        plugins.claim("meters", METERS, name, open_meter, open_meter)
         return open_meter
 
     return register
@@ -65,6 +66,7 @@ def meter(name: str) -> Callable[[Opener], Opener]:
 
 def opened(root: str = "/") -> List[Tuple[str, Meter]]:
     """All meters that this device has, with their names, in the order in which they were registered."""
+    plugins.load("meters")
     tried = [(name, open_meter(root)) for name, open_meter in METERS.items()]
     return [(name, made) for name, made in tried if made is not None]
 

@@ -7,6 +7,7 @@ import re
 from typing import Optional, Tuple
 
 from adascale_runtime.engines import litert, native_words
+from adascale_runtime.engines.registry import lookup
 from adascale_runtime.errors import AdaScaleError
 from adascale_runtime.seams.records import Delegation, OperatorTime
 
@@ -22,11 +23,11 @@ def count_taken(summary: str, nodes: int) -> Delegation:
     Operators of a delegate follow each other for as long as it is one partition.
     """
     order = summary.split("Top by")[0]
-    rows = [found for found in map(_ROW.search, order.splitlines()) if found]
-    own = {int(found.group(2)) for found in rows if found.group(1) == "Builtin" and int(found.group(2)) < nodes}
+    rows = [row for row in map(_ROW.search, order.splitlines()) if row]
+    own = {int(row.group(2)) for row in rows if row.group(1) == "Builtin" and int(row.group(2)) < nodes}
     partitions, inside = 0, False
-    for found in rows:
-        delegated = found.group(1) == "Delegate"
+    for row in rows:
+        delegated = row.group(1) == "Delegate"
         partitions += delegated and not inside
         inside = delegated
     return Delegation(nodes, nodes - len(own), partitions)
@@ -41,11 +42,16 @@ def operator_times(summary: str) -> Tuple[OperatorTime, ...]:
 def profile(
     library: litert.Library, path: str, signature: str, delegate: str, threads: int = 1
 ) -> Tuple[OperatorTime, ...]:
-    """The times of a branch's operators in a run of its own; none for accelerators, which tell of none."""
-    if delegate not in ("cpu", "reference"):
+    """The times of a branch's operators in a run of its own.
+
+    None for accelerators, which tell of none, and for the reference kernels, which the C library lacks.
+    """
+    record = lookup(delegate)
+    if not record.counts_operators or record.kernels not in litert.KERNELS:
         return ()
-    kernels = "reference" if delegate == "reference" else "xnnpack"
-    compiled = litert.Compiled(library, path, signature, litert.HARDWARE[delegate], threads, kernels, profiling=True)
+    compiled = litert.Compiled(
+        library, path, signature, litert.HARDWARE["cpu"], threads, record.kernels, profiling=True
+    )
     try:
         compiled.run(bytes(compiled.input_bytes))
         return operator_times(compiled.profile(bytes(compiled.input_bytes)))
@@ -57,14 +63,17 @@ def taken(
     library: litert.Library, path: str, signature: str, delegate: str
 ) -> Tuple[Optional[Delegation], Optional[str]]:
     """What a delegate takes of a branch, or None with the reason."""
-    if delegate in ("cpu", "reference"):
-        kernels = "reference" if delegate == "reference" else "xnnpack"
-        compiled = litert.Compiled(library, path, signature, litert.HARDWARE[delegate], 1, kernels, profiling=True)
+    record = lookup(delegate)
+    if record.counts_operators:
+        kernels = record.kernels if record.kernels in litert.KERNELS else "builtin"  # neither delegates anything
+        compiled = litert.Compiled(library, path, signature, litert.HARDWARE["cpu"], 1, kernels, profiling=True)
         try:
             return count_taken(compiled.profile(bytes(compiled.input_bytes)), compiled.nodes), None
         finally:
             compiled.close()
-    compiled = _accelerated(library, path, signature, litert.HARDWARE[delegate] | litert.HARDWARE["cpu"])
+    if not record.litert:
+        return None, "{} does not say what it took".format(delegate)
+    compiled = _accelerated(library, path, signature, litert.HARDWARE[record.hardware] | litert.HARDWARE["cpu"])
     try:
         if compiled.accelerated():
             return Delegation(compiled.nodes, compiled.nodes, 1), None
@@ -88,16 +97,18 @@ def _accelerated(
 def open_compiled(
     library: litert.Library, path: str, signature: str, delegate: str, threads: int = 1, allow_fallback: bool = False
 ) -> litert.Compiled:
-    """Compile a branch for a delegate of :data:`adascale_runtime.engines.litert.HARDWARE`.
+    """Compile a branch for one of the delegates that LiteRT's C library has.
 
     Raises :class:`AdaScaleError` if the delegate cannot take all of it and ``allow_fallback`` is not given.
     """
-    if delegate in ("cpu", "reference"):
-        kernels = "reference" if delegate == "reference" else "xnnpack"
-        return litert.Compiled(library, path, signature, litert.HARDWARE[delegate], threads, kernels)
+    record = lookup(delegate)
+    if record.hardware == "cpu":
+        if record.kernels not in litert.KERNELS:
+            raise AdaScaleError("LiteRT's C library has no {} kernels; use builtin.".format(record.kernels))
+        return litert.Compiled(library, path, signature, litert.HARDWARE["cpu"], threads, record.kernels)
     fallback = litert.HARDWARE["cpu"] if allow_fallback else 0
     try:
-        compiled = _accelerated(library, path, signature, litert.HARDWARE[delegate] | fallback, threads)
+        compiled = _accelerated(library, path, signature, litert.HARDWARE[record.hardware] | fallback, threads)
     except AdaScaleError as error:
         raise AdaScaleError(
             "{} takes nothing of {} here ({}); is its accelerator library beside {}?".format(

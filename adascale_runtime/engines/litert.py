@@ -11,13 +11,16 @@ from __future__ import annotations
 
 import ctypes
 import os
+import sys
 from ctypes import byref, c_bool, c_char_p, c_int, c_int64, c_size_t, c_void_p
 from typing import Any, Dict, List, Tuple
 
 from adascale_runtime.errors import AdaScaleError, UnknownDelegate
 
 #: ``LiteRtHwAccelerators``: a bit for each kind of hardware.
-HARDWARE = {"cpu": 1, "reference": 1, "gpu": 2, "npu": 4}
+HARDWARE = {"cpu": 1, "gpu": 2, "npu": 4}
+#: The kernels that the library has for CPUs. What it calls "reference" in version 2.3 are the built-in ones, too.
+KERNELS = ("xnnpack", "builtin")
 NEEDED = ("LiteRtCreateModelFromFd", "LiteRtGetProfileSummary", "LiteRtCompiledModelIsNonCpuFullyAccelerated")
 _STRING, _INT = 8, 2  # LiteRtAnyType
 _DISPATCH, _RUNTIME, _SEVERITY = 1, 22, 25  # LiteRtEnvOptionTag
@@ -120,17 +123,16 @@ class Library:
 
     def get(self, function: str, *arguments: Any) -> c_void_p:
         """A handle from a function whose last argument is where it puts it."""
-        found = c_void_p()
-        self.check(getattr(self.c, function)(*(arguments + (byref(found),))), function[6:])
-        return found
+        handle = c_void_p()
+        self.check(getattr(self.c, function)(*(arguments + (byref(handle),))), function[6:])
+        return handle
 
 
 class Compiled:
     """One signature of a .tflite file, compiled for an accelerator. Not thread-safe: one caller at a time.
 
-    ``hardware`` is a sum of :data:`HARDWARE`; ``kernels`` is "xnnpack" or "reference" (for which the library of 2.3.0
-    runs LiteRT's own optimized kernels without a delegate, not the plain ones). ``nodes``: operators of the signature.
-    Raises :class:`AdaScaleError` with LiteRT's status if the file or the accelerator cannot be used.
+    ``hardware`` is a sum of :data:`HARDWARE`; ``kernels`` is one of :data:`KERNELS`. ``nodes``: operators of the
+    signature. Raises :class:`AdaScaleError` with LiteRT's status if the file or the accelerator cannot be used.
     """
 
     def __init__(
@@ -187,11 +189,11 @@ class Compiled:
         count = c_size_t()
         self._library.check(self._library.c.LiteRtGetNumModelSignatures(self._model, byref(count)), "read signatures")
         for index in range(count.value):
-            found = self._library.get("LiteRtGetModelSignature", self._model, index)
+            handle = self._library.get("LiteRtGetModelSignature", self._model, index)
             key = c_char_p()
-            self._library.check(self._library.c.LiteRtGetSignatureKey(found, byref(key)), "read a signature")
+            self._library.check(self._library.c.LiteRtGetSignatureKey(handle, byref(key)), "read a signature")
             if (key.value or b"").decode() == signature:
-                return index, found
+                return index, handle
         raise AdaScaleError("{} has no signature '{}'; build the bundle again.".format(path, signature))
 
     def _add(self, options: c_void_p, kind: bytes, text: str) -> None:
@@ -254,10 +256,10 @@ class Compiled:
 
     def accelerated(self) -> bool:
         """Whether hardware other than the CPU took every operator."""
-        found = c_bool()
+        whole = c_bool()
         call = self._library.c.LiteRtCompiledModelIsNonCpuFullyAccelerated
-        self._library.check(call(self.model, byref(found)), "say what the accelerator took")
-        return bool(found.value)
+        self._library.check(call(self.model, byref(whole)), "say what the accelerator took")
+        return bool(whole.value)
 
     def profile(self, stored: bytes) -> str:
         """LiteRT's table of the operators of one run; the branch must have been compiled for profiling."""
@@ -267,6 +269,10 @@ class Compiled:
         text = c_char_p()
         self._library.check(self._library.c.LiteRtGetProfileSummary(profiler, self.model, byref(text)), "profile")
         return (text.value or b"").decode(errors="replace")
+
+    def __del__(self) -> None:
+        if not sys.is_finalizing():  # drivers may be gone by then, and the process takes everything with it
+            self.close()
 
     def close(self) -> None:
         """Free everything; the object must not be used afterwards."""

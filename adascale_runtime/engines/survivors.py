@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Dict, List, Optional, Sequence
 
 from adascale_runtime.device import identity
+from adascale_runtime.engines.registry import lookup
 from adascale_runtime.errors import AdaScaleError, BadInput
 from adascale_runtime.files import codec
 from adascale_runtime.seams import bundle as bundles
@@ -64,7 +65,7 @@ def add(keys: Sequence[str]) -> None:
 
 def key(bundle: Bundle, branch: Branch, delegate: str, allow_fallback: bool = False) -> str:
     """What names a branch on a delegate of this machine; on an accelerator, with or without the CPU's help."""
-    help_of = "cpu" if allow_fallback and delegate not in ("cpu", "reference") else ""
+    help_of = "cpu" if allow_fallback and lookup(delegate).hardware != "cpu" else ""
     text = "\n".join((sum_of(bundle, branch), branch.signature, delegate, help_of, _machine()))
     return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:32]
 
@@ -89,8 +90,8 @@ def _machine() -> str:
         try:
             from importlib.metadata import version
 
-            found = version("ai-edge-litert")
+            release = version("ai-edge-litert")
         except Exception:  # not installed as a package
-            found = "unknown"
-        _MACHINE.append("\n".join((found, platform.machine(), identity.processor())))
+            release = "unknown"
+        _MACHINE.append("\n".join((release, platform.machine(), identity.processor())))
     return _MACHINE[0]

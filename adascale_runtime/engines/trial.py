@@ -4,16 +4,14 @@ A .tflite that holds together (:mod:`adascale_runtime.files.tflite_file`) may st
 never end. So a branch that this machine has not run yet is tried in a child process, on zeros and on the bundle's
 samples. What survives is remembered (:mod:`adascale_runtime.engines.survivors`) and is not tried again.
 
-The child (:func:`main`) takes a job from standard input as a line of JSON, and says with a line on standard output that
-it is done. It imports no TensorFlow.
+The child (:mod:`adascale_runtime.engines.trial_child`) takes an attempt from standard input as a line of JSON, and says
+with a line on standard output that it is done. It imports no TensorFlow.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import select
-import signal
 import subprocess
 import sys
 import time
@@ -30,13 +28,11 @@ from adascale_runtime.text import ended, excerpt
 
 #: Seconds for one branch; large networks get more, by their multiply-accumulates (the slowest kernels do 1e8 a second).
 LIMIT_S, SECONDS_PER_MAC = 30.0, 1e-7
-#: The share of all memory that the child may take, so that a file which asks for more hurts nobody else.
-MEMORY = 0.8
-#: Seconds until the child is ready, and seconds that it spends on samples after the first.
-START_S, SAMPLES_S = 60.0, 2.0
-_READY = "ready"
+#: Seconds until the child is ready.
+START_S = 60.0
+READY = "ready"
 #: The working directory, where anything may lie, gives way to the folder that this package is in.
-_CODE = "import sys; sys.path[0] = sys.argv[1]; from adascale_runtime.engines.trial import main; main()"
+_CODE = "import sys; sys.path[0] = sys.argv[1]; from adascale_runtime.engines.trial_child import main; main()"
 #: How the branches failed that this process tried; those that it could not try, since no child starts here.
 _FAILED: Dict[str, str] = {}
 _UNTRIED: Set[str] = set()
@@ -98,15 +94,12 @@ def _sentence(branch: Branch, delegate: str, failure: str) -> str:
     )
 
 
-# --- the parent's side
-
-
 def _try(jobs: Dict[str, Attempt]) -> Iterator[Tuple[str, Optional[str]]]:
     """How each job failed, or None; a new child after each that died. Nothing where there can be no second process."""
     left = list(jobs)
     while left:
         with _Child() as child:
-            if child.line(START_S) != _READY:
+            if child.line(START_S) != READY:
                 return
             failure = None
             while left and failure is None:
@@ -116,8 +109,8 @@ def _try(jobs: Dict[str, Attempt]) -> Iterator[Tuple[str, Optional[str]]]:
 
 
 def _limit_s(bundle: Bundle, branch: Branch) -> float:
-    found = tflite_file.signatures(bundle.path(branch.file), survivors.sum_of(bundle, branch)).get(branch.signature)
-    return LIMIT_S + SECONDS_PER_MAC * (found.macs if found is not None else 0)
+    work = tflite_file.signatures(bundle.path(branch.file), survivors.sum_of(bundle, branch)).get(branch.signature)
+    return LIMIT_S + SECONDS_PER_MAC * (work.macs if work is not None else 0)
 
 
 class _Child:
@@ -167,48 +160,3 @@ class _Child:
             self._rest += data
         line, _, self._rest = self._rest.partition(b"\n")
         return line.decode("utf-8", "replace")
-
-
-# --- the child's side
-
-
-def main() -> None:
-    """Try the jobs of standard input."""
-    _bound()
-    from adascale_runtime.engines import delegates
-
-    answers = os.dup(1)
-    os.dup2(2, 1)  # whatever a delegate prints is no answer
-    os.write(answers, _READY.encode() + b"\n")
-    for line in sys.stdin:
-        with suppress(Exception):  # an error that the next run, outside, will say as well as this one
-            _run(delegates, codec.from_json(Attempt, json.loads(line), "the job"))
-        os.write(answers, b"survived\n")
-
-
-def _run(delegates: Any, job: Attempt) -> None:
-    """On zeros, then on real inputs: what crashes may depend on the values."""
-    import numpy as np
-
-    branch = job.branch
-    runner = delegates.DELEGATES[job.delegate](Path(job.path), branch, job.threads, job.allow_fallback)
-    runner.warm()
-    begun = time.monotonic()
-    for x in np.fromfile(job.samples, "<f4").reshape(-1, *branch.input.shape):
-        runner(x)
-        if time.monotonic() - begun > SAMPLES_S:
-            break
-
-
-def _bound() -> None:
-    """No child outlives its parent, takes all memory, or leaves a file of it."""
-    import ctypes
-    import resource
-
-    try:
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        most = int(MEMORY * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-        resource.setrlimit(resource.RLIMIT_DATA, (most, most))
-    except (AttributeError, OSError, ValueError):
-        pass  # not on this system

@@ -18,6 +18,7 @@ from typing import Any, Dict, Optional, Tuple
 from adascale_runtime import text
 from adascale_runtime.errors import BadBundle, BadInput
 from adascale_runtime.files import archives, codec, disk, tflite_file
+from adascale_runtime.seams import manifests
 
 FORMAT = "adascale-bundle/1"
 MANIFEST = "manifest.json"
@@ -70,7 +71,8 @@ class Cost:
     one inference. ``activation_bytes``: bytes of activations written and read by one inference. ``peak_bytes``:
     largest sum of activations alive at once. ``ops``: operators. ``kernels``: by class of kernels that run them, such
     as ``conv-integer``, sums over its operators that their time is linear in (see ``converters/kernel_classes.py``);
-    empty in manifests that were written before it.
+    empty in manifests that were written before it. ``arithmetic``: how its multiplications are computed, one of
+    :data:`adascale_runtime.seams.precisions.ARITHMETICS`; empty where the branch's precision says it.
     """
 
     macs: int
@@ -80,6 +82,7 @@ class Cost:
     peak_bytes: int
     ops: int
     kernels: Dict[str, Dict[str, float]] = field(default_factory=dict)
+    arithmetic: str = ""
 
 
 @dataclass(frozen=True)
@@ -224,14 +227,12 @@ def _open(root: Path) -> Bundle:
 
 def read_manifest(path: Path) -> Manifest:
     """A manifest that holds together; the files that it speaks of are not looked at."""
-    from adascale_runtime.seams import manifests
-
     try:
         data = codec.read_json(path)
         if not isinstance(data, dict) or data.get("format") != FORMAT:
-            found = data.get("format") if isinstance(data, dict) else None
+            other = data.get("format") if isinstance(data, dict) else None
             raise BadBundle(
-                "{} has format '{}', but this program reads '{}'.".format(path, text.excerpt(found), FORMAT)
+                "{} has format '{}', but this program reads '{}'.".format(path, text.excerpt(other), FORMAT)
             )
         manifest = codec.from_json(Manifest, data, MANIFEST)
         manifests.check(manifest, str(path))

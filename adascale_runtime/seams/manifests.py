@@ -8,8 +8,8 @@ from __future__ import annotations
 from math import prod
 from typing import TYPE_CHECKING, Dict, Iterator, NoReturn, Tuple
 
-from adascale_runtime.errors import BadBundle
-from adascale_runtime.seams.predictors import COMPUTE
+from adascale_runtime.errors import BadBundle, BadInput
+from adascale_runtime.seams.precisions import ARITHMETICS, arithmetic
 from adascale_runtime.text import excerpt
 
 if TYPE_CHECKING:
@@ -77,8 +77,7 @@ def _check_names(manifest: Manifest, where: str) -> None:
 
 def _problems(branch: Branch) -> Iterator[str]:
     """What is wrong with a branch."""
-    if branch.precision not in COMPUTE:
-        yield "has the precision '{}', but this program knows {}".format(excerpt(branch.precision), ", ".join(COMPUTE))
+    yield from _precision_problems(branch)
     if branch.exit < 1 or branch.size_bytes < 0:
         yield "has an exit below 1 or a negative size"
     for name, share in (("accuracy", branch.accuracy.value), ("agreement", branch.verification.agreement)):
@@ -90,6 +89,16 @@ def _problems(branch: Branch) -> Iterator[str]:
         for problem in _tensor_problems(spec):
             yield "has an {} {}".format(name, problem)
     yield from _cost_problems(branch.cost)
+
+
+def _precision_problems(branch: Branch) -> Iterator[str]:
+    try:
+        arithmetic(branch.precision, branch.cost.arithmetic)
+    except BadInput:
+        known = ", ".join(ARITHMETICS)
+        yield "has the precision '{}' of the arithmetic '{}', but this program knows the arithmetics {}".format(
+            excerpt(branch.precision), excerpt(branch.cost.arithmetic), known
+        )
 
 
 def _tensor_problems(spec: TensorSpec) -> Iterator[str]:

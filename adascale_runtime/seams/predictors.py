@@ -14,16 +14,12 @@ from typing import Any, Dict, Mapping, Optional, Sequence, Tuple
 from adascale_runtime.errors import BadInput
 from adascale_runtime.files import codec
 from adascale_runtime.seams.bundle import Branch, Cost
+from adascale_runtime.seams.precisions import ARITHMETICS, arithmetic
 from adascale_runtime.seams.records import Context
 from adascale_runtime.text import excerpt
 
 FORMAT = "adascale-predictors/1"
 
-#: How the multiplications of a precision are computed: float kernels, int8 weights with float activations, integers,
-#: or integers with 16-bit activations.
-COMPUTE = {
-    "float32": "float", "float16": "float", "dynamic": "hybrid", "int8": "integer", "qat": "integer", "int16x8": "wide",
-}  # fmt: skip
 #: The share of all cores that is left to a branch at least, however many others want them.
 _LEAST = 0.02
 #: The unit of a kernel's sum in :func:`features`, by how its name begins: single pieces, thousands, else millions.
@@ -38,9 +34,10 @@ def features(cost: Cost, precision: str, caches: Optional[Mapping[str, int]] = N
     thousands, MACs in millions, bytes in MB. With ``caches``, sizes in bytes by name: ``hit_mb``, MB that the last of
     them serves, and ``miss_L2_mb``, MB that it does not.
     """
-    values = {"one": 1.0, **{"macs_{}_m".format(kind): 0.0 for kind in COMPUTE.values()}}
-    values["macs_{}_m".format(COMPUTE[precision])] = cost.macs / 1e6
-    values["one_{}".format(COMPUTE[precision])] = 1.0
+    values = {"one": 1.0, **{"macs_{}_m".format(kind): 0.0 for kind in ARITHMETICS}}
+    own = arithmetic(precision, cost.arithmetic)
+    values["macs_{}_m".format(own)] = cost.macs / 1e6
+    values["one_{}".format(own)] = 1.0
     values["weights_mb"] = cost.weight_bytes / 1e6
     values["activations_mb"] = cost.activation_bytes / 1e6
     values["peak_mb"] = cost.peak_bytes / 1e6
@@ -98,17 +95,17 @@ def strain(context: Context, threads: int, reference: Mapping[str, float]) -> Di
     evenly. ``clock``: how many times the ``cpu_freq_mhz`` of ``reference`` exceeds the clock now, less 1. ``memory``:
     share of the reference's ``memory_free_mb`` that is taken.
     """
-    found = {"load": context.cpu_load or 0.0, "waiting": 0.0, "clock": 0.0, "memory": 0.0}
+    strains = {"load": context.cpu_load or 0.0, "waiting": 0.0, "clock": 0.0, "memory": 0.0}
     if context.cores and context.cpu_load is not None:
         left = context.cores * max(1.0 - context.cpu_load, _LEAST)
-        found["waiting"] = max(0.0, threads / left - 1.0)
+        strains["waiting"] = max(0.0, threads / left - 1.0)
     elif context.cores and context.runnable is not None:
-        found["waiting"] = max(0.0, (context.runnable + threads) / context.cores - 1.0)
+        strains["waiting"] = max(0.0, (context.runnable + threads) / context.cores - 1.0)
     if context.cpu_freq_mhz and reference.get("cpu_freq_mhz"):
-        found["clock"] = max(0.0, reference["cpu_freq_mhz"] / context.cpu_freq_mhz - 1.0)
+        strains["clock"] = max(0.0, reference["cpu_freq_mhz"] / context.cpu_freq_mhz - 1.0)
     if context.memory_free_mb is not None and reference.get("memory_free_mb"):
-        found["memory"] = max(0.0, 1.0 - context.memory_free_mb / reference["memory_free_mb"])
-    return found
+        strains["memory"] = max(0.0, 1.0 - context.memory_free_mb / reference["memory_free_mb"])
+    return strains
 
 
 @dataclass(frozen=True)
@@ -220,33 +217,33 @@ class Predictors:
 
     def _only(self, levels: Sequence[Sequence[str]], who: str) -> "Predictors":
         for level, names in enumerate(levels):
-            found = {p.device for p in self.predictors if any(_is(p, name, level) for name in names)}
-            if len(found) == 1:
-                return replace(self, predictors=tuple(p for p in self.predictors if p.device in found))
-            if found:
-                raise _several(sorted(found), who + " several of them")
+            meant = {p.device for p in self.predictors if any(_is(p, name, level) for name in names)}
+            if len(meant) == 1:
+                return replace(self, predictors=tuple(p for p in self.predictors if p.device in meant))
+            if meant:
+                raise _several(sorted(meant), who + " several of them")
         raise _several(self.devices, who + " none of them")
 
     def find(self, quantity: str, delegate: str, threads: int) -> Optional[Predictor]:
         """The predictor of that cell, or None. :class:`BadInput` if several devices have one; see :meth:`of`."""
-        found = [p for p in self.predictors if (p.quantity, p.delegate, p.threads) == (quantity, delegate, threads)]
-        if any(p.device != found[0].device for p in found):
+        fitted = [p for p in self.predictors if (p.quantity, p.delegate, p.threads) == (quantity, delegate, threads)]
+        if any(p.device != fitted[0].device for p in fitted):
             raise _several(self.devices, "none of them is chosen")
-        return found[0] if found else None
+        return fitted[0] if fitted else None
 
     def predict(
         self, quantity: str, branch: Branch, delegate: str, threads: int, context: Optional[Context] = None
     ) -> Optional[float]:
         """The prediction for a branch, or None where there is no predictor."""
-        found = self.find(quantity, delegate, threads)
-        return None if found is None else found.predict(branch.cost, branch.precision, context)
+        predictor = self.find(quantity, delegate, threads)
+        return None if predictor is None else predictor.predict(branch.cost, branch.precision, context)
 
     def interval(
         self, quantity: str, branch: Branch, delegate: str, threads: int, context: Optional[Context] = None
     ) -> Optional[Tuple[float, float]]:
         """Bounds for a branch that held nine of ten held-out ones, or None where they are not known."""
-        found = self.find(quantity, delegate, threads)
-        return None if found is None else found.interval(branch.cost, branch.precision, context)
+        predictor = self.find(quantity, delegate, threads)
+        return None if predictor is None else predictor.interval(branch.cost, branch.precision, context)
 
 
 #: The facts that name a device's processor.

@@ -161,16 +161,16 @@ def read(paths: Sequence[Path]) -> List[Measurement]:
 
 def latest(measurements: Sequence[Measurement]) -> List[Measurement]:
     """Of measurements of one cell on one device in one context, the last."""
-    found: Dict[Any, Measurement] = {}
+    last: Dict[Any, Measurement] = {}
     for measurement in measurements:
         where_and_when = (str(measurement.device.get("name")), measurement.settings.get("context"))
-        found[where_and_when + measurement.key] = measurement
-    return list(found.values())
+        last[where_and_when + measurement.key] = measurement
+    return list(last.values())
 
 
 def runs(paths: Sequence[Path]) -> List[Measurement]:
     """All measurements of JSON-lines files, in order: a cell that was measured several times is there several times."""
-    found = []
+    measurements = []
     for path in paths:
         for number, data in enumerate(codec.read_lines(path), start=1):
             where = "{} line {}".format(path, number)
@@ -178,8 +178,8 @@ def runs(paths: Sequence[Path]) -> List[Measurement]:
                 raise BadInput("{} is not a measurement ({!r} is expected).".format(where, FORMAT))
             measurement = codec.from_json(Measurement, data, where)
             check(measurement, where)
-            found.append(measurement)
-    return found
+            measurements.append(measurement)
+    return measurements
 
 
 #: The same for a measurement, its parts and its cost. A difference of energies may be below zero.

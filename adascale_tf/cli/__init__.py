@@ -7,9 +7,10 @@ import sys
 
 import click
 
+from adascale_runtime import plugins
 from adascale_runtime.files import archives
 from adascale_tf import __version__
-from adascale_tf.cli import building, console, ending, evolving, examining, measuring, phones, running
+from adascale_tf.cli import building, console, demonstration, ending, evolving, examining, measuring, phones, running
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -37,9 +38,16 @@ def cli(context: click.Context, max_gb: float) -> None:
       eval "$(_ADASCALE_COMPLETE=bash_source adascale)"
     """
     context.with_resource(archives.limit(round(max_gb * 1e9)))
+    context.call_on_close(_say_what_was_left_out)
 
 
-for module in (building, examining, evolving, measuring, phones, running):
+def _say_what_was_left_out() -> None:
+    """Name the plug-ins that the command looked for and could not import; it imports the kinds that it needs."""
+    for sentence in plugins.problems():
+        console.warn(sentence)
+
+
+for module in (building, demonstration, examining, evolving, measuring, phones, running):
     for command in module.COMMANDS:
         cli.add_command(command)
 

@@ -2,61 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from adascale_runtime.errors import BadInput
-from adascale_runtime.files import codec
-from adascale_runtime.seams import bundle
-from adascale_runtime.seams.recipe import parse_list
-from adascale_tf.cli import branches, console, inputs
-
-if TYPE_CHECKING:
-    from adascale_runtime.progress import Tick
-    from adascale_tf.data import Dataset
-
-data_option = click.option(
-    "--data", "spec", required=True, metavar="SPEC",
-    help="'digits', a folder or .zip of train/<class>/* and test/<class>/* (images, wav), or a .npz.",
-)  # fmt: skip
-
-
-#: TensorFlow's server of a worker has no option for an address to listen on.
-LISTENING = (
-    "note: TensorFlow will listen on all network interfaces, and whoever reaches its port needs no password; see "
-    "'Who can reach a worker' in docs/scale.md."
-)
-
-
-@dataclass(frozen=True)
-class Job:
-    """What is to be built: None stands for the default that suits the data or the model."""
-
-    spec: str
-    out: Path
-    model: Path | None = None
-    backbone: str | None = None
-    recipes: str | None = None
-    epochs: int | None = None
-    flip: bool = False
-    seed: int = 0
-    input_range: str | None = None
-    input_size: str | None = None
-    checkpoint: Path | None = None
-    strategy: str = "none"
-    replicas: int | None = None
-    accumulate: int = 1
-    optimizer: str | None = None
-    max_loss: float = bundle.MAX_LOSS
-
-    @property
-    def rule(self) -> str:
-        """The optimizer: AdaScale SGD wherever more than one batch may make a step."""
-        return self.optimizer or ("adamw" if self.strategy == "none" and self.accumulate == 1 else "sgd")
+from adascale_tf.cli import console, tables
+from adascale_tf.cli.options import data_option, max_loss_option
+from adascale_tf.verbs import inputs
 
 
 @click.command(
@@ -114,122 +66,37 @@ class Job:
     default=None,
     help="sgd is AdaScale SGD. Default: adamw, or sgd with --strategy or --accumulate.",
 )
-@branches.max_loss_option
+@max_loss_option
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The bundle's folder, new or empty.")
 @console.output_options
 def build(
-    spec: str, model: Path | None, backbone: str | None, recipes: str | None, epochs: int | None, flip: bool, seed: int,
-    input_range: str | None, input_size: str | None, checkpoint: Path | None, strategy: str, replicas: int | None,
-    accumulate: int, optimizer: str | None, max_loss: float, out: Path, quiet: bool, as_json: bool,
+    *, spec: str, model: Path | None, backbone: str | None, recipes: str | None, epochs: int | None, flip: bool,
+    seed: int, input_range: str | None, input_size: str | None, checkpoint: Path | None, strategy: str,
+    replicas: int | None, accumulate: int, optimizer: str | None, max_loss: float, out: Path, quiet: bool,
+    as_json: bool,
 ) -> None:  # fmt: skip
     """Train one elastic network, convert and verify its branches, and write a bundle.
 
     A build that was killed goes on at its last whole epoch when the same command is given again, with as many
     workers as there are then.
     """
-    bundle.check_target(out)
-    if recipes is not None:
-        parse_list(recipes)
-    if model is not None and backbone is not None:
-        raise BadInput("--model brings its own network and --backbone names another one; give one of them.")
-    inputs.parse_size(input_size)
+    from adascale_tf.verbs.build import build as verb
+    from adascale_tf.verbs.training import Training
+
     kept = checkpoint or out.with_name(out.name + ".checkpoint")
-    if not quiet and _begun(kept):
-        console.say(f"Going on with the training in {kept}.", err=True)
-    job = Job(
-        spec, out, model, backbone, recipes, epochs, flip, seed, input_range, input_size, kept,
-        strategy, replicas, accumulate, optimizer, max_loss,
-    )  # fmt: skip
-    if strategy == "multi-worker" and not quiet:
-        console.say(LISTENING, err=True)
+    training = Training(epochs, flip, optimizer, strategy, replicas, accumulate, kept)
     with console.progress(quiet) as tick:
-        built = work(job, tick, say=lambda text: console.say(text, err=True))
-    if built is None:
+        built = verb(
+            spec, out, model=model, backbone=backbone, recipes=recipes, input_size=inputs.parse_size(input_size),
+            input_range=input_range, training=training, seed=seed, max_loss=max_loss, tick=tick, say=console.note,
+        )  # fmt: skip
+    if built.written is None:
         if not quiet:
             console.say("This worker is done; the chief converts the branches and writes the bundle.", err=True)
-    elif as_json:
-        console.emit(built.manifest)
-    elif not quiet:
-        branches.show(built.manifest, str(out))
-    if built is not None:
-        branches.say_remarks(built.manifest)
-    if built is not None and not (quiet or as_json):
+        return
+    tables.built(built, out, quiet, as_json)
+    if not (quiet or as_json):
         console.say(f"The trained network is kept in {kept}, for 'adascale search' and 'adascale evolve'.", err=True)
-
-
-def _begun(checkpoint: Path) -> bool:
-    """Whether a folder keeps a training that has an epoch to go on from."""
-    try:
-        state = codec.read_json(checkpoint / "checkpoint.json")
-    except BadInput:
-        return False
-    return isinstance(state, dict) and bool(state.get("epochs_done"))
-
-
-def build_bundle(job: Job, tick: Tick, dataset: Dataset | None = None) -> bundle.Bundle:
-    """Train and write a bundle in this process alone; ``dataset`` where the data is loaded already."""
-    built = work(job, tick, dataset)
-    assert built is not None  # who works alone is the chief
-    return built
-
-
-def work(
-    job: Job, tick: Tick, dataset: Dataset | None = None, say: Callable[[str], None] = lambda text: None
-) -> bundle.Bundle | None:
-    """This worker's part of a job: train, and as the chief write the bundle.
-
-    ``say`` is given a sentence for each step of a recipe that does nothing here.
-    """
-    from adascale_runtime.quiet import quiet_stderr
-    from adascale_tf.cli import pipeline
-    from converters import process
-
-    if job.model is None and dataset is None:  # a wrong SPEC should not wait for TensorFlow
-        dataset = inputs.load(job.spec, tick, size=inputs.parse_size(job.input_size))
-    process.start()  # it imports TensorFlow while this process does the same and trains
-    with quiet_stderr():  # TensorFlow reports on GPUs and oneDNN while it is imported
-        import tensorflow as tf
-        import tf_keras
-
-        from adascale_tf.bridge import backbones
-        from adascale_tf.network import create
-        from adascale_tf.network.elastic import ElasticNetwork
-        from adascale_tf.training import RATES, Schedule, default_epochs, open_workers, train
-        from adascale_tf.training.checkpoint import Checkpoint
-
-    tf.get_logger().setLevel("ERROR")  # every branch is a new model: Keras' advice against retracing does not apply
-    cluster = open_workers(job.strategy, job.replicas, tick=tick)
-    tf_keras.utils.set_random_seed(job.seed)
-    wanted = parse_list(job.recipes) if job.recipes else None
-    given = None
-    if job.model is not None:
-        network = create.elastic(job.model, wanted, inputs.parse_size(job.input_size))
-        dataset = inputs.load_for(network, job.model, job.spec, job.input_range, tick)
-        pipeline.check_data(dataset)
-        pipeline.check_finite(network)
-        pipeline.rehearse(network, dataset, tick)
-        given = pipeline.given_accuracy(network, dataset)
-        create.fit_heads(network, dataset)
-        rate = RATES[job.rule][1]
-    else:
-        assert dataset is not None
-        pipeline.check_data(dataset)
-        name = job.backbone or backbones.default_for(dataset.input_shape)
-        backbone = backbones.build(name, dataset.input_shape, len(dataset.labels))
-        network = ElasticNetwork(backbone, wanted or create.default_recipes(backbone))
-        rate = RATES[job.rule][0]
-    for sentence in pipeline.idle_steps(network):
-        say(sentence)
-    epochs = job.epochs or default_epochs(len(dataset.x_train))
-    schedule = Schedule(epochs=epochs, learning_rate=rate, optimizer=job.rule, flip=job.flip, seed=job.seed)
-    kept = Checkpoint(job.checkpoint, network, dataset, schedule) if job.checkpoint else None
-    effort = train(network, dataset, schedule, tick, kept, cluster, job.accumulate)
-    if effort.iterations > effort.steps:
-        tick("steps", effort.steps, effort.steps, f"worth {effort.iterations:.0f} steps of one batch")
-    if not cluster.chief:
-        process.stop()
-        return None
-    return pipeline.write_bundle(network, dataset, schedule, job.out, tick, given, job.max_loss)
 
 
 COMMANDS = (build,)

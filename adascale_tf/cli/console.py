@@ -39,10 +39,10 @@ class Number(click.FloatRange):
     """A finite number for an option, from ``min`` on; ``nan`` and ``inf`` are refused."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        found = super().convert(value, param, ctx)
-        if not math.isfinite(found):
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
             self.fail(f"{value!r} is not a finite number.", param, ctx)
-        return found
+        return number
 
 
 def say(message: str, err: bool = False) -> None:
@@ -51,6 +51,21 @@ def say(message: str, err: bool = False) -> None:
     if len(lines) > LINES:
         lines = [*lines[: LINES - 1], f"... and {len(lines) - LINES + 1} lines more"]
     click.echo("\n".join(printable(line) for line in lines), err=err)
+
+
+def note(sentence: str) -> None:
+    """Print what a verb says on its way, on standard error."""
+    say(f"note: {sentence}", err=True)
+
+
+def warn(sentence: str) -> None:
+    """Print what a person should know before the result, on standard error."""
+    say(f"adascale: {sentence}", err=True)
+
+
+def remark(sentence: str) -> None:
+    """Print what a person should know beside the result, on standard error."""
+    say(sentence, err=True)
 
 
 def cell(value: Any) -> str:

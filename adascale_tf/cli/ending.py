@@ -13,7 +13,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -40,6 +40,12 @@ def run(command: Callable[[], Any]) -> int:
         except BrokenPipeError:
             _forget_stdout()
             return 1
+
+
+def incomplete(problems: Sequence[str]) -> None:
+    """End the command with code 1 and a sentence for each problem, if there are any."""
+    if problems:
+        raise AdaScaleError(f"{len(problems)} not measured:\n  " + "\n  ".join(problems))
 
 
 def _flushed(code: int) -> int:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import glob
-from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from adascale_runtime.engines.delegates import DELEGATES
 from adascale_runtime.errors import BadInput
-from adascale_runtime.files import codec
-from adascale_runtime.progress import Tick
-from adascale_runtime.seams import bundle, records
-from adascale_tf.cli import console, fleet, phones
+from adascale_tf.cli import console, ending, options, tables
+
+if TYPE_CHECKING:
+    from adascale_tf.verbs.places import Place
 
 
 @click.command(
@@ -21,13 +19,8 @@ from adascale_tf.cli import console, fleet, phones
     "adascale profile bundle --device 192.168.1.20:5555 --delegates cpu,gpu --threads 1,4 --energy --out m.jsonl; "
     "adascale profile bundle --fleet fleet.yaml --out m.jsonl"
 )
-@click.argument("path", metavar="BUNDLE", type=click.Path(path_type=Path))
-@click.option(
-    "--delegates",
-    default="cpu",
-    show_default=True,
-    help=f"Comma-separated: {', '.join(sorted(DELEGATES))}; nnapi with --runner benchmark_model only.",
-)
+@options.bundle_argument
+@click.option("--delegates", cls=options.DelegatesOption, default="cpu", show_default=True)
 @click.option("--threads", default="1", show_default=True, help="Numbers of threads: 1, or 1,4.")
 @click.option("--branches", default=None, help="Ids of branches, comma-separated. Default: all.")
 @click.option("--runs", type=click.IntRange(2), default=50, show_default=True, help="Timed runs per branch.")
@@ -45,9 +38,9 @@ from adascale_tf.cli import console, fleet, phones
     help="Measurements are appended here; after a kill, the same command continues.",
 )  # fmt: skip
 @click.option("--again", is_flag=True, help="Measure once more what --out holds already, and append it.")
-@phones.device_option
+@options.device_option
 @click.option("--all", "every", is_flag=True, help="All phones in reach (see 'adascale devices').")
-@fleet.fleet_option
+@options.fleet_option
 @click.option("--energy", is_flag=True, help="Phones: measure energy from the battery.")
 @click.option("--affinity", default=None, metavar="CORES", help="Phones: big, little, or a hexadecimal mask as f0.")
 @click.option(
@@ -80,8 +73,8 @@ from adascale_tf.cli import console, fleet, phones
 )
 @click.option("--binary", type=click.Path(path_type=Path), default=None, help="Phones: Google's benchmark_model.")
 @click.option("--python", default="python3", show_default=True, help="Phones: the Python that runs the agent.")
-@phones.litert_option
-@phones.key_option
+@options.litert_option
+@options.key_option
 @click.option("--keep", is_flag=True, help="Phones: leave the files there for the next time.")
 @click.option("--clean", is_flag=True, help="Phones: remove what an earlier time left, first.")
 @console.output_options
@@ -93,131 +86,41 @@ def profile(
     as_json: bool,
 ) -> None:  # fmt: skip
     """Measure every branch in interleaved rounds, with raw samples: on this machine, on phones, or on a fleet."""
-    opened = bundle.load(path)
-    wanted, numbers = phones.names(delegates), phones.counts(threads)
-    chosen = None if branches is None else phones.names(branches)
+    from adascale_tf.verbs import places
+    from adascale_tf.verbs.profile import profile as measure
+
     beside = {"--device": devices, "--all": every, "--key": key, "--calibrate": calibrate}
-    fleet.refuse_beside(lab, {**beside, "--contexts": contexts != "idle"})
+    options.refuse_beside(lab, {**beside, "--contexts": contexts != "idle"})
     if lab is not None and again:
         raise BadInput("A fleet measures what --out lacks; leave --again out, or choose another --out.")
-    before = _sizes(out)
-    if not devices and not every and lab is None:
-        with console.progress(quiet) as tick:
-            measurements, problems = _here(
-                opened, wanted, numbers, runs, out, tick, chosen, allow_fallback, op_profile, calibrate, contexts, again
-            )
-    else:
-        from android_harness.runner import Options
-
-        options = Options(
-            runs=runs, energy=energy, affinity=affinity, allow_fallback=allow_fallback, cooldown_c=cooldown,
-            batch_s=batch, idle_s=batch / 2, patience_s=patience, runner=runner, litert=litert, python=python,
-            binary=binary, op_profile=op_profile,
-        )  # fmt: skip
-        with console.progress(quiet) as tick:
-            if lab is not None:
-                measurements, problems = fleet.profile(
-                    lab, opened, wanted, numbers, chosen, options, out, keep, clean, tick
-                )
-            else:
-                measurements, problems = phones.profile(
-                    opened, devices, every, wanted, numbers, chosen, options, out, key, keep, clean, again, tick
-                )
-    if as_json:
-        console.emit(measurements)
-    elif not quiet:
-        show_measurements(measurements)
-        show_operators(measurements)
-    if measurements and not quiet and _sizes(out) == before:
-        console.say(_nothing_new(measurements, out), err=True)
-    phones.report(problems)
-
-
-def _sizes(out: Path) -> list[int]:
-    """How large the files of measurements are; they only grow."""
-    return [path.stat().st_size for path in sorted(out.parent.glob(f"{glob.escape(out.stem)}*{out.suffix}"))]
-
-
-def _nothing_new(measurements: Sequence[records.Measurement], out: Path) -> str:
-    """The sentence for a profile that found everything measured."""
-    times = sorted(m.started for m in measurements)
-    when = times[0] if times[0] == times[-1] else f"from {times[0]} to {times[-1]}"
-    return f"All {len(measurements)} cells are in {out} already (measured {when}); give --again to measure anew."
-
-
-def _here(
-    opened: bundle.Bundle, delegates: list[str], threads: list[int], runs: int, out: Path, tick: Tick,
-    branches: list[str] | None, allow_fallback: bool, op_profile: bool, calibrate: bool, contexts: str,
-    again: bool,
-) -> tuple[list[records.Measurement], list[str]]:  # fmt: skip
-    """Measure on this machine: branches, or what calibrates predictors for them; then again in other contexts.
-
-    Gives what was measured, and a sentence for each cell that crashes.
-    """
-    from profiling import calibration, measure
-    from profiling import contexts as others
-
-    names = others.parse(contexts)
     if calibrate and branches is not None:
         raise BadInput("--calibrate chooses the branches itself; leave --branches out.")
-    found: list[records.Measurement] = []
-    problems: list[str] = []
-    if calibrate:
-        found = calibration.calibrate(
-            opened, delegates, threads, runs=runs, out=out, tick=tick, allow_fallback=allow_fallback, again=again
-        )
-        branches = list(dict.fromkeys(m.branch for m in found if m.bundle == opened.digest))
-    elif others.IDLE in names:
-        found = measure.profile(
-            opened, delegates, threads, runs=runs, out=out, tick=tick, branches=branches,
-            allow_fallback=allow_fallback, op_profile=op_profile, again=again,
-            failed=lambda cell, why: problems.append(f"{cell.delegate} with {cell.threads} threads: {why}"),
+    how: dict[str, Any] = {
+        "litert": litert, "energy": energy, "affinity": affinity, "cooldown_c": cooldown, "batch_s": batch,
+        "runner": runner, "python": python, "binary": binary, "keep": keep, "clean": clean, "patience_s": patience,
+    }  # fmt: skip
+    on: list[Place] = [places.phone(address, key=key, **how) for address in devices]
+    if every:
+        on.append(places.phone(key=key, **how))
+    if lab is not None:
+        given = click.get_current_context().get_parameter_source("patience") == click.core.ParameterSource.COMMANDLINE
+        on.append(places.fleet(lab, away_s=patience if given else places.AWAY_S, **how))
+    if not on:
+        on.append(places.host(calibrate, options.names(contexts)))
+    with console.progress(quiet) as tick:
+        measured = measure(
+            path, options.names(delegates), options.counts(threads), on=on, out=out,
+            branches=None if branches is None else options.names(branches), runs=runs, allow_fallback=allow_fallback,
+            op_profile=op_profile, again=again, tick=tick, say=console.remark,
         )  # fmt: skip
-    return found + others.sweep(
-        opened, delegates, threads, names, out=out, tick=tick, branches=branches, again=again
-    ), problems
-
-
-def show_measurements(measurements: list[records.Measurement]) -> None:
-    """Latency, memory and energy of measurements as a table, fastest first."""
-    rows = []
-    several = len({str(m.device.get("name")) for m in measurements}) > 1
-    branches = [m for m in measurements if not m.settings.get("kernel")]
-    for m in sorted(branches, key=lambda m: m.latency_quantile_ms(0.5)):
-        sign = "~" if m.energy.how.startswith("estimated") else ""
-        energy = "-" if m.energy.value_mj is None else f"{sign}{m.energy.value_mj:.3g}"
-        if m.energy.uncertainty_mj is not None:
-            energy += f" +-{m.energy.uncertainty_mj:.1g}"
-        taken = "-" if m.delegation is None else f"{m.delegation.verdict} {m.delegation.delegated}/{m.delegation.nodes}"
-        quantiles = [f"{m.latency_quantile_ms(q):.3f}" for q in (0.5, 0.9, 0.99)]
-        memory = "-" if m.memory_mb is None else f"{m.memory_mb:.1f}"
-        right = "-" if m.outputs is None else f"{m.outputs.agreement:.0%}"
-        where = (str(m.device.get("name")),) if several else ()
-        heat = "-" if m.context_after.temperature_c is None else f"{m.context_after.temperature_c:.0f}"
-        beside = f" ({m.settings['context']})" if "context" in m.settings else ""
-        rows.append((*where, m.recipe + beside, m.delegate, m.threads, *quantiles, memory, energy, taken, right, heat))
-    columns = (
-        *(("device",) if several else ()), "recipe", "delegate", "threads", "p50 ms", "p90 ms", "p99 ms", "memory MB",
-        "energy mJ", "delegated", "outputs", "C",
-    )  # fmt: skip
-    console.table("Measurements (~ is an estimate: no energy meter)", columns, rows)
-    if len(branches) < len(measurements):
-        console.say(f"And {len(measurements) - len(branches)} micro-kernels, for 'adascale fit'.")
-
-
-def show_operators(measurements: list[records.Measurement]) -> None:
-    """What the kinds of operators take in each branch, for those whose operators were timed."""
-    rows = []
-    for m in measurements:
-        spent: dict[str, list[float]] = {}
-        for operator in m.operators:
-            spent.setdefault(operator.kind, []).append(operator.mean_ms)
-        total = sum(map(sum, spent.values()))
-        for kind, times in sorted(spent.items(), key=lambda item: -sum(item[1])):
-            share = f"{sum(times) / total:.0%}" if total else "-"
-            rows.append((m.recipe, m.delegate, kind, len(times), f"{sum(times):.3f}", share))
-    if rows:
-        console.table("Operators", ("recipe", "delegate", "kind", "count", "ms", "share"), rows)
+    if as_json:
+        console.emit(measured.measurements)
+    elif not quiet:
+        tables.measurements(measured.measurements)
+        tables.operator_times(measured.measurements)
+    if not measured.fresh and not quiet:
+        console.say(tables.nothing_new(measured), err=True)
+    ending.incomplete(measured.problems)
 
 
 @click.command(epilog="Example: adascale fit measurements.jsonl --out predictors.json")
@@ -233,20 +136,13 @@ def show_operators(measurements: list[records.Measurement]) -> None:
 @console.output_options
 def fit(paths: tuple[Path, ...], share: str, out: Path, quiet: bool, as_json: bool) -> None:
     """Fit predictors of latency, memory and energy from measurements, with their held-out error."""
-    from profiling import fit as fitting
+    from adascale_tf.verbs.fit import fit as fit_predictors
 
-    fitted = fitting.fit(records.read(paths), share)
-    codec.write_text(out, codec.dump(fitted))
+    fitted = fit_predictors(list(paths), share=share, out=out)
     if as_json:
         console.emit(fitted)
     elif not quiet:
-        rows = [
-            (p.quantity, p.delegate, p.threads, p.samples, "-" if p.error is None else f"{p.error:.1%}",
-             " ".join(f"{ratio - 1:+.0%}" for ratio in p.spread) or "-", p.how)
-            for p in fitted.predictors
-        ]  # fmt: skip
-        columns = ("quantity", "delegate", "threads", "measured", "held-out error", "nine of ten within", "how")
-        console.table(f"Predictors: {out}", columns, rows)
+        tables.predictors(fitted, str(out))
 
 
 @click.command(
@@ -258,29 +154,25 @@ def fit(paths: tuple[Path, ...], share: str, out: Path, quiet: bool, as_json: bo
 @console.quiet_option
 def report(paths: tuple[Path, ...], out: Path, title: str, quiet: bool) -> None:
     """Write one self-contained page from a bundle, measurements, events and predictors."""
-    from profiling import report as reporting
+    from adascale_tf.verbs.report import report as write_report
 
-    if out.suffix.lower() not in (".html", ".htm"):
-        raise BadInput(f"The report is an HTML page, but --out is {out}; name it like report.html.")
-    inputs = reporting.gather(list(paths))
-    reporting.write(out, inputs.manifest, inputs.measurements, inputs.traces, inputs.predictors, title)
+    written = write_report(list(paths), out, title=title)
     if not quiet:
-        console.say(f"Wrote {out}.")
+        console.say(f"Wrote {written.out}.")
 
 
 @click.command(epilog="Example: adascale doctor --json")
 @console.json_option
 def doctor(as_json: bool) -> None:
     """Say what this machine can do: versions, delegates, meters, adb; what is missing and how to get it."""
-    from profiling.doctor import examine
+    from adascale_tf.verbs.doctor import doctor as examine
 
-    checks = examine()
+    checks = examine().checks
     if as_json:
         console.emit(checks)
     else:
-        console.table(
-            "doctor", ("what", "status", "found", "to do"), [(c.name, c.status, c.detail, c.remedy) for c in checks]
-        )
+        rows = [(check.name, check.status, check.detail, check.remedy) for check in checks]
+        console.table("doctor", ("what", "status", "found", "to do"), rows)
 
 
 COMMANDS = (profile, fit, report, doctor)

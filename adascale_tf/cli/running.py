@@ -1,35 +1,20 @@
-"""Commands of the adaptive loop: run, replay, and the demo of the full pipeline."""
+"""Commands of the adaptive loop: run, replay, compare-policies."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import click
 
-from adascale_runtime.seams import bundle
-from adascale_tf.cli import console, inputs, phases, phones
-from adascale_tf.cli.building import data_option
-
-if TYPE_CHECKING:
-    from adascale_runtime.cascade_session import CascadeSession
-    from adascale_runtime.seams.events import Event
-
-#: Training inputs on which a cascade's confidence is calibrated.
-CALIBRATION = 500
-
-budget_option = click.option(
-    "--budget", "budget_text", required=True, metavar="BUDGET",
-    help="latency_ms=5[,energy_mj, memory_mb, min_accuracy, power_mw, lifetime_h, temperature_c]; absent: no limit.",
-)  # fmt: skip
+from adascale_tf.cli import console, options, tables
 
 
 @click.command(
     epilog="Example: adascale run bundle --data digits --budget latency_ms=5 --seconds 20 --trace-out events.jsonl"
 )
-@click.argument("path", metavar="BUNDLE", type=click.Path(path_type=Path))
-@data_option
-@budget_option
+@options.bundle_argument
+@options.data_option
+@options.budget_option
 @click.option("--seconds", type=console.Number(0.1), default=10.0, show_default=True)
 @click.option("--fps", type=console.Number(0.1), default=None, help="Inputs per second. Default: one after another.")
 @click.option(
@@ -43,9 +28,7 @@ budget_option = click.option(
 )
 @click.option("--threads", default="1", show_default=True, help="Numbers of threads, of which the policy chooses: 2,1.")
 @click.option("--delegates", default="cpu", show_default=True, help="Comma-separated; the policy chooses among them.")
-@click.option(
-    "--policy", default="adaptive", show_default=True, help="Also: static-full, static-smallest, threshold, ..."
-)
+@click.option("--policy", cls=options.PolicyOption, default="adaptive", show_default=True)
 @click.option("--cascade", is_flag=True, help="A cheap branch answers first; a better one is asked when it is unsure.")
 @click.option("--warm-mb", type=console.Number(0.1), default=None, help="Memory for branches that are kept ready.")
 @click.option(
@@ -59,159 +42,68 @@ def run(
     warm_mb: float | None, out: Path | None, quiet: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Run the adaptive loop on the test split: keep the budget, with the best accuracy that is left."""
-    from adascale_runtime import loop
-    from adascale_runtime.cascade_session import CascadeSession
-    from adascale_runtime.device import identity
-    from adascale_runtime.seams import budget as budgets
-    from adascale_runtime.seams import predictors as prediction
-    from adascale_runtime.session import Session
     from adascale_tf.cli import live
+    from adascale_tf.verbs import given, inputs
+    from adascale_tf.verbs.run import run as adapt
 
-    opened = bundle.load(path)
-    budget = budgets.parse(budget_text)
-    options: dict[str, Any] = {
-        "predictors": None if predictors is None else prediction.choose(predictors, device_name, identity.facts()),
-        "delegates": phones.names(delegates),
-        "threads": phones.counts(threads),
-        "policy": policy,
-        "warm_mb": warm_mb,
-        "best_effort": best_effort,
-    }
+    opened, budget = given.bundle_of(path), given.budget_of(budget_text)
+    wanted, numbers = options.names(delegates), options.counts(threads)
     with console.progress(quiet) as tick:
-        dataset = inputs.load_for_bundle(opened, spec, tick)
-    kind = CascadeSession if cascade else Session
-    pace = None if fps is None else 1.0 / fps
-    with kind(opened, budget, **options) as session, loop.writer(out) as write, live.view(budget.latency_ms) as watch:
-        if isinstance(session, CascadeSession):
-            calibrate(session, dataset)
-        for sentence in session.warnings():
-            console.say(f"adascale: {sentence}", err=True)
-        watching = None if quiet else watch
-        events = loop.run(session, loop.cycle(dataset), seconds, write, pace_s=pace, watch=watching)
-    show_summary(events, as_json, quiet, f"Adaptive loop: {path}")
-    if isinstance(session, CascadeSession) and not (as_json or quiet):
-        show_cascade(session, events)
-
-
-def calibrate(session: CascadeSession, dataset: Any) -> None:
-    """Fit the temperature of the first branch on training inputs, which the loop does not see."""
-    from adascale_runtime.engines.delegates import open_branch
-    from adascale_runtime.policies import cascade
-
-    x = dataset.inputs(dataset.x_train[:CALIBRATION])
-    first = session.bundle.manifest.branch(session.pair.first.id.partition("@")[0])
-    runner = open_branch(session.bundle, first)
-    logits = [runner(image[None]).reshape(-1).tolist() for image in x]
-    session.temperature = cascade.fit_temperature(logits, [int(label) for label in dataset.y_train[:CALIBRATION]])
-
-
-def show_cascade(session: CascadeSession, events: list[Event]) -> None:
-    """What the cascade buys: accuracy, mean latency and energy against each of its branches alone."""
-    first, second = session.pair.first, session.pair.second
-    asked = sum(event.switched for event in events) / max(1, len(events))
-    judged = [event.correct for event in events if event.correct is not None]
-    mean_ms = sum(event.latency_ms for event in events) / max(1, len(events))
-
-    def energy(value: float | None) -> str:
-        return "-" if value is None else f"{value:.3g}"
-
-    both = None if first.energy_mj is None or second.energy_mj is None else first.energy_mj + asked * second.energy_mj
-    accuracy = sum(judged) / len(judged) if judged else 0.0
-    rows = [
-        (f"cascade, {asked:.0%} asked again", f"{accuracy:.2%}", f"{mean_ms:.3f}", energy(both)),
-        (f"{first.id} alone", f"{first.accuracy:.2%}", f"{first.latency_ms:.3f}", energy(first.energy_mj)),
-        (f"{second.id} alone", f"{second.accuracy:.2%}", f"{second.latency_ms:.3f}", energy(second.energy_mj)),
-    ][: 2 if first is second else 3]
-    console.table(f"Cascade, temperature {session.temperature:.2f}", ("branches", "accuracy", "mean ms", "mJ"), rows)
+        dataset = inputs.load_for_bundle(opened, spec, tick=tick, say=console.note)
+    with live.view(budget.latency_ms) as watch:
+        ran = adapt(
+            opened, dataset, budget, seconds=seconds, fps=fps, delegates=wanted, threads=numbers, policy=policy,
+            cascade=cascade, predictors=predictors, device_name=device_name, warm_mb=warm_mb, best_effort=best_effort,
+            out=out, say=console.warn, watch=None if quiet else watch,
+        )  # fmt: skip
+    if as_json:
+        console.emit(ran.summary)
+    elif not quiet:
+        tables.summary(ran.summary, f"Adaptive loop: {path}")
+        if ran.cascade is not None:
+            tables.cascade(ran.cascade)
 
 
 @click.command(epilog="Example: adascale replay bundle --trace events.jsonl --budget latency_ms=3")
-@click.argument("path", metavar="BUNDLE", type=click.Path(path_type=Path))
+@options.bundle_argument
 @click.option("--trace", type=click.Path(path_type=Path), required=True, help="Events of an earlier run.")
-@budget_option
+@options.budget_option
 @click.option("--policy", default="adaptive", show_default=True)
 @console.output_options
 def replay(path: Path, trace: Path, budget_text: str, policy: str, quiet: bool, as_json: bool) -> None:
     """Run the policy on recorded contexts and latencies: deterministic, without an inference."""
-    from adascale_runtime.policies import replay as replaying
-    from adascale_runtime.seams import budget as budgets
-    from adascale_runtime.seams import events
+    from adascale_tf.verbs.replay import replay as decide_again
 
-    opened = bundle.load(path)
-    header, recorded = events.read(trace)
-    replayed = replaying.replay(opened, header, recorded, budgets.parse(budget_text), policy)
-    show_summary(replayed, as_json, quiet, f"Replay of {trace}")
+    replayed = decide_again(path, trace, budget_text, policy=policy)
+    if as_json:
+        console.emit(replayed.summary)
+    elif not quiet:
+        tables.summary(replayed.summary, f"Replay of {trace}")
+    for note in replayed.notes:
+        console.note(note)
 
 
 @click.command(
     "compare-policies",
     epilog="Example: adascale compare-policies bundle --trace events.jsonl --budget latency_ms=3",
 )
-@click.argument("path", metavar="BUNDLE", type=click.Path(path_type=Path))
+@options.bundle_argument
 @click.option("--trace", type=click.Path(path_type=Path), required=True, help="Events of 'adascale run --trace-out'.")
-@budget_option
+@options.budget_option
 @click.option("--policies", default=None, help="Comma-separated. Default: all, with the oracle.")
 @console.output_options
 def compare(path: Path, trace: Path, budget_text: str, policies: str | None, quiet: bool, as_json: bool) -> None:
     """Run several policies on the same recorded contexts and latencies, and show them side by side."""
-    from adascale_runtime.loop import summary
-    from adascale_runtime.policies import policy as known
-    from adascale_runtime.policies import replay as replaying
-    from adascale_runtime.seams import budget as budgets
-    from adascale_runtime.seams import events
+    from adascale_tf.verbs.replay import compare_policies
 
-    opened = bundle.load(path)
-    header, recorded = events.read(trace)
-    budget = budgets.parse(budget_text)
-    names = sorted(known.POLICIES) if policies is None else [name.strip() for name in policies.split(",")]
-    for name in names:
-        known.check_policy(name)
-    accuracy = {branch.id: branch.accuracy.value for branch in opened.manifest.branches}
-    found = {}
-    for name in names:
-        replayed = replaying.replay(opened, header, recorded, budget, name)
-        expected = [accuracy[event.branch.partition("@")[0]] for event in replayed]
-        found[name] = {**summary(replayed), "expected_accuracy": sum(expected) / max(1, len(expected))}
+    named = None if policies is None else [name.strip() for name in policies.split(",")]
+    compared = compare_policies(path, trace, budget_text, policies=named)
     if as_json:
-        console.emit(found)
+        console.emit(compared.policies)
     elif not quiet:
-        rows = [
-            (
-                name, f"{facts['kept']:.2%}", f"{facts['expected_accuracy']:.2%}", f"{facts['mean_ms']:.3f}",
-                facts["switches"], ", ".join(f"{b} {share:.0%}" for b, share in
-                                             sorted(facts["branches"].items(), key=lambda i: -i[1])[:3]),
-            )
-            for name, facts in found.items()
-        ]  # fmt: skip
-        columns = ("policy", "budget kept", "expected accuracy", "mean ms", "switches", "branches")
-        console.table(f"{len(recorded):,} recorded inferences of {trace}", columns, rows)
+        tables.policies(compared, str(trace))
+    for note in compared.notes:
+        console.note(note)
 
 
-def show_summary(events: list[Event], as_json: bool, quiet: bool, title: str) -> None:
-    """What a loop reached: per phase, the share of the budget kept, accuracy, latency, switches, branches."""
-    from adascale_runtime.loop import summary
-
-    facts = summary(events)
-    if as_json:
-        console.emit(facts)
-    elif not quiet:
-        phases.show({"all": facts, **facts["phases"]}, title)
-
-
-@click.command(epilog="Example: adascale demo --out build/demo")
-@click.option("--out", type=click.Path(path_type=Path), default=Path("build/demo"), show_default=True)
-@click.option("--seed", type=int, default=0, show_default=True)
-@console.output_options
-def demo(out: Path, seed: int, quiet: bool, as_json: bool) -> None:
-    """The full pipeline on scikit-learn's digits: train, convert, verify, measure, predict, adapt, report."""
-    from adascale_tf.cli import demonstration
-
-    with console.progress(quiet) as tick:
-        facts = demonstration.demonstrate(out, seed, tick)
-    if as_json:
-        console.emit(facts)
-    elif not quiet:
-        demonstration.show(facts, out)
-
-
-COMMANDS = (run, replay, compare, demo)
+COMMANDS = (run, replay, compare)

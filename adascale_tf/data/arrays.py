@@ -38,23 +38,45 @@ def read(path: Path) -> Arrays:
         if missing:
             raise BadInput(f"{path} has no {', '.join(missing)}; save {', '.join(NAMES)} with numpy.savez.")
         x_train, y_train, x_test, y_test = (_array(path, name, archive, infos[f"{name}.npy"]) for name in NAMES)
+    return checked(str(path), x_train, y_train, x_test, y_test)
+
+
+def checked(where: str, x_train: np.ndarray, y_train: np.ndarray, x_test: np.ndarray, y_test: np.ndarray) -> Arrays:
+    """Arrays that fit together, as they are kept: classes become positions.
+
+    Args:
+        where: names the arrays in messages.
+        x_train, x_test: uint8 or finite floats, (N, ...) with the same shape of an example.
+        y_train, y_test: whole numbers or names, (N,).
+
+    Raises:
+        BadInput: says what is wrong with them.
+    """
+    for name, array in zip(NAMES, (x_train, y_train, x_test, y_test), strict=True):
+        _check_kind(where, name, array.dtype)
     for split, x, y in (("train", x_train, y_train), ("test", x_test, y_test)):
         if x.ndim < 2 or not x.size or y.shape != (len(x),):
             raise BadInput(
-                f"{path}: x_{split} {x.shape} and y_{split} {y.shape} do not pair up: an example each row, none "
+                f"{where}: x_{split} {x.shape} and y_{split} {y.shape} do not pair up: an example each row, none "
                 "empty, and one label an example."
             )
     if x_train.shape[1:] != x_test.shape[1:]:
-        raise BadInput(f"{path}: x_train and x_test differ in shape, {x_train.shape[1:]} and {x_test.shape[1:]}.")
+        raise BadInput(f"{where}: x_train and x_test differ in shape, {x_train.shape[1:]} and {x_test.shape[1:]}.")
     if x_train.dtype != x_test.dtype and np.uint8 in (x_train.dtype, x_test.dtype):
-        raise BadInput(f"{path}: x_train is {x_train.dtype} and x_test {x_test.dtype}; save both alike.")
+        raise BadInput(f"{where}: x_train is {x_train.dtype} and x_test {x_test.dtype}; save both alike.")
     values = np.unique(y_train)
     alike = (y_train.dtype.kind == "U") == (y_test.dtype.kind == "U")
     if len(values) < 2 or not alike or not np.isin(y_test, values).all():
-        raise BadInput(f"{path}: y_train needs at least two classes, and y_test none that y_train lacks.")
+        raise BadInput(f"{where}: y_train needs at least two classes, and y_test none that y_train lacks.")
     y_train, y_test = (np.searchsorted(values, y).astype(np.int64) for y in (y_train, y_test))
     labels = tuple(str(value) for value in values.tolist())
-    return Arrays(labels, _input(path, "x_train", x_train), y_train, _input(path, "x_test", x_test), y_test)
+    return Arrays(labels, _input(where, "x_train", x_train), y_train, _input(where, "x_test", x_test), y_test)
+
+
+def _check_kind(where: str, name: str, dtype: np.dtype) -> None:
+    kinds, wanted = _KINDS[name[0]]
+    if dtype.kind not in kinds:
+        raise BadInput(f"{where}: {name} should be {wanted}, not {excerpt(str(dtype), 40)}.")
 
 
 def _array(path: Path, name: str, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> np.ndarray:
@@ -62,9 +84,7 @@ def _array(path: Path, name: str, archive: zipfile.ZipFile, info: zipfile.ZipInf
     try:
         with archive.open(info) as file:
             shape, dtype = _header(file)
-            kinds, wanted = _KINDS[name[0]]
-            if dtype.kind not in kinds:
-                raise BadInput(f"{path}: {name} should be {wanted}, not {excerpt(str(dtype), 40)}.")
+            _check_kind(str(path), name, dtype)
             size = math.prod(shape) * dtype.itemsize
             archives.check_size(size, f"{path}: {name} {excerpt(str(shape), 40)}")
             held = info.file_size - file.tell()
@@ -91,12 +111,12 @@ def _header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
     raise ValueError(f"version {version[0]}.{version[1]} of the format")
 
 
-def _input(path: Path, name: str, x: np.ndarray) -> np.ndarray:
+def _input(where: str, name: str, x: np.ndarray) -> np.ndarray:
     """Examples as they are kept: uint8, or float32 that is finite."""
     if x.dtype == np.uint8:
         return x
     with np.errstate(over="ignore"):
         values = x.astype(np.float32)
     if x.dtype.kind != "f" or not np.isfinite(values).all():
-        raise BadInput(f"{path}: {name} should be {_INPUTS} in float32, not {x.dtype}.")
+        raise BadInput(f"{where}: {name} should be {_INPUTS} in float32, not {x.dtype}.")
     return values

@@ -1,4 +1,4 @@
-"""What ``--data SPEC`` means: ``digits``, a folder or .zip of classes, or a .npz of arrays."""
+"""What ``--data SPEC`` means: ``digits``, a folder or .zip of classes, or a .npz of arrays; in Python also arrays."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from adascale_runtime.errors import BadInput
 from adascale_runtime.files import archives
 from adascale_runtime.progress import Tick, silent
 from adascale_runtime.text import excerpt
-from adascale_tf.data import arrays, audio, files, images
+from adascale_tf.data import arrays, audio, files, images, memory
+from adascale_tf.data import preprocessing as preprocessings
 from adascale_tf.data.files import Entry, Files
-from adascale_tf.data.preprocessing import checked
 
 #: Files that are read before they are decoded: so many, or so many bytes.
 CHUNK, CHUNK_BYTES = 256, 64 << 20
@@ -27,20 +27,23 @@ SIDES = (8, 4096)
 
 @dataclass(frozen=True)
 class Dataset:
-    """Examples with labels, in a training and a test split.
+    """Examples with labels, in a training and a test split."""
 
-    ``x_*``: uint8 images (N, H, W, C), or float32 arrays such as log-mel frames (N, T, F). ``y_*``: int64 (N,),
-    positions in ``labels``. ``preprocessing``: how a raw file becomes an example; it travels in the manifest.
-    ``notes``: sentences on what was left out or brought to another size.
-    """
-
+    #: What it is called in a bundle's name.
     name: str
+    #: The names of the classes.
     labels: tuple[str, ...]
+    #: How a raw file becomes an example; it travels in the manifest. Its keys are in docs/preprocessing.md.
     preprocessing: dict[str, Any]
+    #: uint8 images (N, H, W, C), or float32 arrays such as log-mel frames (N, T, F).
     x_train: np.ndarray
+    #: int64 (N,), positions in ``labels``.
     y_train: np.ndarray
+    #: As ``x_train``, for measuring accuracy.
     x_test: np.ndarray
+    #: As ``y_train``.
     y_test: np.ndarray
+    #: Sentences on what was left out or brought to another size.
     notes: tuple[str, ...] = ()
 
     @property
@@ -57,28 +60,41 @@ class Dataset:
 
 
 def load(
-    spec: str, preprocessing: dict[str, Any] | None = None, tick: Tick = silent, size: tuple[int, int] | None = None
+    spec: Any,
+    preprocessing: dict[str, Any] | None = None,
+    tick: Tick = silent,
+    size: tuple[int, int] | None = None,
+    seed: int = 0,
 ) -> Dataset:
-    """Read the data that ``spec`` names.
+    """Read the data that ``spec`` names or holds.
 
     Args:
-        spec: ``digits``, a folder, a .zip or a .npz.
+        spec: ``digits``, a folder, a .zip or a .npz; or a :class:`Dataset`, arrays or a ``tf.data.Dataset``
+            (:func:`adascale_tf.data.memory.read`).
         preprocessing: a manifest's, which makes the data exactly what a bundle expects.
         tick: called with "read data" while files are decoded.
         size: height and width of all images; without it those of the first training image decide.
+        seed: chooses which examples in memory are held out for testing.
+
+    Returns:
+        The examples of both splits.
 
     Raises:
         BadInput: says what is wrong with the data.
     """
     if preprocessing is not None:
-        preprocessing, size = checked(preprocessing), None
+        preprocessing, size = preprocessings.checked(preprocessing), None
     if size is not None and not all(SIDES[0] <= side <= SIDES[1] for side in size):
         raise BadInput(
             f"Images of {size[1]}x{size[0]} pixels were asked for; choose sides of {SIDES[0]} to {SIDES[1]}."
         )
+    if isinstance(spec, Dataset):
+        return _sized(spec, preprocessing, size)
+    if not isinstance(spec, (str, Path)):
+        return _sized(_dataset("arrays", memory.read(spec, seed)), preprocessing, size)
     if spec == "digits":
         return _sized(_digits(), preprocessing, size)
-    path = Path(spec)
+    spec, path = str(spec), Path(spec)
     try:
         path.stat()
     except (FileNotFoundError, NotADirectoryError, ValueError):
@@ -90,7 +106,7 @@ def load(
             warnings.simplefilter("ignore")  # Pillow's remarks on odd files; what cannot be used is an error
             return _classes(found, preprocessing, size, tick)
     if path.suffix.lower() == ".npz":
-        return _sized(_arrays(path), preprocessing, size)
+        return _sized(_dataset(path.stem, arrays.read(path)), preprocessing, size)
     raise BadInput(f"{path} is neither a folder, a .zip nor a .npz; give data in one of these forms.")
 
 
@@ -149,10 +165,9 @@ def _digits() -> Dataset:
     return Dataset("digits", tuple(str(n) for n in range(10)), how, x_train, y_train, x_test, y_test)
 
 
-def _arrays(path: Path) -> Dataset:
-    found = arrays.read(path)
-    how = {"kind": "array", "scale": 1 / 255 if found.x_train.dtype == np.uint8 else 1.0}
-    return Dataset(path.stem, found.labels, how, found.x_train, found.y_train, found.x_test, found.y_test)
+def _dataset(name: str, checked: arrays.Arrays) -> Dataset:
+    how = {"kind": "array", "scale": 1 / 255 if checked.x_train.dtype == np.uint8 else 1.0}
+    return Dataset(name, checked.labels, how, checked.x_train, checked.y_train, checked.x_test, checked.y_test)
 
 
 def _classes(found: Files, preprocessing: dict[str, Any] | None, size: tuple[int, int] | None, tick: Tick) -> Dataset:

@@ -10,7 +10,7 @@ import numpy as np
 import tf_keras
 
 from adascale_runtime.errors import BadInput
-from adascale_runtime.seams.recipe import Recipe, parse
+from adascale_runtime.seams.recipe import Recipe, parse, parse_list
 from adascale_tf.bridge import port
 from adascale_tf.bridge.functional import build_model, read_graph, slots
 from adascale_tf.data import Dataset
@@ -23,14 +23,21 @@ _FIT = 2000
 
 
 def elastic(
-    model: Any, recipes: Sequence[str | Recipe] | None = None, input_size: Sequence[int] = ()
+    model: Any, recipes: str | Sequence[str | Recipe] | None = None, input_size: Sequence[int] = ()
 ) -> ElasticNetwork:
-    """The elastic network of a model: a Keras 3 or ``tf_keras`` model, or the path of a saved one.
+    """The elastic network of a model, its channels sorted by importance.
 
-    ``recipes``: its branches, as text or :class:`~adascale_runtime.seams.recipe.Recipe`; by default about a dozen that
-    its graph allows. Early exits are added where one node carries everything. The network's last exit gives the model's
-    own logits; its weights are the model's. ``input_size``: what the model leaves open of its input, (height, width) or
-    one number for both. :class:`~adascale_runtime.errors.BadInput` names a layer that stands in the way.
+    Early exits are added where one node carries everything. The network's last exit gives the model's own logits; its
+    weights are the model's.
+
+    Args:
+        model: a Keras 3 or ``tf_keras`` model, or the path of a saved one.
+        recipes: its branches, as text or :class:`~adascale_runtime.seams.recipe.Recipe`; by default about a dozen that
+            its graph allows.
+        input_size: what the model leaves open of its input, (height, width) or one number for both.
+
+    Raises:
+        BadInput: names a layer that stands in the way, or a recipe that the graph does not allow.
     """
     ported = port.load(Path(model), input_size) if isinstance(model, (str, Path)) else port.port(model, input_size)
     shape = tuple(ported.input_shape[1:])
@@ -40,6 +47,8 @@ def elastic(
             "--input-size 224x224 (in Python: input_size=(224, 224))."
         )
     backbone = with_exits(ported)
+    if isinstance(recipes, str):
+        recipes = parse_list(recipes)
     chosen = [parse(r) if isinstance(r, str) else r for r in recipes] if recipes else default_recipes(backbone)
     return ElasticNetwork(backbone, chosen, sort=True)
 
@@ -76,5 +85,5 @@ def fit_heads(network: ElasticNetwork, data: Dataset) -> None:
     for variable, value in statistics:  # features as training will see them, without leaving a trace
         variable.assign(value)
     for number, name in enumerate(names):
-        features = np.concatenate([np.asarray(found[number] if len(names) > 1 else found) for found in batches])
+        features = np.concatenate([np.asarray(outputs[number] if len(names) > 1 else outputs) for outputs in batches])
         backbone.get_layer(name).set_weights(heads.least_squares(features, data.y_train[index], network.classes))

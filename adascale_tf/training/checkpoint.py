@@ -23,6 +23,7 @@ import tensorflow as tf
 
 from adascale_runtime.errors import BadInput
 from adascale_runtime.files import archives, codec, disk
+from adascale_runtime.seams.bundle import Accuracy
 from adascale_runtime.seams.recipe import parse
 from adascale_runtime.text import excerpt
 from adascale_tf.bridge.functional import build_model, limited
@@ -44,15 +45,22 @@ class TrainingState:
     """What ``checkpoint.json`` holds: the settings of a training, and how many of its epochs are done."""
 
     format: str
+    #: The backbone's name.
     backbone: str
     recipes: tuple[str, ...]
+    #: The data's name.
     data: str
+    #: A short name of the layers and the examples.
     digest: str
     preprocessing: dict[str, Any]
     labels: tuple[str, ...]
     schedule: Schedule
+    #: ``epochs + 1`` when the statistics are measured too.
     epochs_done: int
+    #: The backbone's layers.
     graph: Graph
+    #: The accuracy of the model that the training began with; None for fresh weights.
+    given: Accuracy | None = None
 
     @property
     def finished(self) -> bool:
@@ -69,9 +77,18 @@ class Checkpoint:
     """A training's place on disk. Each :meth:`save` replaces the one before, whole or not at all.
 
     Of several workers the chief alone reads and writes; the others learn from it where the training stands.
+
+    Args:
+        folder: where it is kept; new, empty, or a training of the same settings.
+        network: what is trained.
+        data: what it is trained on.
+        schedule: how it is trained.
+        given: the accuracy of the model that the network was made from.
     """
 
-    def __init__(self, folder: Path, network: ElasticNetwork, data: Dataset, schedule: Schedule) -> None:
+    def __init__(
+        self, folder: Path, network: ElasticNetwork, data: Dataset, schedule: Schedule, given: Accuracy | None = None
+    ) -> None:
         self.folder = folder
         self._network = network
         self._cluster = alone()
@@ -87,6 +104,7 @@ class Checkpoint:
             schedule,
             0,
             graph,
+            given,
         )
 
     def at(self, network: ElasticNetwork, cluster: Workers) -> Checkpoint:
@@ -94,9 +112,9 @@ class Checkpoint:
 
         What all workers compute together (reading statistics is a collective operation) they must do in the same order.
         """
-        found = copy.copy(self)
-        found._network, found._cluster = network, cluster
-        return found
+        copied = copy.copy(self)
+        copied._network, copied._cluster = network, cluster
+        return copied
 
     @property
     def finished(self) -> bool:
@@ -193,6 +211,8 @@ def read_state(folder: Path) -> TrainingState:
     graph_file.check(state.graph, str(path))
     if not 0 <= state.epochs_done <= state.schedule.epochs + 1:
         raise BadInput(f"{path} counts {state.epochs_done} of {state.schedule.epochs} epochs; build it again.")
+    if state.given is not None and not (0 <= state.given.value <= 1 and state.given.samples > 0):
+        raise BadInput(f"{path} gives the model it began with an impossible accuracy; build it again.")
     for text in state.recipes:
         parse(text)
     return state

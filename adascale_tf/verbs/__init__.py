@@ -1,1 +1,5 @@
-"""What the product does, one function a verb: a frozen result, no printing, no command line."""
+"""What the product does, one verb a module: build, evolve, search, profile, fit, run ... The command line stands on it.
+
+A verb is a function with documented options and a frozen result. It tells how far it is through a callback, prints
+nothing, and raises :class:`~adascale_runtime.errors.AdaScaleError` with a sentence. ``adascale_tf`` lists them all.
+"""

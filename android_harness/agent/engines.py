@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Callable, Optional
 
-from adascale_runtime.engines import accelerators, delegates, litert
+from adascale_runtime.engines import accelerators, delegates
 from adascale_runtime.engines.tensor import Tensor, dequantize
 from adascale_runtime.errors import AdaScaleError, UnknownDelegate
 from adascale_runtime.seams.bundle import Branch
@@ -63,12 +63,11 @@ def install(library: Optional[str]) -> str:
 
             return open_branch
 
-        for name in litert.HARDWARE:
-            delegates.DELEGATES[name] = opener(name)
+        own = [name for name, record in delegates.DELEGATES.items() if record.litert and "agent" in record.runners]
+        delegates.install({name: opener(name) for name in own})
         return "libLiteRt.so"
     package, interpreter = _interpreter()
-    delegates.DELEGATES.clear()
-    delegates.DELEGATES["cpu"] = _python_opener(interpreter)
+    delegates.install({"cpu": _python_opener(interpreter)})
     return package
 
 

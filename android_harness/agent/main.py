@@ -114,7 +114,7 @@ def _info(options: Any) -> None:
     }
     try:
         found["engine"] = engines.install(options.litert)
-        found["delegates"] = sorted(delegates.DELEGATES)
+        found["delegates"] = list(delegates.available())
     except AdaScaleError as error:
         found["reason"] = str(error)
     try:

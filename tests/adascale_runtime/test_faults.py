@@ -182,10 +182,10 @@ def test_a_file_that_goes_before_it_is_opened_again_is_told_and_the_others_serve
 
     monkeypatch.setitem(policy.POLICIES, "want", want)
     with Session(damaged, ROOMY, warm_mb=1e-6, policy="want") as session, loop.writer(tmp_path / "t.jsonl") as write:
-        assert session._warm.ready("full") and not session._warm.ready("half")
+        assert session.ready._warm.ready("full") and not session.ready._warm.ready("half")
         shutil.rmtree(damaged.root)
         recorded = loop.run(session, zip([image] * 200, itertools.repeat(0), strict=False), 60.0, write, pace_s=1e-3)
-        told = {**session.broken, **session._warm.broken}
+        told = {**session.broken, **session.ready._warm.broken}
     assert len(recorded) == 200 and "half" in told and "half.tflite" in told["half"]
     assert {event.branch for event in recorded} == {"tiny"}
     gone = next(n for n, event in enumerate(recorded) if "half" in event.failed)
@@ -225,7 +225,8 @@ def moody(monkeypatch):
         runner.invoke = raising
         return runner
 
-    monkeypatch.setitem(delegates.DELEGATES, "moody", open_moody)
+    record = dataclasses.replace(delegates.lookup("cpu"), name="moody", open=open_moody)
+    monkeypatch.setitem(delegates.DELEGATES, "moody", record)
     return trouble, calls
 
 

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import ast
+import contextlib
+import gc
 import subprocess
 import sys
 import threading
@@ -10,20 +12,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import adascale_tf
+import adascale_runtime
+from adascale_runtime.cascade_session import CascadeSession
 from adascale_runtime.device.monitor import Monitor
 from adascale_runtime.engines.delegates import open_branch
-from adascale_runtime.errors import AdaScaleError, BadInput
+from adascale_runtime.errors import AdaScaleError, BadBundle, BadInput
 from adascale_runtime.seams.budget import Budget
 from adascale_runtime.session import Session
 
 ROOMY = Budget(latency_ms=1000.0)
-PACKAGE = Path(adascale_tf.__file__).parent
-ON_PHONE = [
-    *sorted((PACKAGE / "runtime").glob("*.py")),
-    *(PACKAGE / f"{name}.py" for name in ("errors", "codec", "bundle", "records", "predictors", "recipe")),
-    *sorted(PACKAGE.glob("model_*.py")),
-]
+PACKAGE = Path(adascale_runtime.__file__).parent
+ON_PHONE = sorted(PACKAGE.rglob("*.py"))
 
 
 def test_the_most_accurate_branch_answers_as_it_does_alone(healthy, image):
@@ -136,10 +135,93 @@ def test_phones_with_python_3_8_can_parse(path):
 
 
 def test_importing_the_runtime_needs_the_standard_library_only():
-    modules = ", ".join(f"adascale_tf.runtime.{path.stem}" for path in ON_PHONE if path.parent.name == "runtime")
+    names = [".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts) for path in ON_PHONE]
     code = (
-        f"import sys, {modules.replace('adascale_tf.runtime.__init__', 'adascale_tf.runtime')}\n"
+        f"import sys, {', '.join(name.replace('.__init__', '') for name in names)}\n"
         "print([n for n in ('numpy', 'tensorflow', 'psutil', 'sklearn', 'ai_edge_litert') if n in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def open_models() -> int:
+    """Files of branches that this process has open."""
+    return sum(
+        place.is_symlink() and str(place.readlink()).endswith(".tflite") for place in Path("/proc/self/fd").iterdir()
+    )
+
+
+@pytest.fixture
+def no_collector():
+    """What is given back now is given back without Python's garbage collector."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.parametrize("delegates", [("cpu",), ("builtin", "cpu")])
+@pytest.mark.parametrize("kind", [Session, CascadeSession])
+def test_closing_gives_files_and_threads_back_at_once(healthy, image, kind, delegates, no_collector):
+    before, threads = open_models(), threading.active_count()
+    session = kind(healthy, ROOMY, threads=(1, 2), delegates=delegates)
+    session.predict(image)
+    assert open_models() >= before + 2
+    with session as same:
+        assert same is session and session.predict(image).shape == (1, 2)
+    assert open_models() == before and threading.active_count() == threads
+    session.close()
+    with pytest.raises(AdaScaleError, match="closed"):
+        session.predict(image)
+    assert session.last.branch and session.table and session.broken == {} and session.warnings() == []
+
+
+@pytest.mark.parametrize("delegate", ["cpu", "builtin"])
+@pytest.mark.parametrize("kind", [Session, CascadeSession])
+def test_a_session_that_is_dropped_holds_nothing_either(healthy, image, kind, delegate, no_collector):
+    before = open_models()
+    session = kind(healthy, ROOMY, delegates=(delegate,))
+    session.predict(image)
+    del session
+    assert open_models() == before
+
+
+def test_what_is_being_opened_when_a_session_closes_is_closed_too(healthy, image, no_collector):
+    before = open_models()
+    with Session(healthy, ROOMY, warm_mb=1e-6) as session:
+        session.predict(image)
+        session.ready.prepare("full")
+        session.ready.prepare("half")
+    deadline = time.monotonic() + 10
+    while open_models() > before and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert open_models() == before
+
+
+def test_closing_waits_for_the_inference_that_runs(healthy, image):
+    with Session(healthy, ROOMY) as session:
+        answers: list[np.ndarray] = []
+
+        def work() -> None:
+            with contextlib.suppress(AdaScaleError):  # closed
+                while True:
+                    answers.append(session.predict(image))
+
+        workers = [threading.Thread(target=work) for _ in range(4)]
+        for worker in workers:
+            worker.start()
+        while len(answers) < 20:
+            time.sleep(0.001)
+    for worker in workers:
+        worker.join(10)
+        assert not worker.is_alive()
+    assert all(np.array_equal(answer, answers[0]) for answer in answers)
+
+
+@pytest.mark.parametrize("kind", [Path, str])
+def test_a_session_takes_the_path_of_a_bundle(healthy, image, kind):
+    with Session(kind(healthy.root), ROOMY) as session:
+        session.predict(image)
+        assert session.bundle == healthy
+    with pytest.raises(BadBundle, match="is not a bundle"):
+        Session(kind(healthy.root / "nothing"), ROOMY)

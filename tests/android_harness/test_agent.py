@@ -26,7 +26,7 @@ def test_info_tells_what_the_device_can_do(agent: Agent) -> None:
     done = agent.start("info")
     found = json.loads(done.stdout)
     assert done.returncode == 0 and found["engine"] == "libLiteRt.so"
-    assert found["delegates"] == ["cpu", "gpu", "npu", "reference"]
+    assert found["delegates"] == ["builtin", "cpu", "gpu", "npu"]
     assert found["cores"] == os.cpu_count() and found["machine"] == os.uname().machine
     assert found["python"] == ".".join(map(str, sys.version_info[:3]))
     assert found["context"]["memory_free_mb"] > 0

@@ -18,7 +18,7 @@ def flags(line: str) -> list[str]:
     ("delegate", "flag"),
     [
         ("cpu", "--use_xnnpack=true"),
-        ("reference", "--use_xnnpack=false"),
+        ("builtin", "--use_xnnpack=false"),
         ("gpu", "--use_gpu=true"),
         ("nnapi", "--use_nnapi=true"),
     ],
@@ -48,7 +48,7 @@ def test_the_command_for_an_npu_with_all_options() -> None:
 
 
 def test_commands_that_cannot_be() -> None:
-    with pytest.raises(UnknownDelegate, match="use cpu, reference, gpu, nnapi or npu"):
+    with pytest.raises(UnknownDelegate, match="use cpu, builtin, gpu, nnapi or npu"):
         command("b", "m", "tpu", 1, 5, 1)
     with pytest.raises(BadInput, match="external delegate"):
         command("b", "m", "npu", 1, 5, 1)

@@ -51,7 +51,7 @@ XNNPACK = "Replacing 31 out of 31 node(s) with delegate (TfLiteXNNPackDelegate) 
             False,
         ),
         (None, XNNPACK, Delegation(31, 31, 1), "TfLiteXNNPackDelegate", "fully", False),
-        ("reference", XNNPACK, Delegation(31, 31, 1), "TfLiteXNNPackDelegate", "fully", False),
+        ("builtin", XNNPACK, Delegation(31, 31, 1), "TfLiteXNNPackDelegate", "fully", False),
         (
             "nnapi",
             "Though NNAPI delegate is explicitly applied, the model graph will not be executed by the delegate.\n",

@@ -28,7 +28,7 @@ def test_a_log_of_2019() -> None:
 
 
 def test_a_log_of_2020_with_operators() -> None:
-    log = parse(OF_2020, "reference")
+    log = parse(OF_2020, "builtin")
     assert (log.load_ms, log.first_ms, log.warmup_ms, log.latency_ms) == close(0.855, 49.06, 34.8251, 33.2094)
     assert (log.count, log.min_ms, log.max_ms, log.std_ms) == close(
         50, 32.641, 34.005, 0.45
@@ -131,7 +131,9 @@ def test_the_csv_of_operators() -> None:
         OpProfile("[net/a, net/b]:7", "SOFTMAX", None, 0.75, 0.375, 4.096, 2),
     )
     old = "===== Run Order =====\n"
-    old += "node type, start, first, avg_ms, %, cdf%, mem KB, times called, name\nADD, 3, 0.5, 0.25, -nan%, 9%, 0, 1, \n"
+    old += (
+        "node type, start, first, avg_ms, %, cdf%, mem KB, times called, name\nADD, 3, 0.5, 0.25, -nan%, 9%, 0, 1, \n"
+    )
     assert parse(old).ops == (OpProfile("", "ADD", 3.0, 0.25, None, 0.0, 1),)
     assert parse(old.replace("0.25", "nan")).ops == ()
     for end in range(len(CSV)):
@@ -152,7 +154,7 @@ def sound(log: BenchmarkLog) -> None:
         assert math.isfinite(op.mean_ms) and op.calls >= 0
 
 
-ASKED = st.sampled_from([None, "cpu", "reference", "gpu", "nnapi", "npu", "?"])
+ASKED = st.sampled_from([None, "cpu", "builtin", "gpu", "nnapi", "npu", "?"])
 
 
 @given(st.text(), ASKED)

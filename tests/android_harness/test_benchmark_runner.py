@@ -88,7 +88,7 @@ def test_branches_are_measured(built: Bundle, profile: Any, tmp_path: Path, phon
 
 
 def test_plain_kernels_take_nothing(profile: Any, tmp_path: Path) -> None:
-    (found,) = profile(benchmark_model.write(tmp_path), "reference").measurements
+    (found,) = profile(benchmark_model.write(tmp_path), "builtin").measurements
     assert found.delegation is not None and found.delegation.verdict == "not" and found.delegation_reason is None
 
 
@@ -146,7 +146,7 @@ def test_what_cannot_be_asked_is_refused(profile: Any, tmp_path: Path) -> None:
         profile(None)
     with pytest.raises(BadInput, match=r"needs --binary PATH.*absent is no file\."):
         profile(tmp_path / "absent")
-    with pytest.raises(BadInput, match="not used for the delegate npu; use cpu, reference, gpu, nnapi"):
+    with pytest.raises(BadInput, match="not used for the delegate npu; use cpu, builtin, gpu, nnapi"):
         profile(good, "npu")
     with pytest.raises(BadInput, match="'fast' is no set of cores"):
         profile(good, affinity="fast")

@@ -100,10 +100,10 @@ def test_every_kind_of_phone_is_measured_with_its_energy(
 def test_every_branch_is_measured_and_says_how(
     built: Bundle, profile: Callable[..., Outcome], pixel: tuple[Phone, Adbd]
 ) -> None:
-    outcome = profile(pixel[1], branches=None, delegates=["cpu", "reference"], runs=6, rounds=3)
+    outcome = profile(pixel[1], branches=None, delegates=["cpu", "builtin"], runs=6, rounds=3)
     branches = built.manifest.branches
     assert [(m.branch, m.delegate) for m in outcome.measurements] == [
-        (b.id, name) for name in ("cpu", "reference") for b in branches
+        (b.id, name) for name in ("cpu", "builtin") for b in branches
     ]
     for m in outcome.measurements:
         assert m.rounds == 3 and len(m.latency_ms) == 6 and min(m.latency_ms) > 0 and len(m.warmup_ms) == 3
@@ -111,7 +111,7 @@ def test_every_branch_is_measured_and_says_how(
         assert m.outputs is not None and (m.outputs.agreement == 1.0 or m.precision == "int8")
         assert m.outputs.samples == built.manifest.samples.count and m.outputs.max_abs_difference < 0.3
         assert m.delegation is not None and m.delegation_reason is None
-        if m.delegate == "reference":
+        if m.delegate == "builtin":
             assert m.delegation.verdict == "not"
         else:  # XNNPACK leaves one operator of the small exits in integers to plain kernels
             early = "exit" in m.branch
@@ -267,7 +267,7 @@ def test_work_runs_on_the_cores_that_are_named(
                     if cores == wanted:
                         seen.append(cores)
 
-    outcome = profile(adbd, affinity=affinity, delegates=["reference"], tick=tick)
+    outcome = profile(adbd, affinity=affinity, delegates=["builtin"], tick=tick)
     assert seen == [wanted]
     assert not outcome.failed and outcome.measurements[0].settings["affinity"] == affinity
 

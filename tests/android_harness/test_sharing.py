@@ -64,7 +64,7 @@ def test_an_agent_that_outlives_its_connection_measures_beside_no_other(
     lost = once("block", lose)
     with Link(adbd.address) as link:
         # Blocks last a second on plain kernels, so the first agent would not be done when the second begins.
-        chosen = {"branches": [FULL], "delegates": ["reference"], "runs": 3000, "rounds": 3}
+        chosen = {"branches": [FULL], "delegates": ["builtin"], "runs": 3000, "rounds": 3}
         outcome = profile(link, tick, **chosen)
         assert adbd.connections, "the phone has not noticed that the first connection is lost"
     assert len(before) == 1 and not outcome.failed

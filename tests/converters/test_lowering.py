@@ -32,7 +32,7 @@ def network(activation: str) -> Any:
 
 
 def compared(model: Any, mode: str, inputs: np.ndarray, folder: Path) -> tuple[Verification, convert.Converted]:
-    from adascale_runtime.engines.delegates import DELEGATES
+    from adascale_runtime.engines.delegates import opener
 
     class Branch:  # what a delegate reads of one
         def __init__(self, one: convert.Converted) -> None:
@@ -40,7 +40,7 @@ def compared(model: Any, mode: str, inputs: np.ndarray, folder: Path) -> tuple[V
 
     one = convert.convert({"net": model}, mode, inputs)["net"]
     (folder / "net.tflite").write_bytes(one.model)
-    run: Any = DELEGATES["cpu"](folder / "net.tflite", Branch(one), 1, False)  # type: ignore[arg-type]
+    run: Any = opener("cpu")(folder / "net.tflite", Branch(one), 1, False)  # type: ignore[arg-type]
     return verify.compare(model.predict(inputs, verbose=0), verify.outputs(run, inputs)), one
 
 

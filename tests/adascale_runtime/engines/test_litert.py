@@ -24,8 +24,7 @@ from adascale_runtime.errors import AdaScaleError, UnknownDelegate
 from adascale_runtime.seams.bundle import Branch, Bundle
 from adascale_runtime.seams.records import Delegation
 
-#: What the library runs for "reference" are the optimized kernels without XNNPACK.
-RESOLVERS = {"cpu": "BUILTIN", "reference": "BUILTIN_WITHOUT_DEFAULT_DELEGATES"}
+RESOLVERS = {"cpu": "BUILTIN", "builtin": "BUILTIN_WITHOUT_DEFAULT_DELEGATES"}
 #: A Vulkan driver that needs no GPU, from Debian's chromium-common.
 SOFTWARE_VULKAN = "/usr/lib/chromium/vk_swiftshader_icd.json"
 
@@ -54,7 +53,7 @@ def full(built: Bundle) -> Iterator[Compiled]:
 # --- running
 
 
-@pytest.mark.parametrize("delegate", ["cpu", "reference"])
+@pytest.mark.parametrize("delegate", ["cpu", "builtin"])
 def test_outputs_are_those_of_the_interpreter_bit_for_bit(built: Bundle, delegate: str) -> None:
     x = inputs(built)
     noise = np.random.default_rng(0).random(x.shape[1:], np.float32)
@@ -75,7 +74,7 @@ def test_outputs_are_those_of_the_interpreter_bit_for_bit(built: Bundle, delegat
 def test_the_plain_reference_kernels_differ_by_rounding_only(built: Bundle) -> None:
     for branch in built.manifest.branches:
         plain = open_reference(built.path(branch.file), branch, 1)
-        compiled = open_compiled(library(), *where(built, branch), "reference")
+        compiled = open_compiled(library(), *where(built, branch), "builtin")
         for one in inputs(built)[:2]:
             stored = plain.quantize(one)
             output = np.frombuffer(compiled.run(stored.tobytes()), branch.output.dtype).reshape(branch.output.shape)
@@ -239,25 +238,25 @@ def test_a_gpu_that_is_not_there_is_refused_with_a_sentence(built: Bundle) -> No
 # --- what a delegate took
 
 
-@pytest.mark.parametrize("delegate", ["cpu", "reference"])
+@pytest.mark.parametrize("delegate", ["cpu", "builtin"])
 def test_what_is_taken_of_every_branch(built: Bundle, delegate: str) -> None:
     for branch in built.manifest.branches:
         found, reason = taken(library(), *where(built, branch), delegate)
         assert found is not None and reason is None and found.nodes == operators(branch, found.nodes)
-        if delegate == "reference":
+        if delegate == "builtin":
             assert found == Delegation(found.nodes, 0, 0) and found.verdict == "not"
         else:
             assert 0 < found.delegated <= found.nodes and found.partitions >= 1
             assert found.verdict == ("fully" if found.delegated == found.nodes else "partly")
     ops = built.manifest.branch("full").cost.ops
-    wanted = {"cpu": Delegation(ops, ops, 1), "reference": Delegation(ops, 0, 0)}[delegate]
+    wanted = {"cpu": Delegation(ops, ops, 1), "builtin": Delegation(ops, 0, 0)}[delegate]
     assert taken(library(), *where(built, built.manifest.branch("full")), delegate)[0] == wanted
 
 
 def test_profiles_name_every_operator_once(built: Bundle) -> None:
     branch = built.manifest.branch("full")
     compiled = Compiled(
-        library(), *where(built, branch), litert.HARDWARE["cpu"], 1, "reference", profiling=True
+        library(), *where(built, branch), litert.HARDWARE["cpu"], 1, "builtin", profiling=True
     )  # fmt: skip
     text = compiled.profile(bytes(compiled.input_bytes))
     compiled.close()
@@ -313,8 +312,8 @@ GPU = """
 import json, statistics, sys, time
 from pathlib import Path
 import numpy as np
-from adascale_tf import bundle
-from adascale_tf.runtime import accelerators, litert
+from adascale_runtime.seams import bundle
+from adascale_runtime.engines import accelerators, litert
 from adascale_runtime.engines.delegates import library, open_branch, open_cpu, open_gpu
 
 built = bundle.load(sys.argv[1])
@@ -414,7 +413,7 @@ print(json.dumps({**found, "delegation": m.delegation.verdict, "agreement": m.ou
 def test_operators_are_timed_in_the_order_of_execution(built: Bundle) -> None:
     branch = built.manifest.branch("full")
     path = str(built.path(branch.file))
-    plain = accelerators.profile(library(), path, branch.signature, "reference")
+    plain = accelerators.profile(library(), path, branch.signature, "builtin")
     assert len(plain) == branch.cost.ops and not any(time.delegated for time in plain)
     assert plain[0].kind == "CONV_2D" and sum(time.mean_ms for time in plain) > 0
     fast = accelerators.profile(library(), path, branch.signature, "cpu")

@@ -174,7 +174,8 @@ def test_a_profile_measures_what_does_not_crash(tmp_path: Path) -> None:
 
 def test_the_child_imports_no_tensorflow() -> None:
     code = (
-        "import sys\nfrom adascale_tf.runtime import trial, delegates\nimport ai_edge_litert.interpreter\n"
+        "import sys\nfrom adascale_runtime.engines import delegates, trial, trial_child\n"
+        "import ai_edge_litert.interpreter\n"
         "print('tensorflow' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)

@@ -280,7 +280,7 @@ def test_no_inference_is_lost_where_memory_is_short_and_the_trace_comes_back(
         predict = session.predict
         session.predict = lambda x, phase=None: answers.append(predict(x, phase)) or answers[-1]
         recorded = loop.run(session, endless(image), 1.0, write)
-        assert session._warm.held_mb() <= max(warm_mb, 0.003)  # the safe branch and the newest
+        assert session.ready.held_mb() <= max(warm_mb, 0.003)  # the safe branch and the newest
     assert len(answers) == len(recorded) > 20
     for output, event in zip(answers, recorded, strict=True):
         np.testing.assert_array_equal(output, own[event.branch])
@@ -343,4 +343,4 @@ def test_threads_may_share_a_session_that_is_short_of_memory(healthy, image, rot
         for worker in workers:
             worker.join(60)
     assert wrong == []
-    assert session._state.served > 0
+    assert session.observer.state.served > 0

@@ -16,7 +16,7 @@ from adascale_runtime.seams import bundle
 from tests.fixtures.small_disk import mounted
 
 _WRITER = (
-    "import sys, time, pathlib\nfrom adascale_tf import bundle\n"
+    "import sys, time, pathlib\nfrom adascale_runtime.seams import bundle\n"
     "with bundle.whole_folder(pathlib.Path(sys.argv[1])) as folder:\n"
     "    (folder / 'half').write_text('x')\n    print(folder, flush=True)\n    time.sleep(60)"
 )

@@ -215,7 +215,7 @@ def test_it_serves_where_memory_keeps_only_its_pair_ready(healthy, image, own):
         for _ in range(30):
             output = session.predict(image)
             np.testing.assert_array_equal(output, own[session.last.branch])
-        assert set(session._warm._runners) == {session.pair.first.id, session.pair.second.id}
+        assert {option.id for option in session.ready.now()} == {session.pair.first.id, session.pair.second.id}
 
 
 def test_a_pair_on_several_numbers_of_threads(healthy, image, own):

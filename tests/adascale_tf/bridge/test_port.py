@@ -11,10 +11,10 @@ import pytest
 import tensorflow as tf
 import tf_keras
 
-import adascale_tf
 from adascale_runtime.errors import AdaScaleError, BadInput
 from adascale_tf.bridge import port
 from adascale_tf.bridge.functional import read_graph
+from adascale_tf.network import create
 
 LIBRARIES = pytest.mark.parametrize("library", [keras, tf_keras], ids=["keras3", "keras2"])
 
@@ -350,7 +350,7 @@ APPLICATIONS = ["MobileNet", "MobileNetV2", "MobileNetV3Small", "EfficientNetB0"
 def test_applications_become_elastic(library: Any, name: str) -> None:
     library.utils.set_random_seed(0)
     original = getattr(library.applications, name)(weights=None, input_shape=(96, 96, 3), classes=10)
-    network = adascale_tf.elastic(original, ["full", "width(0.5)", "exit(1)"])
+    network = create.elastic(original, ["full", "width(0.5)", "exit(1)"])
     x = np.random.default_rng(0).uniform(0, 255, (2, 96, 96, 3)).astype(np.float32)
     logits = network.trunks[0].call(x, training=False)
     np.testing.assert_allclose(_softmax(np.asarray(logits[-1])), np.asarray(original(x, training=False)), atol=1e-4)

@@ -10,7 +10,7 @@ import pytest
 
 from adascale_runtime.seams import bundle
 from adascale_tf.cli import main
-from adascale_tf.cli.building import _begun
+from adascale_tf.verbs.build import begun
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
@@ -22,10 +22,10 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, st
 
 def test_a_training_goes_on_only_after_a_whole_epoch(tmp_path: Path) -> None:
     state = tmp_path / "checkpoint.json"
-    assert not _begun(tmp_path)
-    for content, begun in (('{"epochs_done": 0}', False), ("{", False), ("[]", False), ('{"epochs_done": 2}', True)):
+    assert not begun(tmp_path)
+    for content, expected in (('{"epochs_done": 0}', False), ("{", False), ("[]", False), ('{"epochs_done": 2}', True)):
         state.write_text(content)
-        assert _begun(tmp_path) == begun
+        assert begun(tmp_path) == expected
 
 
 def _loud_model(path: Path) -> None:

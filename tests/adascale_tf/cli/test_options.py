@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from adascale_runtime.engines.delegates import DELEGATES
+from adascale_runtime.engines import registry
+from adascale_runtime.policies.policy import POLICIES
+from adascale_runtime.policies.rivals import REPLAY_ONLY
 from adascale_runtime.seams.bundle import Bundle
 from adascale_tf.cli import main
 
@@ -24,7 +26,14 @@ def run(capfd: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str
 
 def test_the_help_offers_the_delegates_that_there_are(capfd: pytest.CaptureFixture[str]) -> None:
     help_ = " ".join(run(capfd, "profile", "--help")[1].split())
-    assert f"{', '.join(sorted(DELEGATES))}; nnapi with --runner benchmark_model only." in help_
+    opened = sorted({*registry.names("host"), *registry.names("agent")})
+    assert f"Comma-separated: {', '.join(opened)}; nnapi with --runner benchmark_model only." in help_
+
+
+def test_the_help_offers_the_policies_that_serve(capfd: pytest.CaptureFixture[str]) -> None:
+    help_ = " ".join(run(capfd, "run", "--help")[1].split())
+    others = sorted(set(POLICIES) - {"adaptive", *REPLAY_ONLY})
+    assert f"Also: {', '.join(others)}. [default: adaptive]" in help_
 
 
 @pytest.mark.parametrize("name", ["x.csv", "x", "x.json"])

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import tf_keras
 
-import adascale_tf
 from adascale_runtime.errors import BadInput
 from adascale_tf.bridge.functional import read_graph
 from adascale_tf.graph.nodes import Graph
@@ -44,7 +43,7 @@ def test_exits_come_where_everything_passes(plain: Any) -> None:
 
 
 def test_a_network_with_exits_is_still_itself(plain: Any) -> None:
-    network = adascale_tf.elastic(plain)
+    network = create.elastic(plain)
     x = np.random.default_rng(0).normal(size=(3, 16, 16, 3)).astype(np.float32)
     np.testing.assert_allclose(network.trunks[0].call(x, training=False)[-1], plain(x, training=False), atol=1e-5)
     assert len(network.recipes) >= 8
@@ -73,7 +72,7 @@ def test_fitted_heads_beat_guessing(plain: Any, digits: Any) -> None:
     keep = digits.y_train[:400] < 4
     y = digits.y_train[:400][keep]
     data = Dataset("four", ("0", "1", "2", "3"), digits.preprocessing, x[keep], y, x[keep], y)
-    network = adascale_tf.elastic(plain, ["full"])
+    network = create.elastic(plain, ["full"])
     create.fit_heads(network, data)
     logits = network.trunks[0].call(data.inputs(data.x_train), training=False)
     assert np.mean(np.asarray(logits[0]).argmax(-1) == y) > 0.6

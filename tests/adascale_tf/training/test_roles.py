@@ -72,7 +72,8 @@ def test_one_batch_a_step_is_all_that_adamw_can_use(digits: Dataset) -> None:
 
 REPLICAS = """
 import numpy as np, tf_keras
-from adascale_tf import backbones, data
+from adascale_tf.bridge import backbones
+from adascale_tf import data
 from adascale_tf.network import ElasticNetwork
 from adascale_runtime.seams.recipe import parse_list
 from adascale_tf.training import Schedule, open_workers, train

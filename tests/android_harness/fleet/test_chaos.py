@@ -172,7 +172,7 @@ def fleet(world: World, out: Path, share: str, most: int, lives: float = float("
     """Run a coordinator in a world, for so many seconds at most."""
     hosts = tuple(Host(name, tuple(f"{serial}:5555" for serial in serials)) for name, serials in HOSTS.items())
     inventory = Inventory(hosts, share=share, cells_per_lease=most)
-    job = FleetJob(world.built, ["cpu", "reference"], [1], [b.id for b in branches(world.built)], OPTIONS, out, AWAY_S)
+    job = FleetJob(world.built, ["cpu", "builtin"], [1], [b.id for b in branches(world.built)], OPTIONS, out, AWAY_S)
 
     def tick(*_: Any) -> None:
         if world.now > lives:
@@ -199,7 +199,7 @@ def test_whatever_dies_every_cell_is_measured_and_written_once(
     lines = Counter((kind_of(m["device"], share), m["branch"], m["delegate"]) for m in codec.read_lines(out))
     kinds = {kind_of(facts(serial), share) for serial in PHONES}
     met = kinds if share == "none" else {kind for kind, *_ in lines}
-    assert lines == Counter({(k, b.id, d): 1 for k in met for b in branches(built) for d in ("cpu", "reference")})
+    assert lines == Counter({(k, b.id, d): 1 for k in met for b in branches(built) for d in ("cpu", "builtin")})
     assert [p.name for p in out.parent.iterdir()] == [out.name]
 
 

@@ -20,9 +20,9 @@ from adascale_runtime.files import codec
 from adascale_runtime.seams import records
 from adascale_runtime.seams.bundle import Bundle
 from android_harness import keys, store
-from android_harness.fleet import hosts
 from android_harness.fleet.census import look
 from android_harness.fleet.coordinator import Coordinator, FleetJob, Result
+from android_harness.fleet.hosts import connect
 from android_harness.fleet.ledger import kind_of
 from android_harness.runner import Options
 from tests.fixtures.shelf import Unit, inventory, scheduler, shelf, wait_for
@@ -68,7 +68,7 @@ class Fleet:
         job = FleetJob(
             self.built, delegates, [1], branches, dataclasses.replace(QUICK, **options), self.out, away_s, keep
         )
-        with hosts.connect(fleet) as connected:
+        with connect(fleet) as connected:
             return Coordinator(connected, fleet, job, tick).run()
 
     def whole(
@@ -117,11 +117,11 @@ def test_a_phone_that_dies_midway(fleet: Fleet, tmp_path: Path) -> None:
         told: list[tuple[int, int]] = []
         result = fleet.run(
             {"lab-a": [p1, x1], "lab-b": [p2, x2]}, lambda what, done, total, note: told.append((done, total)), 6,
-            ["cpu", "reference"],
+            ["cpu", "builtin"],
         )  # fmt: skip
         dying.join(1)
         assert not dying.is_alive()
-        by_phone = fleet.whole(result, [PIXEL, XIAOMI], 6, ["cpu", "reference"])
+        by_phone = fleet.whole(result, [PIXEL, XIAOMI], 6, ["cpu", "builtin"])
         assert by_phone["P1"] + by_phone["P2"] == 12 == by_phone["X1"] + by_phone["X2"]
         assert min(by_phone["P1"], by_phone["X1"], by_phone["X2"]) > 0
         assert len(result.notes) == 1 and result.notes[0].startswith("Google Pixel 8 P2 at lab-b: No phone answers")
@@ -287,7 +287,7 @@ def test_who_answers_in_a_fleet(fleet: Fleet, key: Path, lab: str, tmp_path: Pat
         p1, x1 = units.values()
         x1.die()
         there = inventory({"lab-a": [p1, x1], "lab-z": [p1]}, key, scheduler=lab)
-        with hosts.connect(there) as connected:
+        with connect(there) as connected:
             found = look(connected, there)
     assert [(f["host"], f["address"], f["state"]) for f in found] == [
         ("lab-a", p1.address, "ready"), ("lab-a", x1.address, "absent"), ("lab-z", p1.address, "absent"),

@@ -42,7 +42,7 @@ def measured(built: Bundle, cell: table.Cell, device: dict[str, Any], **changes:
 
 @pytest.fixture()
 def cells(built: Bundle) -> list[table.Cell]:
-    return table.choose(built, ["cpu", "reference"], [1], 4, [b.id for b in built.manifest.branches[:2]])
+    return table.choose(built, ["cpu", "builtin"], [1], 4, [b.id for b in built.manifest.branches[:2]])
 
 
 def ledger(built: Bundle, cells: list[table.Cell], out: Path, share: str = "model") -> Ledger:

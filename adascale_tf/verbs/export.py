@@ -1,4 +1,4 @@
-"""From data to a bundle: train, convert, verify, write. The one place where training and converters meet."""
+"""From a trained network to a bundle: convert, verify, write."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from adascale_runtime.engines import trial
-from adascale_runtime.errors import AdaScaleError, BadInput
+from adascale_runtime.errors import AdaScaleError
 from adascale_runtime.files import codec
 from adascale_runtime.progress import Tick, silent
 from adascale_runtime.seams import bundle, losses
 from adascale_runtime.seams.bundle import Accuracy, Branch, Manifest, Samples, Verification
 from adascale_runtime.seams.recipe import Recipe
 from adascale_tf.data import Dataset
+from adascale_tf.verbs.checks import check_finite
 
 if TYPE_CHECKING:
     from adascale_tf.network.elastic import ElasticNetwork
@@ -37,10 +38,22 @@ def write_bundle(
 ) -> bundle.Bundle:  # fmt: skip
     """Convert, verify and write every branch of a trained network; all of the bundle appears, or nothing.
 
-    A float32 branch that disagrees with its Keras network is an error; one of fewer bits that loses more points of
-    accuracy than 20, or than ``max_loss`` if that is more, is left out, with the reason in the manifest. ``given``: the
-    accuracy of the model that the network was made from. :class:`AdaScaleError` if no branch is left, or if a weight or
-    an output is not finite.
+    Args:
+        network: the trained network; its recipes become branches.
+        data: what is verified on (the test split) and calibrated on (some training examples).
+        schedule: how the network was trained; it is kept in the manifest, and quantization-aware training follows it.
+        out: the bundle's folder, new, empty or a bundle, which is replaced.
+        tick: called with "convert and verify" for each branch.
+        given: the accuracy of the model that the network was made from.
+        max_loss: points of accuracy; a branch whose file loses more than 20, or than this if it is more, is left out,
+            with the reason in the manifest.
+
+    Returns:
+        The bundle, as it was read back.
+
+    Raises:
+        AdaScaleError: no branch is left, a float32 branch does not compute what its Keras network computes, or a
+            weight or an output is not finite.
     """
     check_finite(network)
     with bundle.whole_folder(out) as folder, tempfile.TemporaryDirectory() as scratch:
@@ -83,84 +96,15 @@ def write_bundle(
     return opened
 
 
-def rehearse(network: ElasticNetwork, data: Dataset, tick: Tick = silent) -> None:
-    """Convert and run one branch of each precision before training, so that what cannot be built is known at once.
-
-    :class:`BadInput` or :class:`AdaScaleError` names it.
-    """
-    from adascale_tf.training.quantization import wrap
-    from converters import convert, verify
-
-    by_precision = {network.plan(recipe).precision: recipe for recipe in network.recipes}
-    calibration = _calibration(data)[:2]
-    with tempfile.TemporaryDirectory() as scratch:
-        inputs, file = Path(scratch) / "inputs.npy", Path(scratch) / "model.tflite"
-        np.save(inputs, calibration)
-        for number, (precision, recipe) in enumerate(by_precision.items(), start=1):
-            model = network.trunk(recipe).network(recipe)
-            networks = {recipe.id: wrap(model) if precision == "qat" else model}
-            one = convert.convert(networks, precision, calibration, {recipe.id: str(recipe)})[recipe.id]
-            file.write_bytes(one.model)
-            verify.outputs_apart(file, _branch(network, recipe, one, file.name), inputs)
-            tick("rehearse conversion", number, len(by_precision), str(recipe))
-
-
-def given_accuracy(network: ElasticNetwork, data: Dataset) -> Accuracy:
-    """The accuracy on the test split of the model that a network was made from; before its training."""
-    from converters import verify
-
-    x = data.inputs(data.x_test)
-    logits = [network.trunks[0].call(x[i : i + 256], training=False)[-1].numpy() for i in range(0, len(x), 256)]
-    return verify.accuracy(np.concatenate(logits), data.y_test, "test")
-
-
-def check_data(data: Dataset) -> None:
-    """Refuse data that is not finite as the network takes it, in float32."""
-    for split, x in (("training", data.x_train), ("test", data.x_test)):
-        if x.dtype == np.uint8:
-            continue
-        for start in range(0, len(x), 1000):
-            with np.errstate(over="ignore"):
-                finite = bool(np.isfinite(data.inputs(x[start : start + 1000])).all())
-            if not finite:
-                raise BadInput(
-                    f"{data.name} has values in its {split} split that are not finite in float32; scale the data to "
-                    "about -1 to 1 and leave out what is not a number."
-                )
-
-
-def check_finite(network: ElasticNetwork) -> None:
-    """:class:`AdaScaleError` names a weight or statistic that is not finite."""
-    for name, value in network.values.items():
-        if not np.isfinite(value).all():
-            raise AdaScaleError(
-                f"The network has values in '{name}' that are not finite, so nothing is built from it; scale the data "
-                "to about -1 to 1, or train from a model whose weights are finite, into a new --checkpoint."
-            )
-
-
-def idle_steps(network: ElasticNetwork) -> list[str]:
-    """A sentence for each recipe with steps that change nothing in this network."""
-    from adascale_tf import operators
-
-    found = []
-    for recipe in network.recipes:
-        idle = operators.idle_steps(network.whole, recipe)
-        if idle:
-            steps = " and ".join(f"'{step}'" for step in idle)
-            found.append(f"Recipe '{recipe}': {steps} {'does' if len(idle) == 1 else 'do'} nothing here.")
-    return found
-
-
 def versions() -> dict[str, str]:
     """The versions of the tools that a bundle depends on."""
-    found = {}
+    known = {}
     for package in _PACKAGES:
         try:
-            found[package] = importlib.metadata.version(package)
+            known[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return found
+    return known
 
 
 def _branches(
@@ -168,29 +112,29 @@ def _branches(
 ) -> Iterator[tuple[Branch, np.ndarray]]:
     """Every branch, its file written into ``folder``, with the file's outputs (N, classes) for the test split."""
     from adascale_tf.training.quantization import train_quantized
-    from converters import convert, verify
+    from converters import convert, precisions, verify
 
     groups: dict[tuple[Recipe, str], list[Recipe]] = {}
     for recipe in network.recipes:
         groups.setdefault((network.trunk(recipe).recipe, network.plan(recipe).precision), []).append(recipe)
     x_test = data.inputs(data.x_test)
     np.save(scratch / "inputs.npy", x_test)
-    calibration = _calibration(data)
+    examples = calibration(data)
     names = {recipe.id: str(recipe) for recipe in network.recipes}
     done = 0
     for (structure, precision), recipes in groups.items():
         models = {recipe.id: network.trunk(recipe).network(recipe) for recipe in recipes}
-        if precision == "qat":
+        if precisions.lookup(precision).trained:
             tick("train quantized", 0, len(recipes), str(recipes[0]))
             models = {key: train_quantized(model, data, schedule) for key, model in models.items()}
-        converted = convert.begin(models, precision, calibration, names)  # while Keras gives its own answers
+        converted = convert.begin(models, precision, examples, names)  # while Keras gives its own answers
         expected = {key: model.predict(x_test, batch_size=256, verbose=0) for key, model in models.items()}
         for recipe, one in zip(recipes, converted().values(), strict=True):
             tick("convert and verify", done, len(network.recipes), str(recipe))
             shared = len(recipes) > 1 and one.size_bytes != len(one.model)
             file = f"{structure.id}-{precision}.tflite" if shared else f"{recipe.id}.tflite"
             (folder / file).write_bytes(one.model)
-            branch, keras = _branch(network, recipe, one, file), expected[recipe.id]
+            branch, keras = entry(network, recipe, one, file), expected[recipe.id]
             actual = verify.outputs_apart(folder / file, branch, scratch / "inputs.npy")
             _check_outputs(branch, keras, actual)
             branch = replace(
@@ -209,10 +153,8 @@ def _branches(
             yield branch, actual
 
 
-def _branch(network: ElasticNetwork, recipe: Recipe, one: Converted, file: str) -> Branch:
+def entry(network: ElasticNetwork, recipe: Recipe, one: Converted, file: str) -> Branch:
     """The manifest's entry of a branch before anything is measured of it."""
-    from converters import flatbuffer
-
     plan = network.plan(recipe)
     return Branch(
         id=recipe.id,
@@ -224,7 +166,7 @@ def _branch(network: ElasticNetwork, recipe: Recipe, one: Converted, file: str) 
         size_bytes=one.size_bytes,
         input=one.input,
         output=one.output,
-        cost=flatbuffer.cost(one.model, one.signature),
+        cost=one.cost(),
         accuracy=Accuracy("top-1", 0.0, 0, "test"),
         verification=Verification(0, 0.0, 0.0, 0.0),
         expected=f"samples/{recipe.id}.bin",
@@ -245,8 +187,10 @@ _ROUNDING = 1e-3
 
 
 def _check(branch: Branch) -> None:
+    from converters import precisions
+
     facts = branch.verification
-    if branch.precision != "float32" or facts.agreement >= 0.99:
+    if not precisions.lookup(branch.precision).exact or facts.agreement >= 0.99:
         return
     # A network that hardly knows its classes has near ties, which rounding decides: then the outputs say more.
     if not facts.max_abs_difference <= _ROUNDING * facts.output_range:
@@ -257,7 +201,7 @@ def _check(branch: Branch) -> None:
         )
 
 
-def _calibration(data: Dataset) -> np.ndarray:
+def calibration(data: Dataset) -> np.ndarray:
     """Real training inputs for the int8 ranges, spread over the set."""
     index = np.linspace(0, len(data.x_train) - 1, min(CALIBRATION, len(data.x_train))).astype(int)
     return data.inputs(data.x_train[index])

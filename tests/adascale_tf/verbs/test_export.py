@@ -14,8 +14,9 @@ from adascale_runtime.errors import AdaScaleError, BadInput
 from adascale_runtime.files.disk import Unwritable
 from adascale_runtime.seams import bundle
 from adascale_runtime.seams.recipe import parse_list
-from adascale_tf.cli import pipeline
 from adascale_tf.data import Dataset
+from adascale_tf.verbs import checks, export
+from adascale_tf.verbs.rehearse import rehearse
 from tests.fixtures.small_disk import mounted
 
 
@@ -55,12 +56,12 @@ def network(recipes: str, loud: float = 1.0, units: int = 0) -> Any:
 def write(network: Any, data: Dataset, out: Path, **options: Any) -> bundle.Bundle:
     from adascale_tf.training import Schedule
 
-    return pipeline.write_bundle(network, data, Schedule(), out, **options)
+    return export.write_bundle(network, data, Schedule(), out, **options)
 
 
 def test_a_branch_that_loses_too_much_is_left_out(data: Dataset, tmp_path: Path) -> None:
     loud = network("full,float16,int8", loud=1000.0)
-    built = write(loud, data, tmp_path / "b", given=pipeline.given_accuracy(loud, data))
+    built = write(loud, data, tmp_path / "b", given=checks.given_accuracy(loud, data))
     assert [b.recipe for b in built.manifest.branches] == ["full", "float16"]
     assert list(built.manifest.left_out) == ["int8"] and "against its own float" in built.manifest.left_out["int8"]
     assert sorted(p.name for p in built.root.glob("*.tflite")) == ["float16.tflite", "full.tflite"]
@@ -99,11 +100,11 @@ def test_what_is_not_finite_replaces_nothing(data: Dataset, tmp_path: Path, weig
 def test_data_beyond_float32_is_refused(data: Dataset) -> None:
     from dataclasses import replace
 
-    pipeline.check_data(data)
+    checks.check_data(data)
     x = data.x_test.copy()
     x[3, 0, 0, 0] = 1e38
     with pytest.raises(BadInput, match=r"halves has values in its test split that are not finite in float32; scale"):
-        pipeline.check_data(replace(data, x_test=x, preprocessing={"scale": 10.0}))
+        checks.check_data(replace(data, x_test=x, preprocessing={"scale": 10.0}))
 
 
 def test_a_rehearsal_names_the_branch_that_dies(data: Dataset) -> None:
@@ -117,7 +118,7 @@ def test_a_rehearsal_names_the_branch_that_dies(data: Dataset) -> None:
     out = layers.Dense(2, name="head_logits")(layers.GlobalAveragePooling2D(name="head_pool")(x))
     found = ElasticNetwork(tf_keras.Model(image, out, name="norm"), parse_list("full,int8,int16x8"))
     with pytest.raises(AdaScaleError, match="Branch 'int16x8' does not run, LiteRT dies of it"):
-        pipeline.rehearse(found, data)
+        rehearse(found, data)
 
 
 @pytest.fixture()
@@ -155,11 +156,11 @@ def test_steps_that_do_nothing_are_said() -> None:
 
     recipes = "full,width(1)+int8,depth(1)+exit(3),resolution(0.99),width(0.5)+exit(2),prune(0.5),width(0.99)"
     found = ElasticNetwork(backbones.build("resnet", (32, 32, 1), 10), parse_list(recipes))
-    assert pipeline.idle_steps(found) == [
+    assert checks.idle_steps(found) == [
         "Recipe 'width(1)+int8': 'width(1)' does nothing here.",
         "Recipe 'depth(1)+exit(3)': 'depth(1)' and 'exit(3)' do nothing here.",
         "Recipe 'resolution(0.99)': 'resolution(0.99)' does nothing here.",
         "Recipe 'width(0.99)': 'width(0.99)' does nothing here.",
     ]
     sequence = ElasticNetwork(backbones.build("gru", (40, 8), 5), parse_list("full,steps(0.99),steps(0.5)"))
-    assert pipeline.idle_steps(sequence) == ["Recipe 'steps(0.99)': 'steps(0.99)' does nothing here."]
+    assert checks.idle_steps(sequence) == ["Recipe 'steps(0.99)': 'steps(0.99)' does nothing here."]

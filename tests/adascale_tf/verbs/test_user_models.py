@@ -11,12 +11,11 @@ import numpy as np
 import pytest
 import tf_keras
 
-import adascale_tf
 from adascale_runtime.errors import BadInput
-from adascale_runtime.progress import silent
 from adascale_tf import data
-from adascale_tf.cli import inputs
 from adascale_tf.data import Dataset
+from adascale_tf.network import create
+from adascale_tf.verbs import inputs
 from tests.adascale_tf.data.samples import folder, wav
 
 LIBRARIES = pytest.mark.parametrize("library", [keras, tf_keras], ids=["keras3", "keras2"])
@@ -35,8 +34,8 @@ def classifier(shape: tuple[int | None, ...], classes: int = 2, library: Any = t
 
 
 def load(model: Any, spec: Path, input_range: str | None = None) -> Dataset:
-    network = adascale_tf.elastic(model, ["full"])
-    return inputs.load_for(network, Path("mine.keras"), str(spec), input_range, silent)
+    network = create.elastic(model, ["full"])
+    return inputs.load_for_network(network, "mine.keras", spec, input_range=input_range)
 
 
 def arrays(path: Path, make: Callable[[int], np.ndarray]) -> Path:
@@ -103,27 +102,25 @@ def test_open_sizes_are_fixed_by_an_option(library: Any) -> None:
     with pytest.raises(
         BadInput, match=r"takes inputs \(None, None, 3\), which leaves sizes open.*--input-size 224x224"
     ):
-        adascale_tf.elastic(model, ["full"])
+        create.elastic(model, ["full"])
     for size, shape in (((20, 24), (20, 24, 3)), ((16,), (16, 16, 3))):
-        network = adascale_tf.elastic(model, ["full", "width(0.5)"], input_size=size)
+        network = create.elastic(model, ["full", "width(0.5)"], input_size=size)
         assert network.backbone.input_shape == (None, *shape)
         x = np.random.default_rng(0).uniform(0, 1, (2, *shape)).astype(np.float32)
         np.testing.assert_allclose(
             np.asarray(network.trunks[0].call(x, training=False)[-1]), np.asarray(model(x)), atol=1e-5
         )
-    assert (
-        adascale_tf.elastic(classifier((None, 6), 2, library), ["full"], input_size=(40,)).backbone.input_shape[1] == 40
-    )
+    assert create.elastic(classifier((None, 6), 2, library), ["full"], input_size=(40,)).backbone.input_shape[1] == 40
     with pytest.raises(BadInput, match="give 1 sizes, or one for all, not 2"):
-        adascale_tf.elastic(classifier((20, None, 3), 2, library), ["full"], input_size=(8, 9))
+        create.elastic(classifier((20, None, 3), 2, library), ["full"], input_size=(8, 9))
 
 
 def test_sizes_that_are_fixed_already_stay(tmp_path: Path) -> None:
     model = classifier((16, 16, 3))
     for size in ((16,), (16, 16)):
-        assert adascale_tf.elastic(model, ["full"], input_size=size).backbone.input_shape == (None, 16, 16, 3)
+        assert create.elastic(model, ["full"], input_size=size).backbone.input_shape == (None, 16, 16, 3)
     with pytest.raises(BadInput, match="leaves no size open; leave --input-size out"):
-        adascale_tf.elastic(model, ["full"], input_size=(20,))
+        create.elastic(model, ["full"], input_size=(20,))
 
 
 @pytest.mark.parametrize("text", ["", "x", "0", "12x", "x12", "3x4x5", "-3", "2.5", "1e3", "9" * 9])
@@ -144,7 +141,7 @@ def test_augmentation_inside_a_model_is_handed_through(library: Any) -> None:
     )
     first = (augmentation, layers.RandomContrast(0.2), layers.RandomTranslation(0.1, 0.1))
     model = classifier((12, 12, 3), 2, library, *first)
-    network = adascale_tf.elastic(model, ["full"])
+    network = create.elastic(model, ["full"])
     assert not any(type(layer).__name__.startswith("Random") for layer in network.backbone.layers)
     x = np.random.default_rng(0).uniform(0, 1, (2, 12, 12, 3)).astype(np.float32)
     np.testing.assert_allclose(
@@ -157,10 +154,10 @@ def test_augmentation_inside_a_model_is_handed_through(library: Any) -> None:
 def test_files_with_augmentation_open(library: Any, suffix: str, tmp_path: Path) -> None:
     model = classifier((12, 12, 3), 2, library, library.layers.RandomFlip())
     model.save(tmp_path / f"mine{suffix}")
-    assert adascale_tf.elastic(tmp_path / f"mine{suffix}", ["full"]).classes == 2
+    assert create.elastic(tmp_path / f"mine{suffix}", ["full"]).classes == 2
 
 
 @LIBRARIES
 def test_layers_that_crop_are_no_augmentation(library: Any) -> None:
     with pytest.raises(BadInput, match="is a RandomCrop, which cannot be carried over"):
-        adascale_tf.elastic(classifier((12, 12, 3), 2, library, library.layers.RandomCrop(8, 8)), ["full"])
+        create.elastic(classifier((12, 12, 3), 2, library, library.layers.RandomCrop(8, 8)), ["full"])

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from adascale_runtime.progress import silent
 from adascale_runtime.seams import bundle
-from adascale_tf.cli.building import Job, build_bundle
+from adascale_tf.verbs.build import build
+from adascale_tf.verbs.training import Training
 
 RECIPES = ("full", "int8", "width(0.5)+int8")
 #: With the narrowest form that its library offers.
@@ -49,8 +49,8 @@ def test_an_application_becomes_a_verified_bundle(library: str, name: str, data:
     model = make(weights=None, input_shape=(32, 32, 3), classes=3, **APPLICATIONS[name])
     model.save(tmp_path / "model.keras")
     # Random weights hardly tell the classes apart, so eight bits may change any answer.
-    job = Job(str(data), tmp_path / "b", tmp_path / "model.keras", recipes=",".join(RECIPES), epochs=1, max_loss=100.0)
-    build_bundle(job, silent)
+    one = Training(epochs=1)
+    build(data, tmp_path / "b", model=tmp_path / "model.keras", recipes=RECIPES, training=one, max_loss=100.0)
     manifest = bundle.load(tmp_path / "b").manifest
     assert tuple(b.recipe for b in manifest.branches) == RECIPES and not manifest.left_out
     assert manifest.given is not None and manifest.given.samples == 8

@@ -1,0 +1,214 @@
+"""The options of a bundle on this device: opened, timed at rest, kept ready within a memory limit."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Sequence, Tuple
+
+from adascale_runtime.engines.delegates import LoadedBranch, check_delegate, examine, open_branch
+from adascale_runtime.engines.warm import Warm
+from adascale_runtime.errors import AdaScaleError, BadInput
+from adascale_runtime.policies import policy as policies
+from adascale_runtime.policies.limits import Engine, Option, Table
+from adascale_runtime.seams.budget import Budget
+from adascale_runtime.seams.bundle import Branch, Bundle
+from adascale_runtime.seams.predictors import Predictors
+from adascale_runtime.seams.records import quantile
+
+if TYPE_CHECKING:
+    import numpy as np
+
+ALL_FAIL = "Every branch of the bundle fails on this device; look at 'adascale doctor'."
+#: How long the idle latency of each option is measured when a session opens, in seconds.
+PROBE_S = 0.03
+
+
+class Ready:
+    """Options by id: the branches of a bundle on each engine, and what runs them. Not thread-safe.
+
+    Options of the first engine have the branch's id, others ``branch@delegatexTHREADS``. All are opened once, to be
+    timed; what exceeds ``warm_mb`` together is given up again and opened in the background when it is wanted.
+
+    Args:
+        bundle: Where the branches come from.
+        budget: Decides which option is always kept ready, and must be possible on an idle device.
+        engines: Delegates with numbers of threads, the usual one first.
+        predictors: Add energy and memory to the options.
+        warm_mb: Memory for all options that are kept ready, in MB; None for no limit.
+        allow_fallback: Whether a delegate may leave operators to the CPU.
+
+    Raises:
+        AdaScaleError: No branch can be opened.
+        BadInput: No option keeps the budget even on an idle device.
+    """
+
+    #: The options that may be chosen.
+    table: Table
+    #: Why the others could not be opened, by id.
+    broken: Dict[str, str]
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        budget: Budget,
+        engines: Sequence[Engine],
+        predictors: Optional[Predictors] = None,
+        *,
+        warm_mb: Optional[float] = None,
+        allow_fallback: bool = False,
+    ) -> None:
+        branches = bundle.manifest.branches
+        keys = {_key(branch, engine, engines[0]): (branch, engine) for engine in engines for branch in branches}
+
+        def open_one(key: str) -> LoadedBranch:  # knows nothing of this object, so that dropping it frees everything
+            branch, engine = keys[key]
+            return open_branch(bundle, branch, engine[0], engine[1], allow_fallback)
+
+        for delegate, threads in engines:
+            examine(bundle, branches, delegate, threads, allow_fallback)
+        runners, self.broken = _open_all(open_one, tuple(keys))
+        latencies = probe(runners)
+        self.table = tuple(
+            _option(key, branch, latencies[key], predictors, engine)
+            for key, (branch, engine) in keys.items()
+            if key in latencies
+        )
+        policies.check_feasible(budget, self.table)
+        self._options = {option.id: option for option in self.table}
+        self._shape = branches[0].input.shape
+        sizes = {option.id: option.memory_mb for option in self.table}
+        self._warm = Warm(open_one, sizes, warm_mb, policies.fallback(budget, self.table).id)
+        for option in sorted(self.table, key=policies.rank, reverse=True):  # the best are the most recently used
+            self._warm.put(option.id, runners[option.id])
+
+    def checked(self, x: "np.ndarray") -> "np.ndarray":
+        """An input with its batch of 1; :class:`BadInput` if its shape is another."""
+        shape = getattr(x, "shape", None)
+        if shape == self._shape[1:]:
+            return x[None]
+        if shape != self._shape:
+            raise BadInput(
+                "The input should be a float32 array of shape {}, not {}.".format(
+                    self._shape[1:], type(x).__name__ if shape is None else shape
+                )
+            )
+        return x
+
+    def option(self, key: str) -> Option:
+        """The option of an id, also one that was left out meanwhile."""
+        return self._options[key]
+
+    def runner(self, key: str) -> Optional[Any]:
+        """What runs an option, if it is ready."""
+        return self._warm.get(key)
+
+    def failed(self, key: str) -> bool:
+        """Whether an option could not be opened again; :attr:`broken` then says why."""
+        if key not in self._warm.broken:
+            return False
+        self.broken[key] = self._warm.broken[key]
+        return True
+
+    def prepare(self, key: str) -> None:
+        """Open an option in the background, if it is not ready."""
+        self._warm.prepare(key)
+
+    def now(self) -> Table:
+        """The options that could run at once."""
+        return tuple(option for option in self.table if self._warm.ready(option.id))
+
+    def only(self, keys: Sequence[str]) -> None:
+        """Keep these options ready from now on, whatever memory they take, and no others."""
+        self._warm.only(keys)
+
+    def leave_out(self, key: str) -> None:
+        """Take an option out of the table for good; :class:`AdaScaleError` if it was the last."""
+        self.table = tuple(option for option in self.table if option.id != key)
+        self._warm.drop(key)
+        if not self.table:
+            raise AdaScaleError(ALL_FAIL)
+
+    def held_mb(self) -> float:
+        """What the options that are ready hold, in MB."""
+        return self._warm.held_mb()
+
+    def close(self) -> None:
+        """Give all interpreters and open files back; the table stays for reading."""
+        for key in self._options:
+            self._warm.drop(key)
+
+
+def answer(runner: Any, x: "np.ndarray") -> "Optional[np.ndarray]":
+    """The output of a runner, or None if it fails or answers a NaN or an infinity.
+
+    Raises :class:`BadInput` if the input itself is not finite: no branch can answer that, so none is to blame.
+    """
+    try:
+        output: "np.ndarray" = runner(x)
+        # A NaN or infinity anywhere makes the sum one, at a fraction of isfinite().all()'s cost.
+        if math.isfinite(float(output.sum())):
+            return output
+    except (AdaScaleError, OSError, RuntimeError, ValueError):
+        pass
+    if not math.isfinite(float(x.sum())):
+        raise BadInput("The input holds numbers that are not finite; look at its preprocessing.")
+    return None
+
+
+def engines_of(delegates: Sequence[str], threads: Sequence[int]) -> Tuple[Engine, ...]:
+    """Each delegate with each number of threads; :class:`BadInput` if there are none, or for an unknown delegate."""
+    for name in delegates:
+        check_delegate(name)
+    if not threads or not delegates:
+        raise BadInput("A session needs at least one delegate and one number of threads.")
+    return tuple((name, count) for name in delegates for count in threads)
+
+
+def probe(runners: Dict[str, LoadedBranch]) -> Dict[str, float]:
+    """The median latency of each runner on zeros, in ms, from interleaved rounds of about :data:`PROBE_S` for each.
+
+    A branch that fails has no entry.
+    """
+    inputs = {key: r.zeros() for key, r in runners.items()}
+    samples: Dict[str, List[float]] = {key: [] for key in runners}
+    failed = set()
+    for number in range(200):
+        for key, run in runners.items():
+            if key in failed or (number >= 5 and sum(samples[key]) > 1e3 * PROBE_S):
+                continue
+            before = time.perf_counter()
+            try:
+                run(inputs[key])
+            except (AdaScaleError, RuntimeError, ValueError):
+                failed.add(key)
+                continue
+            samples[key].append(1e3 * (time.perf_counter() - before))
+    return {key: quantile(values, 0.5) for key, values in samples.items() if key not in failed}
+
+
+def _key(branch: Branch, engine: Engine, first: Engine) -> str:
+    return branch.id if engine == first else "{}@{}x{}".format(branch.id, *engine)
+
+
+def _open_all(open_one: Callable[[str], Any], keys: Sequence[str]) -> Tuple[Dict[str, Any], Dict[str, str]]:
+    """The runners of all options that can be opened, and why the others cannot; at least one must open."""
+    runners, broken = {}, {}
+    for key in keys:
+        try:
+            runners[key] = open_one(key)
+        except (AdaScaleError, OSError, RuntimeError, ValueError) as error:
+            broken[key] = str(error)
+    if not runners:
+        raise AdaScaleError("No branch can be opened: {}".format(next(iter(broken.values()))))
+    return runners, broken
+
+
+def _option(key: str, branch: Branch, latency_ms: float, predictors: Optional[Predictors], engine: Engine) -> Option:
+    predicted = {} if predictors is None else {
+        name: predictors.predict(name, branch, *engine) for name in ("energy_mj", "memory_mb")
+    }  # fmt: skip
+    memory_mb = predicted.get("memory_mb")
+    if memory_mb is None:  # an estimate: weights once packed, activations twice
+        memory_mb = (branch.cost.weight_bytes + 2 * branch.cost.peak_bytes) / 1e6
+    return Option(key, branch.accuracy.value, latency_ms, predicted.get("energy_mj"), memory_mb, *engine)

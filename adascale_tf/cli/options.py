@@ -1,0 +1,109 @@
+"""Options that several commands share, and how their texts become values."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from adascale_runtime.errors import BadInput
+from adascale_runtime.seams import losses
+from adascale_runtime.seams.bundle import MAX_LOSS
+from adascale_tf.cli import console
+
+bundle_argument = click.argument("path", metavar="BUNDLE", type=click.Path(path_type=Path))
+data_option = click.option(
+    "--data", "spec", required=True, metavar="SPEC",
+    help="'digits', a folder or .zip of train/<class>/* and test/<class>/* (images, wav), or a .npz.",
+)  # fmt: skip
+budget_option = click.option(
+    "--budget", "budget_text", required=True, metavar="BUDGET",
+    help="latency_ms=5[,energy_mj, memory_mb, min_accuracy, power_mw, lifetime_h, temperature_c]; absent: no limit.",
+)  # fmt: skip
+max_loss_option = click.option(
+    "--max-loss", type=console.Number(0, 100), default=MAX_LOSS, show_default=True, metavar="POINTS",
+    help="Mark a branch whose file loses more points of accuracy than this against its own float network. One that "
+    f"loses more than {losses.LEFT_OUT:.0f} (or POINTS, if that is more) is left out of the bundle.",
+)  # fmt: skip
+key_option = click.option(
+    "--key", type=click.Path(path_type=Path), default=None, metavar="FILE",
+    help="RSA key that phones know. Default: adb's own, ~/.android/adbkey; made where there is none.",
+)  # fmt: skip
+litert_option = click.option(
+    "--litert", type=click.Path(path_type=Path), default=None, metavar="FILE",
+    help="LiteRT for the phone: libLiteRt.so, the Android package (.aar) or a wheel.",
+)  # fmt: skip
+device_option = click.option(
+    "--device", "devices", multiple=True, metavar="PHONE", help="HOST:PORT, usb or usb:SERIAL; may be given again."
+)
+one_device_option = click.option(
+    "--device", "address", required=True, metavar="PHONE", help="HOST:PORT, usb or usb:SERIAL."
+)
+fleet_option = click.option(
+    "--fleet", "lab", type=click.Path(path_type=Path, dir_okay=False), default=None, metavar="FLEET.yaml",
+    help="Hosts and their phones, through Dask (pip install 'adascale-tf[fleet]').",
+)  # fmt: skip
+
+
+class DelegatesOption(click.Option):
+    """``--delegates``, whose help names those of the registry with plug-ins, when it is asked for."""
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        from adascale_runtime.engines import registry
+
+        both = {name for runner in ("host", "agent") for name in registry.names(runner)}
+        elsewhere = [name for name in registry.names("benchmark_model") if name not in both]
+        self.help = f"Comma-separated: {', '.join(sorted(both))}"
+        if elsewhere:
+            self.help += f"; {', '.join(elsewhere)} with --runner benchmark_model only"
+        self.help += "."
+        return super().get_help_record(ctx)
+
+
+class PolicyOption(click.Option):
+    """``--policy`` of a loop, whose help names those of the registry with plug-ins, when it is asked for."""
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        from adascale_runtime import plugins
+        from adascale_runtime.policies import policy, rivals
+
+        plugins.load("policies")
+        others = sorted(set(policy.POLICIES) - {self.default} - set(rivals.REPLAY_ONLY))
+        self.help = f"Also: {', '.join(others)}."
+        return super().get_help_record(ctx)
+
+
+def names(text: str) -> list[str]:
+    """The words of a comma-separated list."""
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def counts(text: str) -> list[int]:
+    """Numbers of threads: ``1`` or ``1,4``.
+
+    Raises:
+        BadInput: It is not a list of numbers from 1 to 64.
+    """
+    try:
+        numbers = [int(word) for word in names(text)]
+    except ValueError:
+        numbers = []
+    if not numbers or not all(1 <= number <= 64 for number in numbers):
+        raise BadInput(f"'{text}' is not a list of thread counts; write 1, or 1,4.")
+    return numbers
+
+
+def refuse_beside(fleet: Path | None, others: dict[str, Any]) -> None:
+    """Refuse, beside a fleet, options that mean something for named phones or for this machine only.
+
+    Args:
+        fleet: The fleet's file; None where no fleet is meant, so that nothing is refused.
+        others: Each option's name, with its value as it was given; a false one was not given.
+
+    Raises:
+        BadInput: Names the first that was given.
+    """
+    for name, value in others.items():
+        if fleet is not None and value:
+            raise BadInput(f"--fleet takes its phones and keys from {fleet}; leave {name} out.")

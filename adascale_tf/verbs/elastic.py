@@ -1,0 +1,234 @@
+"""The front door of training: a Keras model made elastic, trained, and exported as a bundle."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from adascale_runtime.errors import AdaScaleError, BadInput
+from adascale_runtime.progress import Tick, silent
+from adascale_runtime.seams import bundle
+from adascale_tf.verbs.saying import Say, unsaid
+from adascale_tf.verbs.training import Training
+
+if TYPE_CHECKING:
+    from adascale_runtime.seams.bundle import Accuracy, Bundle
+    from adascale_runtime.seams.recipe import Recipe
+    from adascale_tf.data import Dataset
+    from adascale_tf.network.elastic import ElasticNetwork
+    from adascale_tf.training import Effort, Schedule, Workers
+
+
+def elastic(
+    model: Any, recipes: str | Sequence[str | Recipe] | None = None, input_size: Sequence[int] = (), *, seed: int = 0
+) -> ElasticModel:
+    """Make a classifier elastic: one set of weights, one branch for each recipe.
+
+    Early exits are added where one node carries everything. The network's last exit gives the model's own logits, with
+    the model's weights. TensorFlow is imported now.
+
+    Args:
+        model: a Keras 3 or ``tf_keras`` model, or the path of a saved one (.keras, .h5 or a SavedModel of Keras 2).
+        recipes: the branches, such as ``["full", "int8", "width(0.5)+int8"]``; by default about a dozen that the
+            model's graph allows. :func:`adascale_tf.list_operators` lists the steps that recipes are made of.
+        input_size: what the model leaves open of its input: (height, width), or one number for both.
+        seed: of all chance: new weights, shuffling, augmentation. Sets the global seeds of Python, numpy, TensorFlow.
+
+    Returns:
+        The elastic model, to be trained by :meth:`ElasticModel.fit`.
+
+    Raises:
+        BadInput: names a layer that cannot be carried over, or a recipe that the model does not allow.
+
+    Example::
+
+        network = ada.elastic(model, ["full", "int8", "width(0.5)+int8"])
+        network.fit((x, y), epochs=10)
+        bundle = network.export("bundle")
+    """
+    from adascale_tf.bridge.quietly import import_tensorflow
+
+    import_tensorflow()
+    import tf_keras
+
+    from adascale_tf.network import create
+
+    tf_keras.utils.set_random_seed(seed)
+    name = str(model) if isinstance(model, (str, Path)) else f"Model '{getattr(model, 'name', model)}'"
+    return ElasticModel(create.elastic(model, recipes, input_size), name, seed=seed)
+
+
+def fresh(
+    data: Dataset, backbone: str | None = None, recipes: Sequence[Recipe] | None = None, *, seed: int = 0
+) -> ElasticModel:
+    """A built-in backbone of fresh weights, made elastic.
+
+    Args:
+        data: what it will be trained on; its examples' shape and its classes decide the backbone's.
+        backbone: "resnet" (images) or "gru" (sequences); by default what suits the data.
+        recipes: the branches; by default about ten.
+        seed: as for :func:`elastic`.
+
+    Raises:
+        BadInput: the backbone is unknown or does not take such examples.
+    """
+    from adascale_tf.bridge.quietly import import_tensorflow
+
+    import_tensorflow()
+    import tf_keras
+
+    from adascale_tf.bridge import backbones
+    from adascale_tf.network import create
+    from adascale_tf.network.elastic import ElasticNetwork
+
+    tf_keras.utils.set_random_seed(seed)
+    name = backbone or backbones.default_for(data.input_shape)
+    model = backbones.build(name, data.input_shape, len(data.labels))
+    return ElasticModel(ElasticNetwork(model, recipes or create.default_recipes(model)), name, seed=seed, trained=False)
+
+
+class ElasticModel:
+    """A Keras model made elastic, from its training to its bundle. :func:`elastic` makes it.
+
+    Args:
+        network: the elastic network to train.
+        name: what the model is called in messages: its path or name.
+        seed: of shuffling and augmentation.
+        trained: whether the weights know something already: then their accuracy is measured before the training,
+            one branch of each precision is converted on trial, and the learning rate is lower.
+    """
+
+    def __init__(self, network: ElasticNetwork, name: str, *, seed: int = 0, trained: bool = True) -> None:
+        #: The network: its recipes, trunks, weights.
+        self.network = network
+        self.name = name
+        self.seed = seed
+        #: The examples of the last :meth:`fit`, as the network takes them.
+        self.data: Dataset | None = None
+        #: How the last :meth:`fit` trained.
+        self.schedule: Schedule | None = None
+        #: What the last :meth:`fit` took.
+        self.effort: Effort | None = None
+        #: The accuracy of the model as it was given, on the test split; None for a network of fresh weights.
+        self.given: Accuracy | None = None
+        self._trained = trained
+        self._chief = True
+
+    @property
+    def chief(self) -> bool:
+        """Whether this process writes the files of the last training: of several workers only the first does."""
+        return self._chief
+
+    @property
+    def recipes(self) -> tuple[Recipe, ...]:
+        """The recipes of its branches."""
+        return self.network.recipes
+
+    def fit(
+        self,
+        data: Any,
+        epochs: int | None = None,
+        *,
+        training: Training | None = None,
+        input_range: str | None = None,
+        workers: Workers | None = None,
+        tick: Tick = silent,
+        say: Say = unsaid,
+    ) -> ElasticModel:
+        """Train all branches at once on the training split.
+
+        Args:
+            data: ``digits``, a folder, .zip or .npz as for ``adascale build``; arrays ``(x, y)`` or ``((x_train,
+                y_train), (x_test, y_test))``; a ``tf.data.Dataset`` of ``(x, y)``; or an :class:`adascale_tf.Dataset`.
+                ``x`` is (N, ...) of uint8 or floats, ``y`` (N,). Without a test split a fifth of each class is held
+                out for testing.
+            epochs: passes over the data; takes precedence over ``training``.
+            training: all options of the training.
+            input_range: what a user's model expects of pixels: "0,255", "0,1" or "-1,1".
+            workers: the replicas, where they were opened already; by default those that ``training`` names.
+            tick: called with "train" at every step, and for the work before and after it.
+            say: takes a sentence for what was left out of the data, and for steps of recipes that do nothing.
+
+        Returns:
+            Itself.
+
+        Raises:
+            BadInput: the data does not suit the model, or the options do not suit each other.
+            AdaScaleError: a branch cannot be converted, or the training diverges.
+        """
+        from adascale_tf.network import create
+        from adascale_tf.training import open_workers, train
+        from adascale_tf.training.checkpoint import Checkpoint
+        from adascale_tf.verbs import checks
+        from converters import process
+
+        process.start()  # it imports TensorFlow while this process reads data and trains
+        training = training or Training()
+        if epochs is not None:
+            training = replace(training, epochs=epochs)
+        workers = workers or open_workers(training.strategy, training.replicas, tick=tick)
+        dataset = self._read(data, input_range, tick, say)
+        checks.check_data(dataset)
+        if self._trained:
+            checks.check_finite(self.network)
+            self._prepare(dataset, tick)
+            if self.data is None:
+                create.fit_heads(self.network, dataset)
+        for sentence in checks.idle_steps(self.network):
+            say(sentence)
+        schedule = training.schedule(len(dataset.x_train), self.seed, self._trained)
+        folder = training.checkpoint
+        kept = Checkpoint(Path(folder), self.network, dataset, schedule, self.given) if folder else None
+        self.effort = train(self.network, dataset, schedule, tick, kept, workers, training.accumulate)
+        if self.effort.iterations > self.effort.steps:
+            steps = self.effort.steps
+            tick("steps", steps, steps, f"worth {self.effort.iterations:.0f} steps of one batch")
+        self.data, self.schedule, self._chief = dataset, schedule, workers.chief
+        return self
+
+    def _read(self, data: Any, input_range: str | None, tick: Tick, say: Say) -> Dataset:
+        from adascale_tf.verbs import inputs
+
+        if not self._trained:
+            return inputs.load(data, seed=self.seed, tick=tick, say=say)
+        return inputs.load_for_network(
+            self.network, self.name, data, input_range=input_range, seed=self.seed, tick=tick, say=say
+        )
+
+    def _prepare(self, dataset: Dataset, tick: Tick) -> None:
+        """What must be known before a model that came with weights is trained."""
+        from adascale_tf.verbs import checks
+        from adascale_tf.verbs.rehearse import rehearse
+
+        rehearse(self.network, dataset, tick)
+        if self.given is None:
+            self.given = checks.given_accuracy(self.network, dataset)
+
+    def export(self, out: str | Path, *, max_loss: float = bundle.MAX_LOSS, tick: Tick = silent) -> Bundle:
+        """Convert and verify every branch, and write the bundle.
+
+        Args:
+            out: the bundle's folder: new, empty, or a bundle, which is replaced.
+            max_loss: points of accuracy that a branch's file may lose against its own float network; a branch that
+                loses more is marked, one that loses more than 20 (or than this, if it is more) is left out.
+            tick: called with "convert and verify" for each branch.
+
+        Returns:
+            The bundle, for :func:`adascale_tf.profile` and :class:`adascale_tf.Session`.
+
+        Raises:
+            BadInput: the network was not trained yet, or the folder cannot be written.
+            AdaScaleError: no branch is left, or a branch does not compute what its Keras network computes.
+        """
+        from adascale_tf.verbs.export import write_bundle
+
+        bundle.check_target(Path(out))
+        if self.data is None or self.schedule is None:
+            raise BadInput("The network was not trained yet, and a bundle is verified on its data; call fit() first.")
+        if not self._chief:
+            raise AdaScaleError("This worker is not the chief; the chief converts the branches and writes the bundle.")
+        return write_bundle(
+            self.network, self.data, self.schedule, Path(out), tick, given=self.given, max_loss=max_loss
+        )

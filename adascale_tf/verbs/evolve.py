@@ -1,0 +1,99 @@
+"""``evolve``: new branches out of a trained network, without training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from adascale_runtime.errors import BadInput
+from adascale_runtime.progress import Tick, silent
+from adascale_runtime.seams import bundle
+from adascale_runtime.seams.recipe import Recipe
+from adascale_tf.verbs.build import Built, parsed
+from adascale_tf.verbs.saying import Say, unsaid
+
+if TYPE_CHECKING:
+    from adascale_tf.data import Dataset
+    from adascale_tf.network.elastic import ElasticNetwork
+    from adascale_tf.training.checkpoint import TrainingState
+
+
+def evolve(
+    checkpoint: str | Path,
+    data: Any,
+    recipes: str | Sequence[str | Recipe],
+    out: str | Path,
+    *,
+    max_loss: float = bundle.MAX_LOSS,
+    tick: Tick = silent,
+    say: Say = unsaid,
+) -> Built:
+    """Write a bundle of new branches, derived from a trained network without training.
+
+    Weights are derived from the shared ones; BatchNorm statistics are measured anew.
+
+    Args:
+        checkpoint: the folder that :func:`adascale_tf.build` kept.
+        data: the data it was trained on, as a SPEC or in memory.
+        recipes: the new branches; none needs to have been trained.
+        out: the bundle's folder: new, empty, or a bundle, which is replaced.
+        max_loss: points of accuracy, as for :meth:`adascale_tf.ElasticModel.export`.
+        tick: called at every step of the work.
+        say: takes a sentence for what was left out of the data, and for steps of recipes that do nothing.
+
+    Returns:
+        The bundle.
+
+    Raises:
+        BadInput: the checkpoint is none or is not finished, or the data is not what it was trained on.
+        AdaScaleError: no branch can be written.
+    """
+    bundle.check_target(Path(out))
+    wanted = parsed(recipes)
+    state, network, dataset = open_checkpoint(Path(checkpoint), data, tick, say)
+    from adascale_tf.verbs.checks import idle_steps
+    from adascale_tf.verbs.export import write_bundle
+
+    evolved = derive(network, wanted, dataset, tick)
+    for sentence in idle_steps(evolved):
+        say(sentence)
+    written = write_bundle(evolved, dataset, state.schedule, Path(out), tick, given=state.given, max_loss=max_loss)
+    return Built(written, Path(checkpoint))
+
+
+def derive(network: ElasticNetwork, recipes: Sequence[Recipe], dataset: Dataset, tick: Tick = silent) -> ElasticNetwork:
+    """The network with other branches: trained structures as they are, new ones with their statistics measured."""
+    from adascale_tf.training import recalibrate
+
+    evolved = network.evolved(recipes)
+    recalibrate([trunk for trunk in evolved.trunks if trunk not in network.trunks], dataset, tick=tick)
+    return evolved
+
+
+def open_checkpoint(
+    checkpoint: Path, data: Any, tick: Tick = silent, say: Say = unsaid
+) -> tuple[TrainingState, ElasticNetwork, Dataset]:
+    """A finished training, with its data.
+
+    Raises:
+        BadInput: it is no finished training, or the data has other classes or shapes.
+    """
+    from adascale_tf.bridge.quietly import import_tensorflow
+    from adascale_tf.verbs import inputs
+
+    import_tensorflow()
+    from adascale_tf.training import checkpoint as checkpoints
+
+    state = checkpoints.read_state(checkpoint)
+    dataset = inputs.load(data, state.preprocessing, tick=tick, say=say)
+    named = data if isinstance(data, (str, Path)) else "The data"
+    if dataset.labels != state.labels:
+        raise BadInput(f"{named} has other classes than the data that {checkpoint} was trained on ({state.data}).")
+    _, network = checkpoints.load(checkpoint)
+    shape = tuple(network.backbone.input_shape[1:])
+    if dataset.input_shape != shape:
+        raise BadInput(
+            f"{named} has examples of the shape {dataset.input_shape}, but {checkpoint} was trained on {shape}."
+        )
+    return state, network, dataset
