@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from typing import Callable, Dict, List, NamedTuple, Optional, Tuple
 
+from adascale_runtime import plugins
 from adascale_runtime.errors import BadInput
 from adascale_runtime.policies.limits import Engine as Engine
 from adascale_runtime.policies.limits import Limits as Limits
@@ -49,7 +50,7 @@ def policy(name: str) -> Callable[[Policy], Policy]:
     """Register a policy under the name that ``Session(policy=...)`` and ``--policy`` take.
 
     Args:
-        name: The name; a second policy of the same name replaces the first.
+        name: The name; one that is taken is refused.
 
     Returns:
         A decorator for a function of (context, budget, table, state, settings) that gives a :class:`Decision`. It must
@@ -58,7 +59,7 @@ def policy(name: str) -> Callable[[Policy], Policy]:
     """
 
     def register(function: Policy) -> Policy:
-        POLICIES[name] = function
+        plugins.claim("policies", POLICIES, name, function, function)
         return function
 
     return register
@@ -67,7 +68,15 @@ def policy(name: str) -> Callable[[Policy], Policy]:
 def check_policy(name: str) -> None:
     """Refuse a name that is not registered."""
     if name not in POLICIES:
-        raise BadInput("There is no policy '{}'; choose among {}.".format(name, ", ".join(sorted(POLICIES))))
+        plugins.load("policies")
+    if name not in POLICIES:
+        raise BadInput(plugins.unknown("policies", "policy", name, POLICIES))
+
+
+def names() -> Tuple[str, ...]:
+    """The names of all policies, those of plug-ins included; sorted."""
+    plugins.load("policies")
+    return tuple(sorted(POLICIES))
 
 
 def rank(option: Option) -> Tuple[float, float, str]:

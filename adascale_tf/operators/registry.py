@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import combinations, pairwise
 
+from adascale_runtime import plugins
 from adascale_runtime.errors import BadInput
 from adascale_runtime.seams.recipe import Recipe, Step
 from adascale_tf.graph.nodes import Graph
@@ -81,19 +82,17 @@ def operator(
         at_blocks: Whether a step may be limited to a block.
 
     Raises:
-        ValueError: An operator of this name exists already, or the kind does not.
+        BadInput: The name is taken.
+        ValueError: There is no such kind.
     """
     if kind not in KINDS:
         raise ValueError(f"operator '{name}' is of the kind '{kind}', not one of {', '.join(KINDS)}")
 
     def register(apply: Apply) -> Apply:
-        if name in OPERATORS:
-            raise ValueError(f"the operator '{name}' is registered already")
         text = inspect.getdoc(apply) or ""
         summary = text.split("\n")[0]
-        OPERATORS[name] = Operator(
-            name, kind, apply, summary, example, formula, _references(text), strengths, at_blocks
-        )
+        record = Operator(name, kind, apply, summary, example, formula, _references(text), strengths, at_blocks)
+        plugins.claim("operators", OPERATORS, name, record, apply)
         return apply
 
     return register
@@ -108,8 +107,9 @@ def _references(text: str) -> tuple[str, ...]:
 def lookup(step: Step) -> Operator:
     """The operator of a step; :class:`BadInput` lists the known ones."""
     if step.operator not in OPERATORS:
-        known = ", ".join(sorted(OPERATORS))
-        raise BadInput(f"There is no operator '{step.operator}'; choose among {known}.")
+        plugins.load("operators", "precisions")
+    if step.operator not in OPERATORS:
+        raise BadInput(plugins.unknown("operators", "operator", step.operator, OPERATORS))
     return OPERATORS[step.operator]
 
 

@@ -75,7 +75,7 @@ def test_everything_that_operators_name_is_tried(plan: operators.Plan, space: se
     assert {"separable", "fire(0.25)", "ghost(0.5)", "cluster(16)", "prune(2:4)", "qat", "float16", "int8"} <= tried
     assert {"width(0.5)@stage2", "lowrank(0.5)@stage3", "separable@stage1", "prune(2:4)@stage2"} <= tried
     assert {"exit(1)", "exit(2)"} <= tried
-    # The last exit changes nothing, the layers of the stem stay whole, the network is of images, plain kernels are slow.
+    # The last exit changes nothing, the stem stays whole, the network is of images, plain kernels are slow.
     assert not tried & {"exit(3)", "lowrank(0.5)@stem", "steps(0.5)", "int16x8"}
     assert list(space)[:2] == ["width", "depth"] and list(space)[-3:] == ["weights", "exit", "precision"]
 

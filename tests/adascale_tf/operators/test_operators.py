@@ -52,7 +52,9 @@ def test_every_operator_says_what_it_does_with_an_example_that_parses(network: A
 
 
 def test_an_operator_is_registered_once_and_of_a_known_kind() -> None:
-    with pytest.raises(ValueError, match="'width' is registered already"):
+    with pytest.raises(
+        BadInput, match=r"'width' among the operators, but that name is taken by adascale_tf.operators.width.apply"
+    ):
         operators.operator("width", "structure", "width(0.5)")(lambda plan, step: plan)
     with pytest.raises(ValueError, match="of the kind 'magic', not one of structure"):
         operators.operator("wand", "magic", "wand(0.5)")

@@ -1,4 +1,4 @@
-"""What ``import adascale_tf`` offers: every name is there, documented, easy to call, and costs nothing before its use."""
+"""What ``import adascale_tf`` offers: every name is there, documented, easy to call, and free before its use."""
 
 from __future__ import annotations
 
