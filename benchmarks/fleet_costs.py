@@ -67,13 +67,15 @@ def leases(opened: bundle.Bundle, folder: Path, repeats: int) -> dict[str, Any]:
             ):
                 out = folder / f"{repeat}.jsonl"
                 watch, chosen = Watch(), ids[start : start + CELLS_PER_LEASE]
-                harness = Harness(opened, address, Options(), out, signer, watch)
+                harness = Harness(opened, address, Options(), out, signer=signer, tick=watch)
                 cpu = time.process_time()
                 outcome = harness.profile([delegate], [1], chosen, keep=True, clean=place == 0)
                 _note(found, outcome, watch, time.process_time() - cpu, "next" if place else "first")
         watch, out = Watch(), folder / "energy.jsonl"
         energetic = Options(energy=True, patience_s=30.0)
-        outcome = Harness(opened, address, energetic, out, signer, watch).profile(["cpu"], [1], ids[: 2 * repeats])
+        outcome = Harness(opened, address, energetic, out, signer=signer, tick=watch).profile(
+            ["cpu"], [1], ids[: 2 * repeats]
+        )
         found["energy"] = [seconds for kind, _, seconds in watch.tasks if kind == "energy"]
         found["energy_lines"] = [codec.dump_line(m) for m in outcome.measurements]
         found["steps"] = _steps(address, signer, opened, repeats)
@@ -152,7 +154,9 @@ def deaths(opened: bundle.Bundle, folder: Path, repeats: int) -> dict[str, list[
                     died.append(time.monotonic())
 
             try:
-                Harness(opened, address, IMPATIENT, folder / f"{name}.jsonl", signer, Watch(then)).profile(["cpu"], [1])
+                Harness(opened, address, IMPATIENT, folder / f"{name}.jsonl", signer=signer, tick=Watch(then)).profile(
+                    ["cpu"], [1]
+                )
             except AdaScaleError:
                 return time.monotonic() - died[0] - IMPATIENT.patience_s
             finally:

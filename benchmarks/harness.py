@@ -104,7 +104,11 @@ def transfers(port: int, folder: Path, sizes: Size) -> dict[str, list[float]]:
 def overhead(port: int, opened: bundle.Bundle, folder: Path, runs: int) -> dict[str, float]:
     """A profile of all branches on two delegates: seconds in all, on the phone's tasks, and in timed runs."""
     harness = Harness(
-        opened, Address("127.0.0.1", port), Options(runs=runs), folder / "m.jsonl", keys.load(folder / "adbkey")[0]
+        opened,
+        Address("127.0.0.1", port),
+        Options(runs=runs),
+        folder / "m.jsonl",
+        signer=keys.load(folder / "adbkey")[0],
     )
     outcome = harness.profile(["cpu", "builtin"], [1])
     if outcome.failed:

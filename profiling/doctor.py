@@ -12,9 +12,9 @@ from pathlib import Path
 
 import psutil
 
-from adascale_runtime.device import identity
+from adascale_runtime.device import identity, meters
 from adascale_runtime.engines.delegates import DELEGATES
-from profiling import device, meters
+from profiling import device
 
 #: Where the Vulkan loader looks for drivers (LoaderInterfaceArchitecture.md, "Driver Discovery on Linux").
 VULKAN = (Path("/usr/share/vulkan/icd.d"), Path("/etc/vulkan/icd.d"), Path("/usr/local/share/vulkan/icd.d"))

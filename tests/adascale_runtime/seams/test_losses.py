@@ -9,7 +9,7 @@ import pytest
 from adascale_runtime.files import codec
 from adascale_runtime.seams import bundle, losses
 from adascale_runtime.seams.bundle import Accuracy, Branch, Cost, Manifest, Samples, TensorSpec, Verification
-from adascale_tf.cli.branches import accuracy_cell
+from adascale_tf.cli.tables import accuracy_cell
 
 SPEC = TensorSpec("x", (1, 4), "float32")
 
