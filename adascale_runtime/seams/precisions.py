@@ -32,7 +32,7 @@ def arithmetic(precision: str, told: str = "") -> str:
     """
     kind = told or _EARLIER.get(precision)
     if kind not in ARITHMETICS:
-        wrong = "'{}', which is none of {}".format(excerpt(told), ", ".join(ARITHMETICS)) if told else "nothing"
+        wrong = "'{}', which is not one of {}".format(excerpt(told), ", ".join(ARITHMETICS)) if told else "nothing"
         raise BadInput(
             "The precision '{}' says of its arithmetic {}; build the bundle again with a version that knows it.".format(
                 excerpt(precision), wrong

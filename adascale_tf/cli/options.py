@@ -29,14 +29,14 @@ max_loss_option = click.option(
 )  # fmt: skip
 key_option = click.option(
     "--key", type=click.Path(path_type=Path), default=None, metavar="FILE",
-    help="RSA key that phones know. Default: adb's own, ~/.android/adbkey; made where there is none.",
+    help="RSA key for adb. Default: ~/.android/adbkey, created if missing.",
 )  # fmt: skip
 litert_option = click.option(
     "--litert", type=click.Path(path_type=Path), default=None, metavar="FILE",
     help="LiteRT for the phone: libLiteRt.so, the Android package (.aar) or a wheel.",
 )  # fmt: skip
 device_option = click.option(
-    "--device", "devices", multiple=True, metavar="PHONE", help="HOST:PORT, usb or usb:SERIAL; may be given again."
+    "--device", "devices", multiple=True, metavar="PHONE", help="HOST:PORT, usb or usb:SERIAL; can be repeated."
 )
 one_device_option = click.option(
     "--device", "address", required=True, metavar="PHONE", help="HOST:PORT, usb or usb:SERIAL."
@@ -81,14 +81,14 @@ def list_backbones() -> str:
     """What ``--backbone`` takes."""
     from adascale_tf.verbs import kinds
 
-    return f"One of {', '.join(kinds.names('backbones'))}. Default: what suits the data."
+    return f"One of {', '.join(kinds.names('backbones'))}. Default: depends on the data."
 
 
 def list_runners() -> str:
     """What ``--runner`` takes."""
     from adascale_tf.verbs import kinds
 
-    return f"Phones: what measures there, {' or '.join(kinds.names('runners'))}."
+    return f"Phones: program that measures, {' or '.join(kinds.names('runners'))}."
 
 
 def names(text: str) -> list[str]:

@@ -19,7 +19,7 @@ from adascale_tf.verbs.training import Training
 
 #: TensorFlow's server of a worker has no option for an address to listen on.
 LISTENING = (
-    "TensorFlow will listen on all network interfaces, and whoever reaches its port needs no password; see "
+    "TensorFlow will listen on all network interfaces, without a password; see "
     "'Who can reach a worker' in docs/scale.md."
 )
 
@@ -73,11 +73,11 @@ def build(
     Args:
         data: a SPEC or examples in memory, as for :meth:`ElasticModel.fit`.
         out: the bundle's folder: new, empty, or a bundle, which is replaced.
-        model: a Keras model with its weights, or the path of one; by default a built-in backbone is trained anew.
+        model: a Keras model with its weights, or the path of one; by default a built-in backbone is trained from scratch.
         backbone: the built-in one, "resnet" (images) or "gru" (sequences); by default what suits the data.
         recipes: the branches, as text or a list; by default about ten.
-        input_size: the size that all images are brought to, or with a ``model`` what that leaves open: (height, width),
-            or one number for both.
+        input_size: the size that all images are resized to; required if the input size of a ``model`` is
+            variable. (height, width), or one number for both.
         input_range: what ``model`` expects of pixels: "0,255", "0,1" or "-1,1".
         training: how it is trained; several replicas or machines, and a checkpoint, are named here.
         seed: of all chance: new weights, shuffling, augmentation.
@@ -98,7 +98,7 @@ def build(
     if model is not None and backbone is not None:
         raise BadInput("--model brings its own network and --backbone names another one; give one of them.")
     if training.checkpoint is not None and begun(training.checkpoint):
-        say(f"Going on with the training in {training.checkpoint}.")
+        say(f"Resuming the training in {training.checkpoint}.")
     if training.strategy == "multi-worker":
         say(LISTENING)
     if model is None:  # a wrong SPEC should not wait for TensorFlow

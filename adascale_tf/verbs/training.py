@@ -28,7 +28,7 @@ class Training:
     optimizer: str | None = None
     #: "none", "mirrored" (all GPUs of this machine) or "multi-worker" (several machines, named by TF_CONFIG).
     strategy: str = "none"
-    #: With "mirrored": so many GPUs; without GPUs, parts of the CPU.
+    #: With "mirrored": the number of GPUs; without GPUs, of parts of the CPU.
     replicas: int | None = None
     #: Batches that each replica contributes to a step.
     accumulate: int = 1

@@ -108,7 +108,7 @@ def test_other_text_is_refused_or_a_mask(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["", "-1", "f 0", "0xg", "BIG", "1_0", "+1", "٣"])
 def test_what_is_no_mask(text: str) -> None:
-    with pytest.raises(BadInput, match="is no set of cores"):
+    with pytest.raises(BadInput, match="is not a set of cores"):
         work.cores_of(text, "/", 8)
     assert work.cores_of(None, "/", 8) == ()
 

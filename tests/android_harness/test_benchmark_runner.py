@@ -121,10 +121,13 @@ def test_an_old_tool_never_measures_another_branch_of_the_file(built: Bundle, pr
     ("text", "sentence"),
     [
         ("#!/bin/sh\necho INFO: STARTING!\nkill -SEGV $$\n", "was killed by SIGSEGV"),
-        ("#!/bin/sh\necho ERROR: Failed to load model; exit 1\n", "ended with code 1; its last words were: ERROR:"),
-        ("#!/bin/sh\nhead -c 5000 /dev/urandom\n", "told no inference time"),
-        ("#!/bin/sh\n", "told no inference time; its last words were: none."),
-        ("#!/bin/sh\necho 'INFO: Inference timings in us: Init: 1, Inference (avg): nan'\n", "told no inference time"),
+        ("#!/bin/sh\necho ERROR: Failed to load model; exit 1\n", "ended with code 1; its last output was: ERROR:"),
+        ("#!/bin/sh\nhead -c 5000 /dev/urandom\n", "printed no inference time"),
+        ("#!/bin/sh\n", "printed no inference time; its last output was: none."),
+        (
+            "#!/bin/sh\necho 'INFO: Inference timings in us: Init: 1, Inference (avg): nan'\n",
+            "printed no inference time",
+        ),
     ],
 )
 def test_a_broken_tool_is_a_failed_cell(profile: Any, tmp_path: Path, text: str, sentence: str) -> None:
@@ -148,7 +151,7 @@ def test_what_cannot_be_asked_is_refused(profile: Any, tmp_path: Path) -> None:
         profile(tmp_path / "absent")
     with pytest.raises(BadInput, match="not used for the delegate npu; use cpu, builtin, gpu, nnapi"):
         profile(good, "npu")
-    with pytest.raises(BadInput, match="'fast' is no set of cores"):
+    with pytest.raises(BadInput, match="'fast' is not a set of cores"):
         profile(good, affinity="fast")
     with pytest.raises(AdaScaleError, match="names cores that this device lacks"):
         profile(good, affinity="f0000000")
@@ -197,4 +200,4 @@ def test_what_a_delegate_took_is_told_no_better_than_known(built: Bundle) -> Non
     assert taken(several, partly)[0] is None and "3 of 5 operators for the" in taken(several, partly)[1]
     ops = built.manifest.branch(several).cost.ops
     assert taken(several, fully) == (records.Delegation(ops, ops, 1), None)
-    assert taken(alone, "") == (None, "benchmark_model does not tell how many operators cpu took")
+    assert taken(alone, "") == (None, "benchmark_model does not report how many operators cpu took")

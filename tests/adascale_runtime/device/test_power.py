@@ -118,7 +118,7 @@ def test_a_gauge_reads_watts_whatever_the_sign() -> None:
         (series(-1e5, -2e5, status="Charging"), "the device was charging"),
         (series(-1e5, -2e5, status="Full"), "the device was charging"),
         ([*series(-1e5, -2e5), Sample(2, (battery(-1e5), Supply("usb", "USB", online=True)))], "was charging"),
-        (series(None, None), "no battery of this device tells current and voltage"),
+        (series(None, None), "no battery of this device reports current and voltage"),
         (series(-1e5, -2e5, voltage=None), "no battery of this device tells"),
         (series(-1e5, -2e5, kind="BMS"), "no battery of this device tells"),
         ([Sample(0, ())], "no battery of this device tells"),

@@ -125,14 +125,14 @@ def layer(found: dict[str, Any], number: int = 1) -> dict[str, Any]:
 
 
 MUTATIONS = {
-    "kind-lambda": (lambda f: layer(f).update(kind="Lambda"), "is a Lambda, which is no known layer"),
+    "kind-lambda": (lambda f: layer(f).update(kind="Lambda"), "is a Lambda, which is not a known layer"),
     "kind-function": (lambda f: layer(f).update(kind="TFOpLambda"), "is no known layer"),
     "object": (lambda f: layer(f)["config"].update(kernel_initializer={"class_name": "x"}), "no known setting"),
     "activation": (lambda f: layer(f)["config"].update(activation="deserialize"), "no known setting"),
     "units": (lambda f: layer(f)["config"].update(filters=10**9), "allow more with"),
     "negative": (lambda f: layer(f)["config"].update(filters=-1), "cannot be built"),
     "unknown": (lambda f: layer(f)["config"].update(colour="red"), "cannot be built"),
-    "cycle": (lambda f: layer(f).update(inputs=["head_logits"]), "reads what does not come before it"),
+    "cycle": (lambda f: layer(f).update(inputs=["head_logits"]), "reads a layer that does not precede it"),
     "twice": (lambda f: layer(f, 2).update(name="stage1_conv"), "is there twice"),
     "output": (lambda f: f["graph"].update(outputs=["nowhere"]), "the network lacks nowhere"),
     "empty": (lambda f: f["graph"].update(nodes=[]), "the network lacks"),

@@ -152,7 +152,7 @@ def test_no_scheduler_is_a_sentence_at_once(monkeypatch: pytest.MonkeyPatch, add
     missing = Inventory(LAB.hosts, scheduler=address, source="lab.yaml")
     begun = time.monotonic()
     with (
-        pytest.raises(AdaScaleError, match=rf"No Dask scheduler answers at {address} .*'scheduler' in lab.yaml"),
+        pytest.raises(AdaScaleError, match=rf"No Dask scheduler responds at {address} .*'scheduler' in lab.yaml"),
         connect(missing),
     ):
         pass
@@ -164,7 +164,7 @@ def test_what_answers_but_is_no_scheduler_is_a_sentence(monkeypatch: pytest.Monk
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"tcp://127.0.0.1:{server.getsockname()[1]}"
         with (
-            pytest.raises(AdaScaleError, match="No Dask scheduler answers at"),
+            pytest.raises(AdaScaleError, match="No Dask scheduler responds at"),
             connect(Inventory(LAB.hosts, scheduler=address)),
         ):
             pass
