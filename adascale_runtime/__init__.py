@@ -34,9 +34,10 @@ if TYPE_CHECKING:
     from adascale_runtime.policies.limits import Settings as Settings
     from adascale_runtime.policies.policy import POLICIES as POLICIES
     from adascale_runtime.policies.policy import Decision as Decision
-    from adascale_runtime.policies.policy import State as State
     from adascale_runtime.policies.policy import policy as policy
     from adascale_runtime.policies.replay import replay as replay
+    from adascale_runtime.policies.replay import unknown_limits as unknown_limits
+    from adascale_runtime.policies.state import State as State
     from adascale_runtime.seams.budget import Budget as Budget
     from adascale_runtime.seams.bundle import Bundle as Bundle
     from adascale_runtime.seams.bundle import load as load
@@ -65,7 +66,7 @@ _PUBLIC: Dict[str, str] = {
     "Predictors": "seams.predictors:Predictors",
     "Session": "session:Session",
     "Settings": "policies.limits:Settings",
-    "State": "policies.policy:State",
+    "State": "policies.state:State",
     "UnknownDelegate": "errors:UnknownDelegate",
     "errors": "errors:",
     "load": "seams.bundle:load",
@@ -76,6 +77,7 @@ _PUBLIC: Dict[str, str] = {
     "replay": "policies.replay:replay",
     "samples": "loop:samples",
     "summary": "loop:summary",
+    "unknown_limits": "policies.replay:unknown_limits",
 }
 
 __all__ = [*_PUBLIC, "__version__"]

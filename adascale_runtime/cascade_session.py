@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional, Union
 
 from adascale_runtime.errors import AdaScaleError, BadInput
-from adascale_runtime.policies import cascade, policy
+from adascale_runtime.policies import cascade
 from adascale_runtime.policies.limits import Limits
+from adascale_runtime.policies.outlook import view as view_of
 from adascale_runtime.ready import answer
 from adascale_runtime.seams.budget import Budget
 from adascale_runtime.seams.bundle import Bundle
@@ -75,7 +76,7 @@ class CascadeSession(BaseSession):
         observer, planned_ms = self.observer, PLANNED * self._limit_ms
         first, second = self.pair.first, self.pair.second
         moment = observer.begin()
-        view = policy.view(first.engine, moment.context, observer.state, self.settings)
+        view = view_of(first.engine, moment.context, observer.state, self.settings)
         spent = self._total_ms > planned_ms * self._count  # what the plan does not know shows in the mean
         share = 0.0 if spent else cascade.share_of(self.pair, planned_ms, view.mean)
         begun = time.perf_counter()

@@ -37,11 +37,7 @@ def samples(bundle: Bundle) -> Tuple[Tuple[Any, int], ...]:
         data = path.read_bytes()
     except OSError as error:
         raise BadBundle("{} cannot be read ({}).".format(path, error.strerror or error)) from None
-    try:
-        import numpy as np
-    except ImportError:
-        return tuple(zip(tensor.read(data, shape), kept.labels))
-    return tuple(zip(np.frombuffer(data, "<f4").reshape(-1, *shape), kept.labels))
+    return tuple(zip(tensor.samples(data, shape), kept.labels))
 
 
 def cycle(dataset: Any) -> Iterator[Tuple[Any, int]]:
@@ -56,7 +52,12 @@ def cycle(dataset: Any) -> Iterator[Tuple[Any, int]]:
 def writer(path: Optional[Path]) -> Iterator[Optional[Write]]:
     """A function that appends lines to a new file; flushed at least every second, so that a kill loses little.
 
-    :class:`~adascale_runtime.files.disk.Unwritable` as soon as the file cannot be written, at the latest at the end.
+    Args:
+        path: The file, which is replaced; None writes nothing, and gives None.
+
+    Raises:
+        Unwritable: The file cannot be written (:mod:`adascale_runtime.files.disk`); raised as soon as that shows, at
+            the latest at the end.
     """
     if path is None:
         yield None
@@ -88,15 +89,26 @@ def run(
     inputs: Iterable[Tuple[Any, Optional[int]]],
     seconds: float,
     write: Optional[Write] = None,
+    *,
     phase: Optional[Phase] = None,
     pace_s: Optional[float] = None,
     tick: Tick = silent,
     watch: Optional[Callable[[Event], None]] = None,
 ) -> List[Event]:
-    """Predict inputs (with labels, or None) for ``seconds``; gives the events, and writes them as they happen.
+    """Predict inputs for some time, and record an event of each.
 
-    ``phase(elapsed_s)`` labels each event; ``pace_s`` is the time between inputs, None for one after another;
-    ``watch`` gets every event.
+    Args:
+        session: An open session; it is restarted.
+        inputs: Pairs of a preprocessed input and its class; None for a class that is not known.
+        seconds: When to stop, unless the inputs end before.
+        write: Takes the lines of the trace as they come, see :func:`writer`.
+        phase: Labels an event by the seconds since the start.
+        pace_s: The time between inputs, in seconds; None for one after another.
+        tick: Progress.
+        watch: Gets every event as it comes.
+
+    Returns:
+        All events.
     """
     session.restart()
     if write is not None:
@@ -143,7 +155,13 @@ def header(session: BaseSession) -> Header:
 
 
 def summary(events: List[Event]) -> Dict[str, Any]:
-    """Count, share of the budget kept, accuracy, mean latency, switches and use of branches; the same per phase."""
+    """What events add up to.
+
+    Returns:
+        ``count``; ``kept``, the share that kept the budget; ``accuracy`` of those with a known class, or None;
+        ``mean_ms``; ``switches``; ``branches``, the share of each; ``phases``, the same for each phase;
+        ``decide_p50_ms`` and ``switch_p50_ms``, the median times of a decision and of a decision with a switch.
+    """
     facts = _facts(events)
     names = list(dict.fromkeys(e.phase for e in events if e.phase is not None))
     facts["phases"] = {name: _facts([e for e in events if e.phase == name]) for name in names}

@@ -6,9 +6,8 @@ import time
 from typing import Any, Dict, NamedTuple, Optional, Tuple
 
 from adascale_runtime.device.monitor import Monitor
-from adascale_runtime.policies import policy as policies
 from adascale_runtime.policies.limits import Option, Settings
-from adascale_runtime.policies.policy import State
+from adascale_runtime.policies.state import State, forget, observe
 from adascale_runtime.seams.records import Context
 
 
@@ -64,12 +63,12 @@ class Observer:
 
     def seen(self, option: Option, latency_ms: float, time_s: float, late: bool = False) -> None:
         """Learn from an inference of ``option`` that ended at ``time_s``."""
-        self.state = policies.observe(self.state, option, latency_ms, time_s, self._settings, late)
+        self.state = observe(self.state, option, latency_ms, time_s, self._settings, late)
 
     def lost(self, key: str) -> None:
         """Remember that an option was taken out; the next event names it."""
         self._failed += (key,)
-        self.state = policies.forget(self.state, key)
+        self.state = forget(self.state, key)
 
     def news(self, snapshot: Context) -> Tuple[Tuple[str, ...], Optional[Context]]:
         """What an event tells that earlier ones did not: options taken out since then, and the context if it is new."""

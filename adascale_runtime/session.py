@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, List, Optional, Sequence, Tuple, Union
 
+from adascale_runtime.device import monitor as monitors
 from adascale_runtime.device.monitor import Monitor
 from adascale_runtime.errors import AdaScaleError, BadInput
 from adascale_runtime.files import tflite_file
@@ -64,7 +65,7 @@ class BaseSession:
         self.bundle = bundle if isinstance(bundle, Bundle) else bundles.load(Path(bundle))
         tflite_file.check_inputs(self.bundle.manifest.branches)
         limits.check_energy(budget, predictors, engines)
-        self.monitor = monitor or Monitor()
+        self.monitor = monitor or monitors.here()
         self.ignored = limits.check_signals(budget, self.monitor.latest(), best_effort)
         self.budget, self.delegates, self.threads, self.settings = budget, tuple(delegates), numbers[0], settings
         self.ready = Ready(self.bundle, budget, engines, predictors, warm_mb=warm_mb, allow_fallback=allow_fallback)

@@ -132,7 +132,7 @@ def parse(text: str, delegate: str | None = None) -> BenchmarkLog:
     count = main.get("count")
     load_ms = _positive(figures, "session", 1) if "init" not in figures else _positive(figures, "init")
     took, name, verdict, failed = _delegation(lines, delegate)
-    ops, inside = _tables(lines, None)
+    ops, inside = _tables(lines)
     return BenchmarkLog(
         load_ms=load_ms,
         first_ms=_positive(figures, "first") or _positive(warmup, "first") or None,
@@ -157,11 +157,6 @@ def parse(text: str, delegate: str | None = None) -> BenchmarkLog:
         ops=ops,
         delegate_ops=inside,
     )
-
-
-def parse_op_csv(text: str) -> tuple[OpProfile, ...]:
-    """The operators of the timed runs from the file that ``--profiling_output_csv_file`` names."""
-    return _tables(_lines(text), "Run Order")[0]
 
 
 def command(
@@ -288,10 +283,10 @@ def _delegation(lines: list[str], asked: str | None) -> tuple[Delegation | None,
     return took, names.get(family), verdict, failed
 
 
-def _tables(lines: list[str], table: str | None) -> tuple[tuple[OpProfile, ...], tuple[OpProfile, ...]]:
+def _tables(lines: list[str]) -> tuple[tuple[OpProfile, ...], tuple[OpProfile, ...]]:
     """The tables "Run Order" of the timed runs: the main graph's, and the inside of its delegates."""
     found: dict[str, list[OpProfile]] = {"main": [], "inside": []}
-    timed, section, starts = True, "main", None
+    timed, section, table, starts = True, "main", "", None
     for line in lines:
         if title := TITLE.search(line):
             table, starts = title[1], None

@@ -20,18 +20,20 @@ from typing import Any
 from adascale_runtime.device import sensors
 from adascale_runtime.engines.delegates import lookup
 from adascale_runtime.errors import BadInput
-from adascale_runtime.files import codec
 from adascale_runtime.progress import Tick
 from adascale_runtime.seams.bundle import Branch, Bundle
-from adascale_runtime.seams.records import Delegation, OperatorTime
+from adascale_runtime.seams.facts import Block, End, EnergyFact, Fact, Process, Start
+from adascale_runtime.seams.jobs import Begin, Done, Failed, Finished, Job, Message, Wait
+from adascale_runtime.seams.records import Context, Delegation, OperatorTime
 from android_harness import store
 from android_harness.adb import Adb
-from android_harness.agent import bench, work
+from android_harness.agent import work
 from android_harness.agent.alone import Owner
-from android_harness.agent.work import Failed, Job
+from android_harness.agent.work import JobFailed
 from android_harness.benchmark_log import SWITCHES, BenchmarkLog, command, parse
 from android_harness.phone_facts import OUTPUT
-from android_harness.runner import Message, Options
+from android_harness.runner import Options
+from profiling.runners import runner
 
 TOOL = "benchmark_model"
 NO_ENERGY = "benchmark_model measures no energy; use the agent"
@@ -49,8 +51,9 @@ _NAME = re.compile(r"/(?:proc|sys/devices/system/cpu|sys/class)(?:/[\w@+,=-][\w@
 _UNKNOWN_SIGNATURE = re.compile(r"Unconsumed cmdline flags:.*--signature_to_run_for")
 
 
+@runner("benchmark_model")
 class BenchmarkRunner:
-    """A runner that brings the tool and starts it anew for each task."""
+    """Google's native benchmark_model, which the runner brings and starts anew for each job."""
 
     def __init__(self, options: Options, bundle: Bundle, owner: Owner | None = None) -> None:
         self.options, self.bundle, self.owner = options, bundle, owner
@@ -61,8 +64,8 @@ class BenchmarkRunner:
     def prepare(self, adb: Adb, facts: dict[str, Any], delegates: Sequence[str], tick: Tick) -> None:
         binary, abi = self.options.binary, facts.get("abi") or "its processor"
         if binary is None or not binary.is_file():
-            found = "" if binary is None else f"; {binary} is no file"
-            raise BadInput(f"--runner benchmark_model needs --binary PATH, the tool built for {abi}{found}.")
+            absent = "" if binary is None else f"; {binary} is no file"
+            raise BadInput(f"--runner benchmark_model needs --binary PATH, the tool built for {abi}{absent}.")
         lacking = [name for name in delegates if name not in SWITCHES]
         if lacking:
             raise BadInput(f"benchmark_model is not used for the delegate {lacking[0]}; use {', '.join(SWITCHES)}.")
@@ -76,77 +79,75 @@ class BenchmarkRunner:
         self._cores = facts.get("cores")
         self._mask = self.options.affinity and self._mask_of(self.options.affinity, adb)
 
-    def run(self, adb: Adb, tasks: Sequence[Job]) -> Iterator[Message]:
+    def run(self, adb: Adb, jobs: Sequence[Job]) -> Iterator[Message]:
         broken: set[str] = set()
-        for task in (task for task in tasks if task.cell not in broken):
+        for job in (job for job in jobs if job.cell not in broken):
             yield from self._cool(adb)
-            about = {"kind": task.kind, "key": task.key}
-            yield {"say": "begin", **about}
+            yield Begin(job.kind, job.key)
             try:
-                value = self._do(adb, task)
-            except Failed as error:
-                broken.add(task.cell)
-                yield {"say": "failed", **about, "cell": task.cell, "reason": str(error)}
+                fact = self._do(adb, job)
+            except JobFailed as error:
+                broken.add(job.cell)
+                yield Failed(job.kind, job.key, job.cell, str(error))
             else:
-                yield {"say": "fact", **about, "value": value}
-        yield {"say": "done"}
+                yield Finished(job.kind, job.key, fact)
+        yield Done()
 
-    def _do(self, adb: Adb, task: Job) -> dict[str, Any]:
-        if task.kind == "end":
-            return {"context": self._context(adb)}
-        if task.kind == "energy":
-            return {"value_mj": None, "reason": NO_ENERGY}
-        if task.kind == "block":
-            return {"latency_ms": [self._tool(adb, task, task.runs).latency_ms]}
-        if task.kind == "process":
-            return _process(self._tool(adb, task, 1, SHORT))
-        context, log = self._context(adb), self._tool(adb, task, 1, SHORT)
-        profiled = self._tool(adb, task, 1, SHORT, op_profile=True) if self.options.op_profile else None
-        operators = [] if profiled is None else [OperatorTime(o.kind, o.mean_ms, False) for o in profiled.ops]
-        taken, reason = self._taken(log, task)
-        return {
-            "operators": codec.to_json(operators),
-            "context": context, "warmup_ms": [] if log.first_ms is None else [log.first_ms],
-            "agreement": None, "difference": None, "delegation": codec.to_json(taken), "delegation_reason": reason,
-        }  # fmt: skip
+    def _do(self, adb: Adb, job: Job) -> Fact:
+        if job.kind == "end":
+            return End(self._context(adb))
+        if job.kind == "energy":
+            return EnergyFact(reason=NO_ENERGY)
+        if job.kind == "block":
+            latency_ms = self._tool(adb, job, job.runs).latency_ms
+            assert latency_ms is not None  # else the tool has failed
+            return Block((latency_ms,))
+        if job.kind == "process":
+            return _process(self._tool(adb, job, 1, SHORT))
+        context, log = self._context(adb), self._tool(adb, job, 1, SHORT)
+        profiled = self._tool(adb, job, 1, SHORT, op_profile=True) if self.options.op_profile else None
+        operators = () if profiled is None else tuple(OperatorTime(o.kind, o.mean_ms, False) for o in profiled.ops)
+        taken, reason = self._taken(log, job)
+        first = () if log.first_ms is None else (log.first_ms,)
+        return Start(context, first, delegation=taken, delegation_reason=reason, operators=operators)
 
-    def _tool(self, adb: Adb, task: Job, runs: int, more: str = "", op_profile: bool = False) -> BenchmarkLog:
-        """What one run of the tool says; :class:`Failed` if that is no measurement of the branch on its delegate."""
-        branch, name = self.bundle.manifest.branch(task.branch), task.delegate
+    def _tool(self, adb: Adb, job: Job, runs: int, more: str = "", op_profile: bool = False) -> BenchmarkLog:
+        """What one run of the tool says; :class:`JobFailed` if that is no measurement of the branch on its delegate."""
+        branch, name = self.bundle.manifest.branch(job.branch), job.delegate
         graph = f"{store.FOLDER}/{store.bundle_folder(self.bundle)}/{branch.file}"
         asked = command(
-            self._path, graph, name, task.threads, runs, 1, op_profile, mask=self._mask, signature=branch.signature
+            self._path, graph, name, job.threads, runs, 1, op_profile, mask=self._mask, signature=branch.signature
         )
         code, text = adb.shell(asked + more, self.options.patience_s)
         log = parse(text + "\n", name)
         if code:
             cause = f"could not apply {name} and " if log.failed_delegate else ""
-            raise Failed(f"benchmark_model {cause}{_ended(code)}; its last words were: {_last(text)}")
+            raise JobFailed(f"benchmark_model {cause}{_ended(code)}; its last words were: {_last(text)}")
         if log.latency_ms is None:
-            raise Failed(f"benchmark_model told no inference time; its last words were: {_last(text)}")
+            raise JobFailed(f"benchmark_model told no inference time; its last words were: {_last(text)}")
         if self._sharing(branch) > 1 and _UNKNOWN_SIGNATURE.search(text):
-            raise Failed(f"This benchmark_model is too old to choose among the branches in {branch.file}.")
+            raise JobFailed(f"This benchmark_model is too old to choose among the branches in {branch.file}.")
         kernels = lookup(name).hardware == "cpu"
         if (log.failed_delegate if kernels else log.verdict != "fully") and not self.options.allow_fallback:
             left = {"not": "all operators", "partly": "operators"}.get(log.verdict or "", "perhaps operators")
             rest = "plain kernels" if kernels else "the CPU"
-            raise Failed(f"{name} left {left} to {rest}; give --allow-fallback to measure it all the same.")
+            raise JobFailed(f"{name} left {left} to {rest}; give --allow-fallback to measure it all the same.")
         return log
 
-    def _taken(self, log: BenchmarkLog, task: Job) -> tuple[Delegation | None, str | None]:
+    def _taken(self, log: BenchmarkLog, job: Job) -> tuple[Delegation | None, str | None]:
         """What the delegate took of the branch, or None with the reason."""
-        branch = self.bundle.manifest.branch(task.branch)
-        ops, sharing, found = branch.cost.ops, self._sharing(branch), log.delegation
-        if sharing == 1 and found is not None:
-            return found, None
+        branch = self.bundle.manifest.branch(job.branch)
+        ops, sharing, told = branch.cost.ops, self._sharing(branch), log.delegation
+        if sharing == 1 and told is not None:
+            return told, None
         if log.verdict == "fully":  # the tool says so of a graph that is one node of the delegate
             return Delegation(ops, ops, 1), None
-        if log.failed_delegate or (lookup(task.delegate).plain and log.delegate is None):
+        if log.failed_delegate or (lookup(job.delegate).plain and log.delegate is None):
             return Delegation(ops, 0, 0), None
-        if found is not None:
-            counts = f"{found.delegated} of {found.nodes} operators"
+        if told is not None:
+            counts = f"{told.delegated} of {told.nodes} operators"
             return None, f"benchmark_model counts {counts} for the {sharing} branches of the file together"
-        return None, f"benchmark_model does not tell how many operators {task.delegate} took"
+        return None, f"benchmark_model does not tell how many operators {job.delegate} took"
 
     def _sharing(self, branch: Branch) -> int:
         """How many branches are in the branch's file."""
@@ -155,23 +156,23 @@ class BenchmarkRunner:
     def _cool(self, adb: Adb) -> Iterator[Message]:
         limit, patience_s, begun = self.options.cooldown_c, self.options.patience_s, time.monotonic()
         while limit is not None:
-            celsius, waited = self._context(adb)["temperature_c"], time.monotonic() - begun
+            celsius, waited = self._context(adb).temperature_c, time.monotonic() - begun
             if celsius is None or celsius <= limit or waited > patience_s:
                 return
-            yield {"say": "wait", "why": f"{celsius:.1f} C, cooling to {limit:g} C", "waited_s": round(waited, 1)}
+            yield Wait(f"{celsius:.1f} C, cooling to {limit:g} C", round(waited, 1))
             time.sleep(min(1.0, max(0.05, patience_s / 20)))
 
-    def _context(self, adb: Adb) -> dict[str, Any]:
+    def _context(self, adb: Adb) -> Context:
         """The context, as the agent would read it from the same files, here brought over by one command."""
         stat = "grep -sH '^cpu ' /proc/stat"
         with tempfile.TemporaryDirectory() as folder:
             root = Path(folder)
-            loads = _lay(adb, f"{stat}; grep -sH . {FILES}; sleep {bench.SNAPSHOT_S}; {stat}", root)
+            loads = _lay(adb, f"{stat}; grep -sH . {FILES}; sleep {work.SNAPSHOT_S}; {stat}", root)
             sampler = sensors.FileSampler(folder)
             for load in (loads[:1], loads[-1:]):
                 (root / "proc/stat").write_text("".join(load))
                 context = sampler.sample(time.monotonic())
-        return codec.to_json(replace(context, cores=self._cores, reasons=sampler.reasons or None))  # type: ignore[no-any-return]
+        return replace(context, cores=self._cores, reasons=sampler.reasons or None)
 
     def _mask_of(self, affinity: str, adb: Adb) -> str:
         with tempfile.TemporaryDirectory() as folder:
@@ -179,28 +180,28 @@ class BenchmarkRunner:
             return f"{sum(1 << core for core in work.cores_of(affinity, folder, self._cores)):x}"
 
 
-def _process(log: BenchmarkLog) -> dict[str, Any]:
+def _process(log: BenchmarkLog) -> Process:
     memory, reason = log.memory_overall_mb, None
     if memory is None:
         reason = "benchmark_model told no memory footprint"
     elif memory < 0:
         reason = f"benchmark_model's memory footprint shrank by {-memory:g} MB while it ran"
-    return {"load_ms": log.load_ms, "memory_mb": None if reason else memory, "reason": reason}
+    return Process(log.load_ms, None if reason else memory, reason)
 
 
 def _lay(adb: Adb, asked: str, root: Path) -> list[str]:
     """Write what ``grep -H`` prints of the phone's files to files below ``root``; gives the lines of ``/proc/stat``."""
-    found: dict[str, list[str]] = {"/proc/stat": []}
+    files: dict[str, list[str]] = {"/proc/stat": []}
     for line in adb.shell(asked)[1][:OUTPUT].splitlines():
         name, _, value = line.partition(":")
         if match := _NAME.search(name[-1000:]):  # the end: a log may stand before it
-            found.setdefault(match[0], []).append(value + "\n")
-    for name, lines in found.items():
+            files.setdefault(match[0], []).append(value + "\n")
+    for name, lines in files.items():
         path = root / name.lstrip("/")
         with contextlib.suppress(OSError):  # a name that is a file and a folder
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text("".join(lines))
-    return found["/proc/stat"]
+    return files["/proc/stat"]
 
 
 def _ended(code: int) -> str:

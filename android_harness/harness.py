@@ -1,4 +1,8 @@
-"""Profiling on phones: interleaved rounds that survive cuts, reboots, crashes and kills; the phone is left as found."""
+"""Profiling on phones: interleaved rounds that survive cuts, reboots, crashes and kills.
+
+The driver and what surrounds it are those of every experiment (:mod:`profiling.driver`); here is what can happen to a
+phone only. The phone is left as it was.
+"""
 
 from __future__ import annotations
 
@@ -10,29 +14,36 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from adascale_runtime.errors import AdaScaleError, BadInput
+from adascale_runtime.errors import AdaScaleError
 from adascale_runtime.files import codec
 from adascale_runtime.files.disk import Busy
 from adascale_runtime.progress import Tick, silent
 from adascale_runtime.seams.bundle import Bundle
+from adascale_runtime.seams.facts import EnergyFact
+from adascale_runtime.seams.jobs import Failed, Finished, Job, Message
 from adascale_runtime.seams.records import Measurement
-from adascale_runtime.text import excerpt
-from android_harness import keys, messages, store
-from android_harness import phone_facts as phone_facts
+from android_harness import (
+    benchmark_runner,  # noqa: F401  (registers its runner)
+    keys,
+    phone_facts,
+    store,
+)
 from android_harness.adb import Adb, Address, PhoneGone, Silent, connect
 from android_harness.agent.alone import Owner
-from android_harness.agent.work import Job
-from android_harness.runner import AgentRunner, Message, Options, Runner
+from android_harness.runner import Options, PhoneRunner
 from android_harness.strikes import Strikes
-from android_harness.tasks import tasks_of
 from profiling import cells as table
+from profiling import experiment
 from profiling.cells import Cell
-from profiling.facts import EnergyFact
-from profiling.journal import Journal, work
+from profiling.driver import Driven, Turn, drive
+from profiling.experiment import Study
+from profiling.jobs import jobs_of
+from profiling.journal import Journal
+from profiling.runners import find_runner
 
 #: Seconds between attempts to reach a phone that went away.
 RETRY_S = 0.5
-#: How much longer a task may take than it may be silent: it waits for heat and a charger, and makes batches longer.
+#: How much longer a job may take than it may be silent: it waits for heat and a charger, and makes batches longer.
 TALK = 4
 Result = TypeVar("Result")
 NOT_ASKED = "not asked for; give --energy"
@@ -40,49 +51,81 @@ NOT_ASKED = "not asked for; give --energy"
 
 @dataclass
 class Outcome:
-    """What came of a profile: ``failed`` says why cells could not be measured; the facts of those ``given_up`` wait for
-    the same command. ``seconds`` of the whole, and ``measuring_s`` of them while the runner worked on tasks."""
+    """What came of a profile."""
 
+    #: All that the phone tells of itself.
     device: dict[str, Any]
     measurements: list[Measurement] = field(default_factory=list)
+    #: Why cells could not be measured, by their keys.
     failed: dict[str, str] = field(default_factory=dict)
+    #: Seconds of the whole, and of them while the runner worked on jobs.
     seconds: float = 0.0
     measuring_s: float = 0.0
-    given_up: set[str] = field(default_factory=set)
+    #: The cells of which facts wait for the same command.
+    given_up: frozenset[str] = frozenset()
 
 
 class Harness:
-    """One phone and what to measure on it. ``signer``: see :mod:`android_harness.keys`; ``away_s``: how long to wait
-    for the phone when it went away, where that is not the options' patience."""
+    """One phone and what to measure on it.
+
+    Args:
+        bundle: The bundle.
+        address: Where the phone answers.
+        options: How to measure.
+        out: A file of measurements (JSON lines).
+        signer: The key that the phone knows, see :mod:`android_harness.keys`; None for adb's own.
+        tick: Told ``("profile ADDRESS", ...)`` at every message, and of files that are sent.
+        away_s: How long to wait for the phone when it went away, where that is not the options' patience.
+    """
 
     def __init__(
-        self, bundle: Bundle, address: Address, options: Options, out: Path, signer: Any = None, tick: Tick = silent,
+        self,
+        bundle: Bundle,
+        address: Address,
+        options: Options,
+        out: Path,
+        *,
+        signer: Any = None,
+        tick: Tick = silent,
         away_s: float | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.bundle, self.address, self.options, self.out, self.tick = bundle, address, options, out, tick
         self.signer = signer or keys.load()[0]
         self.owner = store.owner(out)
         self.away_s = options.patience_s if away_s is None else away_s
         self._adb: Adb | None = None
-        self._waited = ""
-        self._progress_s = 0.0
 
     def profile(
-        self, delegates: Sequence[str], threads: Sequence[int], branches: Sequence[str] | None = None,
-        keep: bool = False, clean: bool = False, again: bool = False,
-    ) -> Outcome:  # fmt: skip
-        """Measure what is not yet in ``out``, append it there; continues what a kill cut short. ``again``: also what is
-        there already.
+        self,
+        delegates: Sequence[str],
+        threads: Sequence[int],
+        branches: Sequence[str] | None = None,
+        *,
+        keep: bool = False,
+        clean: bool = False,
+        again: bool = False,
+    ) -> Outcome:
+        """Measure what is not yet in ``out``, and append it there; continues what a kill cut short.
 
-        Raises :class:`BadInput` for what cannot be asked, :class:`AdaScaleError` if the phone stays away.
+        Args:
+            delegates: Names of delegates.
+            threads: Numbers of threads; every branch is measured on every delegate with each of them.
+            branches: Ids of branches; None for all.
+            keep: Leave the files on the phone for the next time.
+            clean: Remove first what an earlier time left there.
+            again: Measure once more what ``out`` holds.
+
+        Raises:
+            BadInput: It cannot be asked.
+            AdaScaleError: The phone stays away.
         """
         begun = time.monotonic()
         cells = table.choose(self.bundle, delegates, threads, self.options.runs, branches)
         runner = _runner(self.options, self.bundle, self.owner)
         try:
             self._connected()
-            device = self._steadily(phone_facts.read)
-            outcome = self._measure(cells, runner, device, delegates, clean, again)
+            visit = _Visit(self, runner, self._steadily(phone_facts.read), delegates)
+            outcome = self._measure(visit, cells, clean, again)
             tidy = store.release if keep else store.remove
             self._steadily(lambda adb: tidy(adb, self.owner))
         except Busy:  # the files on the phone are another command's
@@ -96,119 +139,36 @@ class Harness:
         outcome.seconds = time.monotonic() - begun
         return outcome
 
-    def _measure(
-        self, cells: list[Cell], runner: Runner, device: dict[str, Any], delegates: Sequence[str], clean: bool,
-        again: bool,
-    ) -> Outcome:  # fmt: skip
-        settings, name = self.options.settings(), device["name"]
-        outcome = Outcome(device)
-        path = Path(f"{self.out}.{file_name(str(device['serial'] or device['address']))}.journal")
-        with work(path, self.bundle, cells, name, settings, self.out, again) as found:
-            finished, todo = found.finished, found.todo
+    def _measure(self, visit: _Visit, cells: list[Cell], clean: bool, again: bool) -> Outcome:
+        device = visit.device
+        journal = Path(f"{self.out}.{file_name(str(device['serial'] or device['address']))}.journal")
+        identity, settings = phone_facts.identity(device), self.options.settings()
+        study = Study(self.bundle, cells, identity, settings, self.out, journal, again)
+
+        def measure(todo: list[Cell], journal: Journal) -> Driven:
+            self._steadily(visit.bring)
+            visit.look()
+            driven = drive(
+                visit, jobs_of(todo, self.options.schedule), journal, tick=self.tick, label=f"profile {self.address}",
+                recovery=visit,
+            )  # fmt: skip
+            for cell in todo:
+                if not self.options.energy and cell.key not in driven.failed:
+                    journal.add("energy", cell.key, EnergyFact(reason=NOT_ASKED))
+            return driven
+
+        with experiment.unfinished(study) as left:
             if clean:
                 self._steadily(lambda adb: store.clear(adb, self.owner))
-            if todo:
-                with Journal(path, found.settings, self.tick) as journal:
-                    self._steadily(lambda adb: self._bring(adb, runner, device, delegates))
-                    self._drive(runner, tasks_of(todo, self.options), journal, device, delegates, outcome)
-                    for cell in todo:
-                        if cell.key not in outcome.failed:
-                            self._finish(cell, journal, device, dict(runner.versions), finished, outcome)
-                    table.append(self.out, [finished[cell.key] for cell in todo if cell.key in finished])
-                    if not outcome.given_up:
-                        journal.remove()
-        outcome.measurements = [finished[cell.key] for cell in cells if cell.key in finished]
-        return outcome
+            results = experiment.complete(left, measure, lambda: dict(visit.versions), self.tick)
+        return Outcome(
+            device, results.measurements, results.failed, measuring_s=visit.measuring_s, given_up=results.given_up
+        )
 
-    def _finish(
-        self, cell: Cell, journal: Journal, device: dict[str, Any], versions: dict[str, str],
-        finished: dict[str, Measurement], outcome: Outcome,
-    ) -> None:  # fmt: skip
-        """Make the measurement of a cell; one that no reader would take is a cell that failed."""
-        if not self.options.energy:
-            journal.add("energy", cell.key, EnergyFact(reason=NOT_ASKED))
-        identity, settings = phone_facts.identity(device), self.options.settings()
-        try:
-            finished[cell.key] = table.measurement(self.bundle, cell, journal, identity, versions, settings)
-        except BadInput as error:
-            outcome.failed[cell.key] = f"its facts make no measurement: {error}"
-
-    def _bring(self, adb: Adb, runner: Runner, device: dict[str, Any], delegates: Sequence[str]) -> None:
+    def _bring(self, adb: Adb, runner: PhoneRunner, device: dict[str, Any], delegates: Sequence[str]) -> None:
         store.refuse_others(adb, self.owner)
         runner.prepare(adb, device, delegates, self.tick)
         store.bring(adb, store.bundle_files(self.bundle), self.tick, self.owner)
-
-    def _drive(
-        self, runner: Runner, tasks: list[Job], journal: Journal, device: dict[str, Any], delegates: Sequence[str],
-        outcome: Outcome,
-    ) -> None:  # fmt: skip
-        """Run all tasks that the journal lacks, however often the phone or the runner goes away."""
-        strikes, boot = Strikes(), self._steadily(_boot)
-        total = len(tasks)
-        while True:
-            left = [t for t in tasks if not journal.has(t.kind, t.key) and t.cell not in outcome.failed]
-            if not left:
-                return
-            current: Job | None = None
-            finished = lost = False
-            try:
-                for message in self._messages(runner, left, outcome):
-                    if message["say"] == "done":
-                        finished = True
-                    current = self._take(message, left, journal, outcome, total, current)
-                reason = "the runner on the phone died"
-            except PhoneGone as error:
-                reason, lost = str(error).rstrip("."), not isinstance(error, Silent)
-            progress = any(journal.has(t.kind, t.key) or t.cell in outcome.failed for t in left)
-            if finished and progress:
-                continue
-            if finished:  # it says that it is done, and did nothing of what is left
-                current, reason = current or left[0], "the runner ended without it"
-            self._again(runner, device, delegates)
-            before, boot = boot, self._steadily(_boot)
-            if boot != before:
-                reason, lost = "the phone rebooted", False
-            times = strikes.ended(current and (current.kind, current.key), progress, lost)
-            if times and current is None:
-                raise AdaScaleError(f"{self.address} cannot be measured: {reason}. Nothing that was done is lost.")
-            if times and current is not None:
-                outcome.failed[current.cell] = f"{reason} while it did '{current.kind}', {times} times"
-                outcome.given_up.add(current.cell)
-
-    def _messages(self, runner: Runner, left: list[Job], outcome: Outcome) -> Iterator[Message]:
-        """The runner's messages; counts the time between them as measuring."""
-        last: float | None = None
-        self._progress_s = time.monotonic()
-        for message in runner.run(self._connected(), left):
-            now = time.monotonic()
-            if now - self._progress_s > TALK * self.options.silence_s:
-                raise Silent(f"{self.address} goes on, but has ended no task for {now - self._progress_s:.0f} s.")
-            if last is not None and message["say"] in ("fact", "failed"):
-                outcome.measuring_s += now - last
-            last = now
-            yield message
-
-    def _take(
-        self, message: Message, left: list[Job], journal: Journal, outcome: Outcome, total: int, current: Job | None
-    ) -> Job | None:
-        """Keep what a message says, or why it cannot be used; gives the task that is being done."""
-        said, task = messages.understood(message, left, current)
-        if said.say == "wait":
-            self._waited = f"waits: {excerpt(said.why, 100)}"
-        elif said.say == "begin":
-            self._waited = ""
-        ended = task is not None and said.say in ("fact", "failed")
-        if task is None:
-            task = current
-        elif ended and task.cell not in outcome.failed and not journal.has(task.kind, task.key):
-            self._progress_s = time.monotonic()
-            reason = messages.keep(task, said, journal)
-            if reason is not None:
-                outcome.failed[task.cell] = reason
-        done = total - sum(not journal.has(t.kind, t.key) for t in left)
-        note = self._waited or ("" if task is None else f"{task.kind} {task.cell}")
-        self.tick(f"profile {self.address}", done, total, note)
-        return None if ended else task
 
     def _connected(self) -> Adb:
         if self._adb is None:
@@ -236,23 +196,80 @@ class Harness:
                     raise AdaScaleError(f"{error} What was measured is kept; the same command continues.") from None
                 time.sleep(RETRY_S)
 
-    def _again(self, runner: Runner, device: dict[str, Any], delegates: Sequence[str]) -> None:
-        """Reach the phone once more, and see that it still is the same with all files."""
-
-        def see(adb: Adb) -> None:
-            name = phone_facts.read(adb)["name"]
-            if name != device["name"]:
-                raise AdaScaleError(f"{self.address} is another phone now ({name}); give the command for it.")
-            self._bring(adb, runner, device, delegates)
-
-        self._hang_up()
-        self._steadily(see)
-
     def _leave(self) -> None:
         """Remove everything after a failure, if the phone answers at once."""
         self._hang_up()  # and with it what still runs there
         with contextlib.suppress(AdaScaleError):
             store.remove(self._connected(), self.owner)
+
+
+class _Visit:
+    """A phone while it is measured: what the driver takes for a runner, and what brings it back when it goes away."""
+
+    gone: tuple[type[Exception], ...] = (PhoneGone,)
+
+    def __init__(self, harness: Harness, runner: PhoneRunner, device: dict[str, Any], delegates: Sequence[str]) -> None:
+        self.harness, self.runner, self.device, self.delegates = harness, runner, device, delegates
+        self.versions = runner.versions
+        self.measuring_s = 0.0
+        self._strikes = Strikes()
+        self._boot = ""
+
+    def bring(self, adb: Adb) -> None:
+        """See that everything needed is on the phone."""
+        self.harness._bring(adb, self.runner, self.device, self.delegates)
+
+    def look(self) -> bool:
+        """Whether the phone was started anew since the last look."""
+        before, self._boot = self._boot, self.harness._steadily(_boot)
+        return self._boot != before
+
+    def run(self, jobs: Sequence[Job]) -> Iterator[Message]:
+        """The runner's messages; counts the time between them as measuring. One that ends no job is given up."""
+        last: float | None = None
+        ended = time.monotonic()
+        left = {(job.kind, job.key) for job in jobs}
+        most = TALK * self.harness.options.silence_s
+        for message in self.runner.run(self.harness._connected(), jobs):
+            now = time.monotonic()
+            if now - ended > most:
+                raise Silent(f"{self.harness.address} goes on, but has ended no job for {now - ended:.0f} s.")
+            if isinstance(message, (Finished, Failed)):
+                self.measuring_s += 0.0 if last is None else now - last
+                if (message.kind, message.key) in left:
+                    left.discard((message.kind, message.key))
+                    ended = now
+            last = now
+            yield message
+
+    def recover(self, turn: Turn) -> str | None:
+        """Reach the phone once more. A job is given up when it has ended the runner, or lost the phone, too often."""
+        reason, lost = "the runner on the phone died", False
+        if turn.error is not None:
+            reason, lost = str(turn.error).rstrip("."), not isinstance(turn.error, Silent)
+        if turn.finished:
+            reason = "the runner ended without it"
+        self._return()
+        if self.look():
+            reason, lost = "the phone rebooted", False
+        times = self._strikes.ended(turn.job and (turn.job.kind, turn.job.key), turn.progress, lost)
+        if not times:
+            return None
+        if turn.job is None:
+            raise AdaScaleError(f"{self.harness.address} cannot be measured: {reason}. Nothing that was done is lost.")
+        return f"{reason} while it did '{turn.job.kind}', {times} times"
+
+    def _return(self) -> None:
+        """Reach the phone, and see that it still is the same with all files."""
+
+        def see(adb: Adb) -> None:
+            name = phone_facts.read(adb)["name"]
+            if name != self.device["name"]:
+                raise AdaScaleError(f"{self.harness.address} is another phone now ({name}); give the command for it.")
+            self.bring(adb)
+
+        self.harness._hang_up()
+        self.harness._steadily(see)
 
 
 def _boot(adb: Adb) -> str:
@@ -261,20 +278,15 @@ def _boot(adb: Adb) -> str:
     return told.strip().rpartition("\n")[2]
 
 
-def _runner(options: Options, bundle: Bundle, owner: Owner) -> Runner:
-    if options.runner == "agent":
-        return AgentRunner(options, store.bundle_folder(bundle), owner)
-    if options.runner == "benchmark_model":
-        from android_harness.benchmark_runner import BenchmarkRunner
-
-        return BenchmarkRunner(options, bundle, owner)
-    raise BadInput(f"There is no runner '{options.runner}'; use agent or benchmark_model.")
+def _runner(options: Options, bundle: Bundle, owner: Owner) -> PhoneRunner:
+    made: PhoneRunner = find_runner(options.runner, "phone").make(options, bundle, owner)
+    return made
 
 
 def file_name(text: str) -> str:
     """A phone's name or address as a part of a file's name; of a long one its beginning and a checksum."""
-    found = "".join(c if c.isalnum() or c in "-." else "_" for c in text)
-    return found if len(found.encode()) <= 80 else f"{found[:20]}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+    plain = "".join(c if c.isalnum() or c in "-." else "_" for c in text)
+    return plain if len(plain.encode()) <= 80 else f"{plain[:20]}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
 
 def show(outcome: Outcome) -> dict[str, Any]:

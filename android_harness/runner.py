@@ -1,8 +1,4 @@
-"""What measures on a phone: the interface, and the agent behind it.
-
-A runner does tasks in order and gives messages as :mod:`android_harness.agent.bench` says them: begin, fact, failed,
-wait, done. It may end without done; the harness then starts it again with what is left.
-"""
+"""What measures on a phone: the interface of its runners, and the agent behind it."""
 
 from __future__ import annotations
 
@@ -17,75 +13,87 @@ from adascale_runtime.engines.delegates import lookup
 from adascale_runtime.errors import AdaScaleError, BadInput
 from adascale_runtime.files import codec
 from adascale_runtime.progress import Tick
+from adascale_runtime.seams.bundle import Bundle
+from adascale_runtime.seams.jobs import MARK, Job, Message, parse
 from adascale_runtime.text import excerpt
 from android_harness import store
 from android_harness.adb import Adb, quote
 from android_harness.agent.alone import Owner
-from android_harness.agent.bench import MARK, Plan
-from android_harness.agent.work import Job
-
-Message = dict[str, Any]
+from android_harness.agent.bench import Agenda
+from profiling.jobs import Schedule
+from profiling.runners import runner
 
 
 @dataclass(frozen=True)
 class Options:
-    """How to measure. ``cooldown_c``: wait while the phone is warmer; ``affinity``: big, little or a hexadecimal mask;
-    ``idle_s`` and ``batch_s``: seconds of idle and of running behind each energy; ``patience_s``: how long to wait for
-    heat, a charger, a piece of work, or a phone that went away."""
+    """How to measure on phones."""
 
+    #: Timed runs of each cell, in so many rounds.
     runs: int = 50
     rounds: int = 5
+    #: Measure energy from the battery.
     energy: bool = False
+    #: The cores to use: big, little or a hexadecimal mask.
     affinity: str | None = None
+    #: Measure also what a delegate does not take as a whole.
     allow_fallback: bool = False
+    #: Wait while the phone is warmer.
     cooldown_c: float | None = None
+    #: Seconds of rest and of running behind each energy.
     idle_s: float = 2.0
     batch_s: float = 4.0
+    #: Seconds to wait for heat, a charger, a job, or a phone that went away.
     patience_s: float = 300.0
+    #: The name of a registered runner.
     runner: str = "agent"
+    #: LiteRT for the phone: ``libLiteRt.so``, an Android package or a wheel.
     litert: Path | None = None
+    #: The Python on the phone that runs the agent.
     python: str = "python3"
+    #: Google's ``benchmark_model``, built for the phone.
     binary: Path | None = None
+    #: Also the time of each operator, from a run of its own.
     op_profile: bool = False
 
     @property
+    def schedule(self) -> Schedule:
+        """How the work on each cell is cut up."""
+        return Schedule(self.runs, self.rounds, self.energy)
+
+    def agenda(self, bundle: str, jobs: Sequence[Job], owner: Owner | None = None) -> Agenda:
+        """The agent's orders: to do jobs on the bundle in a folder of the phone."""
+        return Agenda(
+            bundle, tuple(jobs), self.affinity, self.allow_fallback, self.cooldown_c, self.idle_s, self.batch_s,
+            self.patience_s, self.op_profile, owner,
+        )  # fmt: skip
+
+    @property
     def silence_s(self) -> float:
-        """How long a task may say nothing: it waits for heat or a charger, or measures energy on a slow gauge."""
+        """How long a job may say nothing: it waits for heat or a charger, or measures energy on a slow gauge."""
         return self.patience_s + 8 * (self.batch_s + self.idle_s) + 30
 
     def settings(self) -> dict[str, Any]:
         """What two measurements must share to be the same, for their ``settings``."""
-        found: dict[str, Any] = {"runs": self.runs, "runner": self.runner}
+        settings: dict[str, Any] = {"runs": self.runs, "runner": self.runner}
         if self.affinity is not None:
-            found["affinity"] = self.affinity
+            settings["affinity"] = self.affinity
         if self.energy:
-            found["energy"] = True
-        return found
+            settings["energy"] = True
+        return settings
 
 
-class Runner(Protocol):
-    """A way to measure on a phone."""
+class PhoneRunner(Protocol):
+    """A way to measure on a phone; registered with :func:`profiling.runners.runner`, and made with
+    ``(options, bundle, owner)``."""
 
-    #: What kinds of task it does itself before and after the rounds.
     versions: dict[str, str]
 
     def prepare(self, adb: Adb, facts: dict[str, Any], delegates: Sequence[str], tick: Tick) -> None:
         """Bring what is needed; refuse what it cannot do with a sentence."""
 
-    def run(self, adb: Adb, tasks: Sequence[Job]) -> Iterator[Message]:
-        """Do the tasks."""
-
-
-def parse_line(line: str) -> Message | None:
-    """The message in a line of the agent's output, None for whatever else a phone prints."""
-    start = line.find(MARK)
-    if start < 0:
-        return None
-    try:
-        found = json.loads(line[start + len(MARK) :])
-    except (ValueError, RecursionError):
-        return None
-    return found if isinstance(found, dict) and isinstance(found.get("say"), str) else None
+    def run(self, adb: Adb, jobs: Sequence[Job]) -> Iterator[Message]:
+        """Do the jobs. It may end without :class:`~adascale_runtime.seams.jobs.Done`; the harness then starts it again
+        with what is left."""
 
 
 @dataclass(frozen=True)
@@ -100,17 +108,19 @@ class Info:
 def parse_info(told: str, where: str) -> Info:
     """What the agent's ``info`` printed, between whatever else a phone prints."""
     try:
-        found, _ = json.JSONDecoder().raw_decode(told, max(0, told.find('{"python"')))
-        return codec.from_json(Info, found, "its info")
+        info, _ = json.JSONDecoder().raw_decode(told, max(0, told.find('{"python"')))
+        return codec.from_json(Info, info, "its info")
     except (ValueError, RecursionError, BadInput) as error:
         raise AdaScaleError(f"{where} does not say what it can do ({excerpt(str(error), 200)}); try again.") from None
 
 
+@runner("agent")
 class AgentRunner:
     """The agent: a zipapp that the phone's Python runs with LiteRT's C library."""
 
-    def __init__(self, options: Options, bundle: str = "bundle", owner: Owner | None = None) -> None:
-        self.options, self.bundle, self.owner = options, bundle, owner
+    def __init__(self, options: Options, bundle: Bundle | None = None, owner: Owner | None = None) -> None:
+        self.options, self.owner = options, owner
+        self.bundle = "bundle" if bundle is None else store.bundle_folder(bundle)
         self.versions: dict[str, str] = {}
         self._command = ""
 
@@ -146,18 +156,14 @@ class AgentRunner:
                 "(nnapi: use '--runner benchmark_model')."
             )
 
-    def run(self, adb: Adb, tasks: Sequence[Job]) -> Iterator[Message]:
-        o = self.options
-        plan = Plan(
-            self.bundle, tuple(tasks), o.affinity, o.allow_fallback, o.cooldown_c, o.idle_s, o.batch_s,
-            o.patience_s, o.op_profile, self.owner,
-        )  # fmt: skip
+    def run(self, adb: Adb, jobs: Sequence[Job]) -> Iterator[Message]:
+        agenda = self.options.agenda(self.bundle, jobs, self.owner)
         name = f"{store.run_folder(self.owner)}/plan.json" if self.owner else "plan.json"
-        adb.push(codec.dump(plan).encode(), f"{store.FOLDER}/{name}")
+        adb.push(codec.dump(agenda).encode(), f"{store.FOLDER}/{name}")
         said = ""
         begun = False
-        for line in adb.stream(f"{self._command} bench {name} 2>&1", o.silence_s):
-            message = parse_line(line)
+        for line in adb.stream(f"{self._command} bench {name} 2>&1", self.options.silence_s):
+            message = parse(line)
             if message is not None:
                 begun = True
                 yield message

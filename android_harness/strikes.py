@@ -1,7 +1,7 @@
-"""When a task that ends its runner again and again is given up; pure.
+"""When a job that ends its runner again and again is given up; pure.
 
-A strike counts only while nothing at all gets done: on a bad network most tasks die sooner or later, and none of them
-is to blame. A runner that died while the connection lived is its task's doing, a lost connection hardly ever.
+A strike counts only while nothing at all gets done: on a bad network most jobs die sooner or later, and none of them
+is to blame. A runner that died while the connection lived is its job's doing, a lost connection hardly ever.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Hashable
 
-#: A task that so often in a row is the runner's last belongs to a cell that fails.
+#: A job that so often in a row is the runner's last belongs to a cell that fails.
 STRIKES = 2
-#: The same where the connection was lost: a task may need longer than the network ever lasts.
+#: The same where the connection was lost: a job may need longer than the network ever lasts.
 LOSSES = 5
 
 
@@ -22,15 +22,15 @@ class Strikes:
         self._died: Counter[Hashable] = Counter()
         self._lost: Counter[Hashable] = Counter()
 
-    def ended(self, task: Hashable, progress: bool, lost: bool) -> int:
-        """Count a runner that ended in the middle of ``task`` (None: before it began one).
+    def ended(self, job: Hashable, progress: bool, lost: bool) -> int:
+        """Count a runner that ended in the middle of ``job`` (None: before it began one).
 
         ``progress``: whether anything was done since the last end; ``lost``: whether the connection was lost. Gives how
-        often in a row the task ended its runner so, if that is too often, else 0.
+        often in a row the job ended its runner so, if that is too often, else 0.
         """
         if progress:
             self._died.clear()
             self._lost.clear()
         counts, limit = (self._lost, LOSSES) if lost else (self._died, STRIKES)
-        counts[task] += 1
-        return counts[task] if counts[task] >= limit else 0
+        counts[job] += 1
+        return counts[job] if counts[job] >= limit else 0

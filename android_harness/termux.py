@@ -1,6 +1,6 @@
 """Profiling in Termux, where the adb shell has no Python: files for the phone's storage, and what comes back.
 
-The agent does the same tasks there, and what it says goes to a file. That file becomes measurements here.
+The agent does the same jobs there, and what it says goes to a file. That file becomes measurements here.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from adascale_runtime.errors import BadInput
 from adascale_runtime.files import codec
 from adascale_runtime.seams import records
 from adascale_runtime.seams.bundle import Bundle
+from adascale_runtime.seams.facts import EnergyFact, Fact
+from adascale_runtime.seams.jobs import Failed, Finished, Job, parse
 from adascale_runtime.seams.records import Measurement
 from adascale_runtime.text import excerpt
-from android_harness import messages, package, store
+from android_harness import package, store
 from android_harness.adb import Adb
-from android_harness.agent.bench import Plan
-from android_harness.agent.work import Job
 from android_harness.harness import NOT_ASKED
-from android_harness.runner import Options, parse_line
-from android_harness.tasks import tasks_of
+from android_harness.runner import Options
 from profiling import cells as table
 from profiling.cells import Cell
-from profiling.facts import EnergyFact, Fact
+from profiling.driver import NoFact, usable
+from profiling.jobs import jobs_of
 
 #: Where files of a computer and of Termux meet.
 SHARED = "/sdcard/Download/adascale"
@@ -48,16 +48,13 @@ def commands(with_library: bool) -> list[str]:
 
 def files(bundle: Bundle, cells: Sequence[Cell], options: Options, library: Path | None) -> dict[str, bytes]:
     """What Termux needs: the agent, the bundle as a .zip, the plan, and LiteRT's library for arm64 if it is given."""
-    plan = Plan(
-        "bundle", tuple(tasks_of(cells, options)), options.affinity, options.allow_fallback, options.cooldown_c,
-        options.idle_s, options.batch_s, options.patience_s, options.op_profile,
-    )  # fmt: skip
-    text = {**codec.to_json(plan), "digest": bundle.digest, "settings": {**options.settings(), "where": "termux"}}
-    found = {"agent.pyz": package.agent(), "plan.json": codec.dump(text).encode(), "bundle.zip": _zipped(bundle)}
+    agenda = options.agenda("bundle", jobs_of(cells, options.schedule))
+    text = {**codec.to_json(agenda), "digest": bundle.digest, "settings": {**options.settings(), "where": "termux"}}
+    brought = {"agent.pyz": package.agent(), "plan.json": codec.dump(text).encode(), "bundle.zip": _zipped(bundle)}
     if library is not None:
         for name, content in store.libraries(library, "arm64-v8a").items():
-            found[name] = content if isinstance(content, bytes) else content.read_bytes()
-    return found
+            brought[name] = content if isinstance(content, bytes) else content.read_bytes()
+    return brought
 
 
 def _zipped(bundle: Bundle) -> bytes:
@@ -71,11 +68,11 @@ def _zipped(bundle: Bundle) -> bytes:
 
 @dataclass(frozen=True)
 class Brought:
-    """The plan as it lies on the phone: whose bundle, what the measurements are to carry, and the tasks."""
+    """The plan as it lies on the phone: whose bundle, what the measurements are to carry, and the jobs."""
 
     digest: str
     settings: dict[str, Any]
-    tasks: tuple[Job, ...]
+    jobs: tuple[Job, ...]
 
 
 @dataclass(frozen=True)
@@ -127,16 +124,17 @@ def collect(text: str, plan: Brought, bundle: Bundle, device: dict[str, Any]) ->
     """Measurements from what the agent said; pure."""
     known: dict[tuple[str, str], Fact] = {}
     failed: dict[str, str] = {}
-    for message in filter(None, map(parse_line, text.splitlines())):
-        said, task = messages.understood(message, plan.tasks, None)
-        if task is not None and said.say in ("fact", "failed"):
+    named = {(job.kind, job.key): job for job in plan.jobs}
+    for message in map(parse, text.splitlines()):
+        if isinstance(message, (Finished, Failed)) and (message.kind, message.key) in named:
+            job = named[message.kind, message.key]
             try:
-                known[task.kind, task.key] = messages.fact(task, said)
-            except messages.NoFact as error:
-                failed.setdefault(task.cell, str(error))
+                known[job.kind, job.key] = usable(job, message)
+            except NoFact as error:
+                failed.setdefault(job.cell, str(error))
     pulled = Pulled([], [], False)
     for cell in _cells(plan, bundle):
-        complete = all((task.kind, task.key) in known for task in plan.tasks if task.cell == cell.key)
+        complete = all((job.kind, job.key) in known for job in plan.jobs if job.cell == cell.key)
         if cell.key in failed or not complete:
             pulled.missing.append(f"{cell.key}: {failed.get(cell.key, 'not finished')}")
             pulled = replace(pulled, unfinished=pulled.unfinished or cell.key not in failed)
@@ -150,15 +148,13 @@ def collect(text: str, plan: Brought, bundle: Bundle, device: dict[str, Any]) ->
 
 
 def _cells(plan: Brought, bundle: Bundle) -> list[Cell]:
-    found: dict[str, Cell] = {}
-    for task in plan.tasks:
-        cell = Cell(bundle.manifest.branch(task.branch), task.delegate, task.threads)
-        if cell.key != task.cell:
-            raise BadInput(
-                f"The plan's task {task.kind} {excerpt(task.key)} is of no cell of the bundle; bring it anew."
-            )
-        found[cell.key] = cell
-    return list(found.values())
+    cells: dict[str, Cell] = {}
+    for job in plan.jobs:
+        cell = Cell(bundle.manifest.branch(job.branch), job.delegate, job.threads)
+        if cell.key != job.cell:
+            raise BadInput(f"The plan's job {job.kind} {excerpt(job.key)} is of no cell of the bundle; bring it anew.")
+        cells[cell.key] = cell
+    return list(cells.values())
 
 
 class PulledFacts:

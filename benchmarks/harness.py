@@ -104,7 +104,11 @@ def transfers(port: int, folder: Path, sizes: Size) -> dict[str, list[float]]:
 def overhead(port: int, opened: bundle.Bundle, folder: Path, runs: int) -> dict[str, float]:
     """A profile of all branches on two delegates: seconds in all, on the phone's tasks, and in timed runs."""
     harness = Harness(
-        opened, Address("127.0.0.1", port), Options(runs=runs), folder / "m.jsonl", keys.load(folder / "adbkey")[0]
+        opened,
+        Address("127.0.0.1", port),
+        Options(runs=runs),
+        folder / "m.jsonl",
+        signer=keys.load(folder / "adbkey")[0],
     )
     outcome = harness.profile(["cpu", "builtin"], [1])
     if outcome.failed:
@@ -135,13 +139,13 @@ def calls(opened: bundle.Bundle, count: int) -> dict[str, list[float]]:
         return target[0].read(values, np.dtype(branch.output.dtype).type)
 
     assert ours.run(stored) == np.asarray(theirs()).tobytes()
-    found: dict[str, list[float]] = {"ctypes": [], "wheel": []}
+    opening_ms: dict[str, list[float]] = {"ctypes": [], "wheel": []}
     for _ in range(count):
         for name, call in (("ctypes", lambda: ours.run(stored)), ("wheel", theirs)):
             begun = time.perf_counter()
             call()
-            found[name].append(1e3 * (time.perf_counter() - begun))
-    return found
+            opening_ms[name].append(1e3 * (time.perf_counter() - begun))
+    return opening_ms
 
 
 def once(opened: bundle.Bundle, sizes: Size) -> dict[str, Any]:

@@ -296,7 +296,7 @@ def on_a_phone(bundles: dict[str, Bundle], size: Size, folder: Path) -> dict[str
     with phone(folder / "phone") as (_, address):
         for name, opened in bundles.items():
             branches = [b.id for b in opened.manifest.branches][: -(-size.phone // len(bundles))]
-            harness = Harness(opened, address, options, folder / f"{name}.jsonl", signer)
+            harness = Harness(opened, address, options, folder / f"{name}.jsonl", signer=signer)
             outcome = harness.profile(["cpu"], [1], branches)
             if outcome.failed:
                 reason = next(iter(outcome.failed.values()))
@@ -344,7 +344,7 @@ def run(names: tuple[str, ...], size: Size, root: Path, with_phone: bool) -> dic
         name: calibration.plan(opened, device.caches(), size.kernels, size.few) for name, opened in bundles.items()
     }
     done("plan")
-    idle = {name: measure.profile(opened, ["cpu"], [1], 40, out) for name, opened in bundles.items()}
+    idle = {name: measure.profile(opened, ["cpu"], [1], runs=40, out=out) for name, opened in bundles.items()}
     done("branches")
     chosen = list(dict.fromkeys(kernel for plan, _ in plans.values() for kernel in plan))
     kernels = calibration.take(chosen, ["cpu"], [1], out)
@@ -354,7 +354,7 @@ def run(names: tuple[str, ...], size: Size, root: Path, with_phone: bool) -> dic
     strained: dict[str, list[Measurement]] = {}
     for name, opened in bundles.items():
         ids = [b.id for b in opened.manifest.branches][: size.loaded]
-        strained[name] = contexts.sweep(opened, ["cpu"], [1], CONTEXTS, out, branches=ids)
+        strained[name] = contexts.sweep(opened, ["cpu"], [1], CONTEXTS, out=out, branches=ids)
     done("under load")
     idle = again(idle, bundles, root / "third.jsonl")
     done("branches once more")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,30 +18,39 @@ import tensorflow as tf
 import tf_keras
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-from adascale_runtime.errors import AdaScaleError, BadInput
+from adascale_runtime.errors import AdaScaleError
 from adascale_runtime.files.disk import Unwritable, writing
 from adascale_runtime.quiet import quiet_stderr
-from adascale_runtime.seams.bundle import TensorSpec
-from converters import flatbuffer, process
+from adascale_runtime.seams.bundle import Cost, TensorSpec
+from converters import flatbuffer, precisions, process
 from converters.lowering import lower
-from converters.precisions import PRECISIONS
+from converters.precisions import Precision
 
 OUTPUT = "logits"
 
 
 @dataclass(frozen=True)
 class Converted:
-    """A signature ready to run: the file's content, its key, what goes in and out, its size as a file of its own."""
+    """A signature that is ready to run."""
 
     model: bytes
+    """The file's content."""
+
     signature: str
+    """The signature's key in it."""
+
     input: TensorSpec
     output: TensorSpec
+
     size_bytes: int
+    """The signature's size as a file of its own."""
 
+    arithmetic: str = ""
+    """How its multiplications are computed, see :mod:`adascale_runtime.seams.precisions`."""
 
-#: Precisions that the converter calibrates wrongly where a file has several signatures (TensorFlow 2.21).
-_ALONE = ("int16x8",)
+    def cost(self) -> Cost:
+        """What one inference costs, counted from the file."""
+        return replace(flatbuffer.cost(self.model, self.signature), arithmetic=self.arithmetic)
 
 
 def convert(
@@ -62,11 +71,10 @@ def begin(
     networks: Mapping[str, tf_keras.Model], mode: str, calibration: np.ndarray, names: Mapping[str, str] | None = None
 ) -> Callable[[], dict[str, Converted]]:
     """Like :func:`convert`, but the converter works on while this process does something else; call the result."""
-    if mode not in PRECISIONS:
-        raise BadInput(f"There is no precision '{mode}'; choose among {', '.join(PRECISIONS)}.")
-    if mode in _ALONE and len(networks) > 1:
+    record = precisions.lookup(mode)
+    if record.alone and len(networks) > 1:
         return lambda: _each(networks, mode, calibration, names)
-    pending = _begin_packed(networks, mode, calibration)
+    pending = _begin_packed(networks, record, calibration)
 
     def finish() -> dict[str, Converted]:
         try:
@@ -80,7 +88,7 @@ def begin(
                 f"Branch '{(names or {}).get(key, key)}' cannot be written as {mode}, the TFLite converter {fault}; "
                 "leave this recipe out."
             ) from None
-        return _choose(packed, list(networks))
+        return _choose(packed, list(networks), record)
 
     return finish
 
@@ -91,7 +99,9 @@ def _each(
     return {key: convert({key: model}, mode, calibration, names)[key] for key, model in networks.items()}
 
 
-def _begin_packed(networks: Mapping[str, tf_keras.Model], mode: str, calibration: np.ndarray) -> Callable[[], bytes]:
+def _begin_packed(
+    networks: Mapping[str, tf_keras.Model], precision: Precision, calibration: np.ndarray
+) -> Callable[[], bytes]:
     """One .tflite with a signature for each network, once the converter is done."""
     holder = tempfile.TemporaryDirectory()
     folder = Path(holder.name)
@@ -99,10 +109,10 @@ def _begin_packed(networks: Mapping[str, tf_keras.Model], mode: str, calibration
     try:
         _save(networks, folder / "model")
         with writing(folder, "free some space or set TMPDIR"):
-            np.save(folder / "calibration.npy", calibration)
+            np.save(folder / "calibration.npy", calibration if precision.calibrated else calibration[:0])
         inputs = {key: model.input.name for key, model in networks.items()}
         done = process.start().begin(
-            "convert", out, model=str(folder / "model"), inputs=inputs, mode=mode,
+            "convert", out, model=str(folder / "model"), inputs=inputs, mode=precision.name,
             calibration=str(folder / "calibration.npy"),
         )  # fmt: skip
     except BaseException:
@@ -146,12 +156,12 @@ def _freeze(model: tf_keras.Model) -> Any:
     return tf.function(run, input_signature=[signature])
 
 
-def _choose(packed: bytes, keys: list[str]) -> dict[str, Converted]:
+def _choose(packed: bytes, keys: list[str], precision: Precision) -> dict[str, Converted]:
     alone = {key: flatbuffer.extract(packed, key) for key in keys}
     shared = len(packed) < sum(len(model) for model in alone.values())
     result = {}
     for key in keys:
         model = packed if shared else alone[key]
         source, output = flatbuffer.borders(alone[key], key)
-        result[key] = Converted(model, key, source, output, len(alone[key]))
+        result[key] = Converted(model, key, source, output, len(alone[key]), precision.arithmetic)
     return result

@@ -51,7 +51,7 @@ def _convert(request: dict[str, Any]) -> bytes:
     import numpy as np
     import tensorflow as tf
 
-    from converters.precisions import PRECISIONS
+    from converters import precisions
 
     examples = np.load(request["calibration"], allow_pickle=False)
 
@@ -61,7 +61,7 @@ def _convert(request: dict[str, Any]) -> bytes:
                 yield key, {name: example[np.newaxis]}
 
     converter = tf.lite.TFLiteConverter.from_saved_model(request["model"], signature_keys=list(request["inputs"]))
-    PRECISIONS[request["mode"]](converter, representative)
+    precisions.lookup(request["mode"]).configure(converter, representative)
     return bytes(converter.convert())
 
 

@@ -184,13 +184,23 @@ def plan(
 
 
 def calibrate(
-    opened: Bundle, delegates: Sequence[str], threads: Sequence[int], runs: int, out: Path, tick: Tick = silent,
-    allow_fallback: bool = False, again: bool = False,
-) -> list[Measurement]:  # fmt: skip
+    opened: Bundle,
+    delegates: Sequence[str],
+    threads: Sequence[int],
+    *,
+    runs: int,
+    out: Path,
+    tick: Tick = silent,
+    allow_fallback: bool = False,
+    again: bool = False,
+) -> list[Measurement]:
     """Measure the plan for a bundle: a few branches as ever, and micro-kernels, all appended to ``out``."""
     chosen, few = plan(opened, device.caches())
-    found = measure.profile(opened, delegates, threads, runs, out, tick, few, allow_fallback, again=again)
-    return found + take(chosen, delegates, threads, out, tick, again)
+    measured = measure.profile(
+        opened, delegates, threads, runs=runs, out=out, tick=tick, branches=few, allow_fallback=allow_fallback,
+        again=again,
+    )  # fmt: skip
+    return measured + take(chosen, delegates, threads, out, tick, again)
 
 
 def take(
@@ -200,14 +210,10 @@ def take(
     """Measure micro-kernels, as measurements of a bundle of their own, with ``settings["kernel"]``."""
     with TemporaryDirectory() as folder:
         own = write(chosen, Path(folder))
-        cells = [
-            Cell(b, name, n)
-            for name in dict.fromkeys(delegates)
-            for n in dict.fromkeys(threads)
-            for b in own.manifest.branches
-        ]
-        telling = [own.manifest.branches[i].id for i in heaviest([b.cost for b in own.manifest.branches])]
-        return contexts.take(own, cells, _SETTINGS, out, tick, memory=telling, again=again)
+        branches = own.manifest.branches
+        cells = [Cell(b, d, n) for d in dict.fromkeys(delegates) for n in dict.fromkeys(threads) for b in branches]
+        telling = [branches[i].id for i in heaviest([b.cost for b in branches])]
+        return contexts.take(own, cells, _SETTINGS, out, tick=tick, memory=telling, again=again)
 
 
 def heaviest(costs: Sequence[Cost], count: int = _MEMORY) -> list[int]:

@@ -1,8 +1,8 @@
 """The cells of the table to measure, and how the facts that were found out about a cell become a measurement.
 
-The same for this machine (``measure.py``) and for a phone (``android_harness``): whoever measures puts the facts of
-``facts.py`` into a journal, of the kinds ``process`` (memory, load time), ``start`` (context, correctness, warm-up,
-delegation), ``block`` (timed runs), ``energy`` and ``end`` (context), under the cell's key.
+The same for this machine and for a phone: a runner's facts (:mod:`adascale_runtime.seams.facts`) go into a journal, of
+the kinds ``process`` (memory, load time), ``start`` (context, correctness, warm-up, delegation), ``block`` (timed
+runs), ``energy`` and ``end`` (context), under the cell's key.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from adascale_runtime.errors import BadInput
 from adascale_runtime.files import codec, disk
 from adascale_runtime.seams import records
 from adascale_runtime.seams.bundle import Branch, Bundle
+from adascale_runtime.seams.facts import EnergyFact, Process, Start
 from adascale_runtime.seams.records import Agreement, Delegation, Energy, Measurement
 from profiling import meters
-from profiling.facts import EnergyFact, Process, Start
 
 
 @dataclass(frozen=True)
@@ -60,11 +60,6 @@ def choose(
     ]
 
 
-def share(runs: int, rounds: int, number: int) -> int:
-    """How many of ``runs`` timed runs belong to round ``number`` of ``rounds``."""
-    return runs * (number + 1) // rounds - runs * number // rounds
-
-
 def finished(
     bundle: Bundle, cells: Sequence[Cell], settings: dict[str, Any], device: str, out: Path, since: int = 0
 ) -> dict[str, Measurement]:
@@ -99,7 +94,7 @@ def measurement(
     process: Process = journal.get("process", cell.key)
     blocks = journal.all("block", f"{cell.key}#")
     branch = cell.branch
-    found = Measurement(
+    measured = Measurement(
         format=records.FORMAT,
         bundle=bundle.digest,
         branch=branch.id,
@@ -126,8 +121,8 @@ def measurement(
         settings=settings,
         operators=start.operators,
     )
-    line(found)
-    return found
+    line(measured)
+    return measured
 
 
 def delegation_reason(name: str, taken: Delegation | None, reason: str | None = None) -> str | None:
@@ -146,11 +141,11 @@ def _agreement(samples: int, start: Start) -> Agreement | None:
     return Agreement(samples, start.agreement, start.difference)
 
 
-def _energy(branch: Branch, found: EnergyFact) -> Energy:
+def _energy(branch: Branch, told: EnergyFact) -> Energy:
     """What was measured, else the estimate with the reason why nothing was."""
-    if found.value_mj is None:
-        return meters.estimate(branch.cost, branch.precision, found.reason or "no energy was measured")
-    return Energy(found.value_mj, found.how, found.reason, found.uncertainty_mj, found.details)
+    if told.value_mj is None:
+        return meters.estimate(branch.cost, branch.precision, told.reason or "no energy was measured")
+    return Energy(told.value_mj, told.how, told.reason, told.uncertainty_mj, told.details)
 
 
 def line(measured: Measurement) -> str:
@@ -191,8 +186,8 @@ def _whole(file: FileIO) -> int:
     while end > 0:
         begin = max(0, end - 65536)
         file.seek(begin)
-        found = file.read(end - begin).rfind(b"\n")
-        if found >= 0:
-            return begin + found + 1
+        newline = file.read(end - begin).rfind(b"\n")
+        if newline >= 0:
+            return begin + newline + 1
         end = begin
     return 0

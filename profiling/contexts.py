@@ -11,13 +11,11 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-import random
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -25,24 +23,31 @@ import numpy as np
 import psutil
 
 from adascale_runtime.device.monitor import Monitor
-from adascale_runtime.engines.delegates import LoadedBranch, open_branch
 from adascale_runtime.errors import AdaScaleError, BadInput
+from adascale_runtime.measuring import work
 from adascale_runtime.progress import Tick, silent
 from adascale_runtime.seams.bundle import Bundle
+from adascale_runtime.seams.facts import Block, End, EnergyFact, Process, Start
+from adascale_runtime.seams.jobs import Job
 from adascale_runtime.seams.records import Context, Measurement
 from profiling import cells as table
-from profiling import crashes, device, facts
+from profiling import crashes, device, experiment
 from profiling.cells import Cell
-from profiling.facts import Block, End, EnergyFact, Process, Start
-from profiling.journal import Journal, work
+from profiling.driver import Driven, drive, now
+from profiling.experiment import Study
+from profiling.host import HostOptions, HostRunner
+from profiling.jobs import Schedule, jobs_of
+from profiling.journal import Journal
 from profiling.load import Burners, Holder
 from profiling.memory import in_own_process
 
+Load = Callable[[], AbstractContextManager[Any]]
 IDLE = "idle"
 ROUNDS = 8
 #: Seconds of a block under load: a scheduler takes a core away for 3 to 20 ms, so a mean needs many such turns.
 BLOCK_S = 0.15
-MOST = 1000
+#: A block has at most and at least so many runs.
+MOST, LEAST = 1000, 3
 #: Seconds until a load that has just begun shows in what the system tells, and between looks at it while it lasts.
 SETTLE_S, SNAPSHOT_S = 0.3, 0.1
 _NAME = re.compile(r"(load|memory)(\d{1,3})")
@@ -54,9 +59,9 @@ def parse(text: str) -> list[str]:
     """The contexts of a comma-separated list, in order, each once; :class:`BadInput` names one that is none."""
     names = list(dict.fromkeys(piece.strip() for piece in text.split(",") if piece.strip()))
     for name in names:
-        found = _NAME.fullmatch(name)
-        most = 0 if found is None else {"load": 400, "memory": 90}[found.group(1)]
-        if name != IDLE and (found is None or not 1 <= int(found.group(2)) <= most):
+        parts = _NAME.fullmatch(name)
+        most = 0 if parts is None else {"load": 400, "memory": 90}[parts.group(1)]
+        if name != IDLE and (parts is None or not 1 <= int(parts.group(2)) <= most):
             raise BadInput(
                 f"There is no context '{name}'; write idle, load50 (% of the cores that others keep busy) or "
                 "memory50 (% of the free memory that others hold)."
@@ -68,11 +73,11 @@ def parse(text: str) -> list[str]:
 
 def beside(name: str) -> AbstractContextManager[Any]:
     """The load that belongs to a context, for a ``with`` block."""
-    found = _NAME.fullmatch(name)
-    if found is None:
+    parts = _NAME.fullmatch(name)
+    if parts is None:
         return contextlib.nullcontext()
-    share = int(found.group(2)) / 100
-    if found.group(1) == "memory":
+    share = int(parts.group(2)) / 100
+    if parts.group(1) == "memory":
         return Holder(int(psutil.virtual_memory().available * share))
     return Burners(max(1, round(share * (os.cpu_count() or 1))), pinned=True)
 
@@ -83,82 +88,107 @@ def path_of(out: Path, name: str) -> Path:
 
 
 def sweep(
-    bundle: Bundle, delegates: Sequence[str], threads: Sequence[int], contexts: Sequence[str], out: Path,
-    tick: Tick = silent, branches: Sequence[str] | None = None, again: bool = False,
-) -> list[Measurement]:  # fmt: skip
+    bundle: Bundle,
+    delegates: Sequence[str],
+    threads: Sequence[int],
+    contexts: Sequence[str],
+    *,
+    out: Path,
+    tick: Tick = silent,
+    branches: Sequence[str] | None = None,
+    again: bool = False,
+) -> list[Measurement]:
     """Measure branches in every context but idle; what is done already is not done again."""
     cells = table.choose(bundle, delegates, threads, ROUNDS, branches)
-    found: list[Measurement] = []
+    measured: list[Measurement] = []
     for name in contexts:
         if name != IDLE:
             settings = {"seconds": BLOCK_S, "most": MOST, "context": name}
-            found += take(bundle, cells, settings, path_of(out, name), tick, functools.partial(beside, name), (), again)
-    return found
+            load = functools.partial(beside, name)
+            measured += take(bundle, cells, settings, path_of(out, name), tick=tick, load=load, again=again)
+    return measured
 
 
 def take(
-    bundle: Bundle, cells: Sequence[Cell], settings: dict[str, Any], out: Path, tick: Tick = silent,
-    load: Callable[[], AbstractContextManager[Any]] = contextlib.nullcontext, memory: Sequence[str] = (),
+    bundle: Bundle,
+    cells: Sequence[Cell],
+    settings: dict[str, Any],
+    out: Path,
+    *,
+    tick: Tick = silent,
+    load: Load = contextlib.nullcontext,
+    memory: Sequence[str] = (),
     again: bool = False,
-) -> list[Measurement]:  # fmt: skip
+) -> list[Measurement]:
     """Time cells in interleaved rounds on random inputs, for latency alone, and append the measurements to ``out``.
 
-    ``settings``: ``seconds`` of a block, ``most`` runs in it, and what else the measurements should carry. ``load``
-    runs beside. ``memory``: branches whose memory is measured, too. ``again``: also what ``out`` holds already.
     Continues after a kill, as :func:`profiling.measure.profile` does.
+
+    Args:
+        bundle: The bundle.
+        cells: What to measure.
+        settings: ``seconds`` of a block, ``most`` runs in it, and what else the measurements should carry.
+        out: A file of measurements (JSON lines).
+        tick: Told ``("profile CONTEXT", ...)`` at every job.
+        load: Runs beside the blocks.
+        memory: Ids of branches whose memory is measured, too.
+        again: Measure once more what ``out`` holds.
     """
     for _, sentence in crashes.find(bundle, cells, True):
         raise AdaScaleError(sentence)
-    described = device.facts()
-    path = Path(f"{out}.journal")
-    with work(path, bundle, cells, described["name"], settings, out, again) as found:
-        finished, todo = found.finished, found.todo
-        if todo:
-            with Journal(path, found.settings, tick) as journal:
-                for cell in todo:
-                    if not journal.has("process", cell.key):
-                        journal.add("process", cell.key, _memory(bundle, cell, cell.branch.id in memory))
-                runners = {c.key: open_branch(bundle, c.branch, c.delegate, c.threads, True) for c in todo}
-                with load():
-                    _rounds(todo, runners, settings, journal, tick)
-                versions = device.versions()
-                measured = [table.measurement(bundle, c, journal, described, versions, settings) for c in todo]
-                table.append(out, measured)
-                journal.remove()
-            finished.update({cell.key: m for cell, m in zip(todo, measured, strict=True)})
-    return [finished[cell.key] for cell in cells]
+    study = Study(bundle, cells, device.facts(), settings, out, Path(f"{out}.journal"), again)
+    strained = StrainedRunner(bundle, settings["seconds"], load, memory)
+    schedule = Schedule(settings["most"], ROUNDS, first=("process",), last=(), whole=True)
+    label = f"profile {settings.get('context', 'kernels')}"
+
+    def measure(todo: list[Cell], journal: Journal) -> Driven:
+        begun = now()
+        journal.forget("block", lambda block: block.context is None)
+        driven = drive(strained, jobs_of(todo, schedule), journal, tick=tick, label=label)
+        for cell in todo:
+            _conclude(cell, journal, begun)
+        return driven
+
+    with experiment.unfinished(study) as left:
+        results = experiment.complete(left, measure, lambda: dict(strained.versions), tick)
+    for key, reason in results.failed.items():
+        raise AdaScaleError(f"{key}: {reason}")
+    return results.measurements
 
 
-def _memory(bundle: Bundle, cell: Cell, wanted: bool) -> Process:
-    told = in_own_process(bundle, cell) if wanted else {"reason": _NO_MEMORY}
-    return facts.check("process", told, f"the memory of {cell.key}")  # type: ignore[return-value]
+def _conclude(cell: Cell, journal: Journal, begun: str) -> None:
+    """What is known of a cell when its blocks are done: the contexts of the even rounds, and of the odd ones."""
+    blocks = [block.context for block in journal.all("block", f"{cell.key}#")]
+    before, after = (mean(part) for part in (blocks[::2], blocks[1::2]))
+    journal.add("start", cell.key, Start(before, delegation_reason=_LATENCY_ONLY, started=begun))
+    journal.add("energy", cell.key, EnergyFact(reason="energy is measured on the idle machine"))
+    journal.add("end", cell.key, End(after))
 
 
-def _rounds(
-    cells: list[Cell], runners: dict[str, LoadedBranch], settings: dict[str, Any], journal: Journal, tick: Tick
-) -> None:
-    name, seconds, most = settings.get("context", "kernels"), settings["seconds"], settings["most"]
-    seen: dict[str, list[Context]] = {cell.key: [] for cell in cells}
-    begun = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    with Monitor(period_s=SNAPSHOT_S) as monitor:
+class StrainedRunner(HostRunner):
+    """This machine under a load: runs on random inputs for so many seconds, with the context meanwhile."""
+
+    def __init__(self, bundle: Bundle, seconds: float, load: Load, memory: Sequence[str]) -> None:
+        super().__init__(HostOptions(allow_fallback=True), bundle)
+        self._seconds, self._load, self._memory = seconds, load, memory
+        self._monitor = Monitor(period_s=SNAPSHOT_S)
+
+    def begin(self, beside: contextlib.ExitStack) -> None:
+        beside.enter_context(self._load())
+        beside.enter_context(self._monitor)
         time.sleep(SETTLE_S)
-        for number in range(ROUNDS):
-            order = list(cells)
-            random.Random(number).shuffle(order)
-            for done, cell in enumerate(order):
-                key = f"{cell.key}#{number}"
-                if not journal.has("block", key) or journal.get("block", key).context is None:
-                    others = _Others()
-                    latencies = list(_block(runners[cell.key], seconds, most))
-                    context = replace(monitor.latest(), cpu_load=others.load(), time_s=time.monotonic())
-                    journal.add("block", key, Block(tuple(latencies), context=context))
-                seen[cell.key].append(journal.get("block", key).context)
-                tick(f"profile {name}", number * len(cells) + done + 1, ROUNDS * len(cells), cell.key)
-    for cell in cells:
-        before, after = (mean(part) for part in (seen[cell.key][::2], seen[cell.key][1::2]))
-        journal.add("start", cell.key, Start(before, delegation_reason=_LATENCY_ONLY, started=begun))
-        journal.add("energy", cell.key, EnergyFact(reason="energy is measured on the idle machine"))
-        journal.add("end", cell.key, End(after))
+
+    def process(self, job: Job) -> Process:
+        return in_own_process(self.bundle, job) if job.branch in self._memory else Process(reason=_NO_MEMORY)
+
+    def block(self, job: Job) -> Block:
+        opened = self.opened(job)
+        # Not zeros: LiteRT's own hybrid kernels skip what is zero.
+        stored = opened.quantize(np.random.default_rng(0).normal(size=self.branch(job).input.shape))
+        others = _Others()
+        latencies = work.latencies(opened, [stored], job.runs, self._seconds, LEAST)
+        context = replace(self._monitor.latest(), cpu_load=others.load(), time_s=time.monotonic())
+        return Block(tuple(round(ms, 4) for ms in latencies), context=context)
 
 
 class _Others:
@@ -199,17 +229,3 @@ def mean(contexts: Sequence[Context]) -> Context:
         cpu_freq_mhz=known("cpu_freq_mhz"),
         memory_free_mb=known("memory_free_mb"),
     )
-
-
-def _block(run: LoadedBranch, seconds: float, most: int) -> Iterator[float]:
-    """Latencies in ms, rounded to 0.1 us, of runs one after the other for so long: 3 to ``most``, after one more."""
-    # Not zeros: LiteRT's own hybrid kernels skip what is zero.
-    stored = run.quantize(np.random.default_rng(0).normal(size=run.branch.input.shape))
-    run.invoke(stored)
-    begun = time.perf_counter()
-    count = 0
-    while count < 3 or (count < most and time.perf_counter() - begun < seconds):
-        before = time.perf_counter_ns()
-        run.invoke(stored)
-        count += 1
-        yield round((time.perf_counter_ns() - before) / 1e6, 4)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import importlib.metadata
 import os
 import platform
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +12,8 @@ from typing import Any
 import psutil
 
 from adascale_runtime.device import identity
-from adascale_runtime.device.monitor import Monitor
+from adascale_runtime.device.monitor import SystemSampler
+from adascale_runtime.measuring import snapshots
 from adascale_runtime.seams.records import Context
 
 CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
@@ -49,16 +48,16 @@ def kind_of(device: Mapping[str, Any], share: str) -> str:
 
 def caches(root: Path = CACHES) -> dict[str, int]:
     """Cache sizes in bytes by name (L1d, L2, L3); empty where the kernel does not tell."""
-    found = {}
+    sizes = {}
     for index in sorted(root.glob("index*")):
         try:
             level, kind, size = ((index / n).read_text().strip() for n in ("level", "type", "size"))
             factor = {"K": 1 << 10, "M": 1 << 20}.get(size[-1], 1)
             name = f"L{level}" + {"Data": "d", "Instruction": "i"}.get(kind, "")
-            found[name] = int(size.rstrip("KM")) * factor
+            sizes[name] = int(size.rstrip("KM")) * factor
         except (OSError, ValueError):
             continue
-    return found
+    return sizes
 
 
 def versions() -> dict[str, str]:
@@ -70,11 +69,5 @@ def snapshot(interval_s: float = 0.2) -> Context:
     """The machine's context now; the load of others is taken over ``interval_s`` seconds.
 
     The kernel counts in ticks of 10 ms, so an interval of 0.1 s on two cores tells the load in steps of 5 %.
-    ``time_s`` is the system's monotonic clock, so that snapshots of one machine can be put in order.
     """
-    with Monitor(period_s=interval_s) as monitor:
-        patience = time.monotonic() + 3 * interval_s
-        time.sleep(interval_s)
-        while monitor.latest().cpu_load is None and time.monotonic() < patience:
-            time.sleep(interval_s / 20)
-        return dataclasses.replace(monitor.latest(), time_s=time.monotonic())
+    return snapshots.snapshot(SystemSampler(), interval_s, 3 * interval_s)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -13,13 +12,8 @@ from typing import Any
 from adascale_runtime.errors import BadInput
 from adascale_runtime.files import codec, disk
 from adascale_runtime.progress import Tick, silent
-from adascale_runtime.seams import records
-from adascale_runtime.seams.bundle import Bundle
-from adascale_runtime.seams.records import Measurement
-from profiling import cells as table
-from profiling import facts
-from profiling.cells import Cell
-from profiling.facts import Fact
+from adascale_runtime.seams import facts
+from adascale_runtime.seams.facts import Fact
 
 KEPT = "free some space; the same command then continues"
 
@@ -105,43 +99,14 @@ class Journal:
         self._size += len(line)
         self._facts[kind, key] = value
 
+    def forget(self, kind: str, useless: Callable[[Any], bool]) -> None:
+        """Leave out facts of a kind that cannot be used, so that they are measured anew."""
+        self._facts = {k: fact for k, fact in self._facts.items() if k[0] != kind or not useless(fact)}
+
     def remove(self) -> None:
         """The work is done and stands elsewhere."""
         self._file.close()
         self.path.unlink()
-
-
-@dataclass(frozen=True)
-class Work:
-    """What a profile finds when it begins: ``finished`` measurements by cell, the cells ``todo``, and the settings of
-    the journal of these."""
-
-    finished: dict[str, Measurement]
-    todo: list[Cell]
-    settings: dict[str, Any]
-
-
-@contextlib.contextmanager
-def work(
-    path: Path, bundle: Bundle, cells: Sequence[Cell], device: str, settings: dict[str, Any], out: Path,
-    again: bool = False,
-) -> Iterator[Work]:  # fmt: skip
-    """Hold the journal at ``path`` alone; gives what is left to do. :class:`adascale_runtime.files.disk.Busy` names
-    another process that measures there.
-
-    ``again``: what ``out`` held when this run began does not count. A run that was killed continues.
-    """
-    with disk.locked(path, "written"):
-        same = {"bundle": bundle.digest, "device": device, **settings}
-        since = 0
-        if again:
-            begun = (_kept(path)[0] or {}).get("again") if path.exists() else None
-            since = begun if isinstance(begun, int) else len(records.runs([out])) if out.exists() else 0
-            same["again"] = since
-        finished = table.finished(bundle, cells, settings, device, out, since)
-        settle(path, same, finished)
-        todo = [cell for cell in cells if cell.key not in finished]
-        yield Work(finished, todo, {**same, "cells": [cell.key for cell in todo]})
 
 
 def settle(path: Path, same: dict[str, Any], finished: Collection[str]) -> None:
@@ -174,6 +139,11 @@ def adopt(path: Path, same: dict[str, Any], cells: Sequence[str]) -> None:
         path.unlink()
     else:
         _keep(path, wanted, stay)
+
+
+def settings_of(path: Path) -> dict[str, Any] | None:
+    """The settings of a journal, None if it has none."""
+    return _kept(path)[0]
 
 
 def _kept(path: Path) -> tuple[dict[str, Any] | None, list[Any]]:

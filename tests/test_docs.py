@@ -11,9 +11,13 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
+import adascale_runtime
+import adascale_tf
+from adascale_runtime import plugins
 from adascale_runtime.engines.delegates import wheel_library
 from adascale_runtime.seams.bundle import Bundle
 from adascale_tf.cli import cli
@@ -59,12 +63,20 @@ def test_the_page_of_commands_names_every_command_and_no_option_that_is_not_ther
     assert named == set(cli.commands)
 
 
+@pytest.mark.parametrize("package", [adascale_tf, adascale_runtime])
+def test_the_reference_has_every_public_name(package: ModuleType) -> None:
+    name = package.__name__
+    page = (DOCS / "reference" / {"adascale_tf": "adascale_tf.md", "adascale_runtime": "runtime.md"}[name]).read_text()
+    shown = set(re.findall(rf"^::: {name}\.(\w+)$", page, re.MULTILINE)) | set(re.findall(r"`ada\.(\w+)", page))
+    assert shown == set(package.__all__) - {"__version__"}
+
+
 @pytest.mark.parametrize("page", sorted(str(path.relative_to(ROOT)) for path in PAGES))
 def test_the_files_and_modules_that_a_page_names_exist(page: str) -> None:
     for name in re.findall(r"`([^`\s]+)`", (ROOT / page).read_text()):
         if re.fullmatch(rf"({PACKAGES})/[\w./-]+", name):
             assert (ROOT / name).exists(), name
-        elif re.fullmatch(rf"({PACKAGES})(\.\w+)+", name):
+        elif re.fullmatch(rf"({PACKAGES})(\.\w+)+", name) and name != plugins.GROUP:
             path, *inside = ROOT / name.partition(".")[0], *name.split(".")[1:]
             while inside and ((path / inside[0]).is_dir() or (path / f"{inside[0]}.py").exists()):
                 path = path / inside.pop(0)

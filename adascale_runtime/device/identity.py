@@ -28,11 +28,11 @@ def facts(root: str = "/") -> Dict[str, str]:
         cpu = processor(root)
         return {"name": "{}, {} cores".format(cpu, os.cpu_count()), "cpu": cpu}
     told = {key: _property(name) for key, name in _PROPERTIES.items()}
-    found = {key: value for key, value in told.items() if value}
-    if "serial" in found:
-        words = [found[key] for key in ("manufacturer", "model") if key in found] or ["phone"]
-        found["name"] = " ".join(words + [found["serial"]])
-    return found
+    facts = {key: value for key, value in told.items() if value}
+    if "serial" in facts:
+        words = [facts[key] for key in ("manufacturer", "model") if key in facts] or ["phone"]
+        facts["name"] = " ".join(words + [facts["serial"]])
+    return facts
 
 
 def processor(root: str = "/") -> str:

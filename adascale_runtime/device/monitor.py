@@ -5,23 +5,29 @@ from __future__ import annotations
 import os
 import threading
 import time
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Dict, Optional, Tuple, Type
 
+from adascale_runtime.device import sensors
 from adascale_runtime.seams.records import Context
 
 
 class Monitor:
-    """Samples a :class:`Context` every ``period_s`` in a daemon thread; :meth:`latest` only reads a field.
+    """Samples a :class:`Context` again and again in a daemon thread; :meth:`latest` only reads a field.
 
-    ``sampler``: what has ``sample(time_s)``; by default one that uses psutil where it is installed. What the device
-    does not tell is None; sampling never raises.
+    What the device does not tell is None in a snapshot; sampling never raises. The thread runs inside a ``with`` block;
+    before it there is one snapshot.
+
+    Args:
+        period_s: The time between samples, in seconds.
+        clock: Tells the time, in seconds.
+        sampler: What has ``sample(time_s)``; by default one that asks psutil, where it is installed.
     """
 
     def __init__(self, period_s: float = 0.1, clock: Callable[[], float] = time.monotonic, sampler: Any = None) -> None:
         self._period_s = period_s
         self._clock = clock
         self._start = clock()
-        self._sampler = sampler or _Sampler()
+        self._sampler = sampler or SystemSampler()
         self._latest = self._sampler.sample(0.0)
         self._stop = threading.Event()
         self._thread: Optional[threading.Thread] = None
@@ -51,8 +57,17 @@ class Monitor:
             self._latest = self._sampler.sample(self.now())
 
 
-class _Sampler:
-    """Differences of CPU counters between samples, and everything that needs none."""
+def here() -> Monitor:
+    """A monitor of this device: by psutil where it is installed, else by the files of Linux and Android."""
+    try:
+        import psutil  # noqa: F401  (only whether it is there)
+    except ImportError:
+        return Monitor(sampler=sensors.FileSampler())
+    return Monitor()
+
+
+class SystemSampler:
+    """What psutil tells: differences of CPU counters between samples, and everything that needs none."""
 
     #: Slow-changing signals are read every so many samples: reading a battery can take a millisecond.
     SLOW = 20
@@ -63,33 +78,53 @@ class _Sampler:
         except ImportError:
             psutil = None
         self._psutil: Any = psutil
+        #: What a signal that the device lacks or denies raises.
+        self._lacking: Tuple[Type[Exception], ...] = (
+            ArithmeticError, LookupError, OSError, RuntimeError, TypeError, ValueError,
+        )  # fmt: skip
+        if psutil is not None:
+            self._lacking += (psutil.Error,)
         self._cores = os.cpu_count()
         self._busy: Optional[float] = None
         self._own = 0.0
         self._wall = 0.0
         self._count = 0
-        self._slow: dict = {}  # type: ignore[type-arg]
+        self._slow: Dict[str, Any] = {}
 
     def sample(self, time_s: float) -> Context:
+        """The context now."""
         if self._count % self.SLOW == 0:
+            battery = self._tell("sensors_battery", lambda told: (told.percent / 100, bool(told.power_plugged)))
+            level, charging = battery or (None, None)
             self._slow = {
-                "cpu_freq_mhz": _quietly(self._frequency),
-                "memory_free_mb": _quietly(self._memory),
-                "battery": _quietly(self._battery),
-                "charging": _quietly(self._charging),
-                "temperature_c": _quietly(self._temperature),
+                "cpu_freq_mhz": self._tell("cpu_freq", lambda told: float(told.current)),
+                "memory_free_mb": self._tell("virtual_memory", lambda told: float(told.available) / 1e6),
+                "battery": level,
+                "charging": charging,
+                "temperature_c": self._tell("sensors_temperatures", _highest),
             }
         self._count += 1
         return Context(
             time_s=time_s,
-            cpu_load=_quietly(self._load),
-            runnable=_quietly(_runnable),
+            cpu_load=self._tell("cpu_times", self._load),
+            runnable=_runnable(),
             cores=self._cores,
             **self._slow,
         )
 
-    def _load(self) -> Optional[float]:
-        times = self._psutil.cpu_times()
+    def _tell(self, name: str, read: Callable[[Any], Any]) -> Any:
+        """What ``read`` makes of the answer of psutil's function ``name``; None for a signal that this device lacks."""
+        ask = getattr(self._psutil, name, None)  # some functions are there on some systems only
+        if ask is None:
+            return None
+        try:
+            answer = ask()
+            return None if answer is None else read(answer)
+        except self._lacking:
+            return None
+
+    def _load(self, times: Any) -> Optional[float]:
+        """The share of all cores that others took since the sample before."""
         busy = sum(times) - times.idle - getattr(times, "iowait", 0.0) - getattr(times, "guest", 0.0)
         own, wall = time.process_time(), time.monotonic()
         before = (self._busy, self._own, self._wall)
@@ -99,34 +134,16 @@ class _Sampler:
         others = (busy - before[0]) - (own - before[1])
         return max(0.0, min(1.0, others / ((wall - before[2]) * (self._cores or 1))))
 
-    def _frequency(self) -> Optional[float]:
-        found = self._psutil.cpu_freq()
-        return float(found.current) if found else None
 
-    def _memory(self) -> float:
-        return float(self._psutil.virtual_memory().available) / 1e6
-
-    def _battery(self) -> Optional[float]:
-        found = self._psutil.sensors_battery()
-        return found.percent / 100 if found else None
-
-    def _charging(self) -> Optional[bool]:
-        found = self._psutil.sensors_battery()
-        return bool(found.power_plugged) if found else None
-
-    def _temperature(self) -> Optional[float]:
-        readings = [entry.current for group in self._psutil.sensors_temperatures().values() for entry in group]
-        return max(readings) if readings else None
+def _highest(groups: Any) -> Optional[float]:
+    """The highest of all temperatures, in degrees; None where there is none."""
+    readings = [entry.current for group in groups.values() for entry in group]
+    return max(readings) if readings else None
 
 
 def _runnable() -> Optional[int]:
-    with open("/proc/loadavg") as file:
-        return max(0, int(file.read().split()[3].split("/")[0]) - 1)
-
-
-def _quietly(read: Callable[[], Any]) -> Any:
-    """The reading, or None: a signal that a device lacks or denies is not an error."""
+    """Processes that want a core now, without the one that asks; None where the system does not tell."""
     try:
-        return read()
-    except Exception:
+        return sensors.runnable("/")
+    except (LookupError, OSError, ValueError):
         return None

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Dict, List, Optional, Sequence, Tuple
 
 from adascale_runtime.device.sensors import Supply, batteries, charging
+from adascale_runtime.seams.facts import EnergyFact
 
 #: A largest current below this many units must be milliamperes: in microamperes it would be 10 mA, less than any
 #: phone draws while a program runs; above it, in milliamperes it would be over 10 A, more than any battery gives.
@@ -103,34 +104,29 @@ def mean_watts(samples: Sequence[Sample], gauge: Gauge, begin_s: float, end_s: f
 
 def energy_per_run(
     samples: Sequence[Sample], idle: Tuple[float, float], busy: Tuple[float, float], runs: int
-) -> Dict[str, object]:
+) -> EnergyFact:
     """Energy of one run above idle, from samples of an idle and a busy span (begin, end in seconds).
 
-    Gives the fields of :class:`adascale_runtime.seams.records.Energy`, ``value_mj`` None with a reason where it cannot
-    be told, and ``retry_longer`` where longer spans could tell it. The beginning of a span is left out until the gauge
-    has changed twice, because a gauge averages.
+    Where it cannot be told there is a reason instead, and ``retry_longer`` where longer spans could tell it. The
+    beginning of a span is left out until the gauge has changed twice, because a gauge averages.
     """
     gauge, reason = choose([s for s in samples if idle[0] <= s.time_s <= busy[1]])
     if gauge is None:
-        return {"value_mj": None, "reason": reason}
+        return EnergyFact(reason=reason)
     interval = update_interval_s([s for s in samples if busy[0] <= s.time_s <= busy[1]], gauge)
     settle = 2 * interval
     if busy[1] - busy[0] < 3 * settle or idle[1] - idle[0] < 1.5 * settle:
         why = "the gauge changes every {:.1f} s; measure longer".format(interval)
-        return {"value_mj": None, "reason": why, "retry_longer": True}
+        return EnergyFact(reason=why, retry_longer=True)
     resting, resting_error = mean_watts(samples, gauge, idle[0] + settle, idle[1])
     working, working_error = mean_watts(samples, gauge, busy[0] + settle, busy[1])
     seconds = (busy[1] - busy[0]) / runs
     value = 1e3 * (working - resting) * seconds
     error = 1e3 * math.hypot(resting_error, working_error) * seconds
     if not value > 0:
-        return {"value_mj": None, "reason": "the power while running was not above the idle power"}
-    return {
-        "value_mj": value,
-        "how": "measured:battery",
-        "uncertainty_mj": error,
-        "details": {
-            "gauge": gauge.name, "idle_mw": 1e3 * resting, "busy_mw": 1e3 * working, "runs": runs,
-            "busy_s": [busy[0], busy[1]], "update_s": interval,
-        },
+        return EnergyFact(reason="the power while running was not above the idle power")
+    details = {
+        "gauge": gauge.name, "idle_mw": 1e3 * resting, "busy_mw": 1e3 * working, "runs": runs,
+        "busy_s": [busy[0], busy[1]], "update_s": interval,
     }  # fmt: skip
+    return EnergyFact(value, "measured:battery", uncertainty_mj=error, details=details)

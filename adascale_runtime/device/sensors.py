@@ -56,16 +56,16 @@ def runnable(root: str) -> int:
 
 def frequencies_mhz(root: str, name: str = "scaling_cur_freq") -> Dict[int, float]:
     """The frequency of each core that tells one, by its number; ``cpuinfo_max_freq`` gives the highest possible."""
-    found: Dict[int, float] = {}
+    by_core: Dict[int, float] = {}
     last: Optional[Exception] = None
     for folder in sorted(glob(os.path.join(root, "sys/devices/system/cpu/cpu[0-9]*/cpufreq"))):
         try:  # a core that sleeps tells nothing
-            found[int(folder.split(os.sep)[-2][3:])] = _finite(read(folder, name)) / 1e3
+            by_core[int(folder.split(os.sep)[-2][3:])] = _finite(read(folder, name)) / 1e3
         except (OSError, ValueError) as error:
             last = error
-    if not found:
+    if not by_core:
         raise last or FileNotFoundError("no cpufreq")
-    return found
+    return by_core
 
 
 def _finite(text: str) -> float:
@@ -86,7 +86,7 @@ def memory_free_mb(root: str) -> float:
 
 def temperatures_c(root: str) -> Dict[str, float]:
     """Plausible temperatures of thermal zones by type; the highest where types repeat."""
-    found: Dict[str, float] = {}
+    by_zone: Dict[str, float] = {}
     denied: Optional[OSError] = None
     for zone in sorted(glob(os.path.join(root, "sys/class/thermal/thermal_zone*"))):
         try:
@@ -98,15 +98,15 @@ def temperatures_c(root: str) -> Dict[str, float]:
             continue
         celsius = value / 1000 if abs(value) >= 1000 else value
         if -30 < celsius < 150:
-            found[kind] = max(celsius, found.get(kind, celsius))
-    if not found:
+            by_zone[kind] = max(celsius, by_zone.get(kind, celsius))
+    if not by_zone:
         raise denied or FileNotFoundError("no thermal zone")
-    return found
+    return by_zone
 
 
 def supplies(root: str) -> List[Supply]:
     """All entries of ``/sys/class/power_supply`` that can be read, else what Termux:API tells of the battery."""
-    found: List[Supply] = []
+    entries: List[Supply] = []
     for folder in sorted(glob(os.path.join(root, "sys/class/power_supply/*"))):
         try:
             kind = read(folder, "type")
@@ -114,15 +114,15 @@ def supplies(root: str) -> List[Supply]:
             continue
         number = _numbers(folder)
         online = number("online")
-        found.append(
+        entries.append(
             Supply(
                 os.path.basename(folder), kind, _text(folder, "status"), number("current_now"), number("voltage_now"),
                 number("capacity"), number("temp"), None if online is None else bool(online),
             )
         )  # fmt: skip
-    if not any(supply.current is not None for supply in found):
-        found += _termux()
-    return found
+    if not any(supply.current is not None for supply in entries):
+        entries += _termux()
+    return entries
 
 
 def parse_termux(text: str) -> List[Supply]:
@@ -177,17 +177,17 @@ def _numbers(folder: str) -> Callable[[str], Optional[float]]:
     return number
 
 
-def batteries(found: List[Supply]) -> List[Supply]:
+def batteries(entries: List[Supply]) -> List[Supply]:
     """The supplies that are batteries."""
-    return [supply for supply in found if supply.kind.lower() == "battery"]
+    return [supply for supply in entries if supply.kind.lower() == "battery"]
 
 
-def charging(found: List[Supply]) -> Optional[bool]:
+def charging(entries: List[Supply]) -> Optional[bool]:
     """Whether the device is fed from outside: a status says so, or a charger is online. None if nothing tells."""
-    states = [supply.status.lower() for supply in batteries(found) if supply.status]
+    states = [supply.status.lower() for supply in batteries(entries) if supply.status]
     if any(state in ("charging", "full") for state in states):
         return True
-    chargers = [supply.online for supply in found if supply.kind.lower() != "battery" and supply.online is not None]
+    chargers = [supply.online for supply in entries if supply.kind.lower() != "battery" and supply.online is not None]
     if any(chargers):
         return True
     return False if states or chargers else None
@@ -250,17 +250,17 @@ class FileSampler:
         return max(0.0, min(1.0, others / (total - last[1])))
 
     def _frequency(self) -> float:
-        found = frequencies_mhz(self.root)
-        return sum(found.values()) / len(found)
+        by_core = frequencies_mhz(self.root)
+        return sum(by_core.values()) / len(by_core)
 
     def _battery(self) -> Tuple[Optional[float], Optional[bool]]:
-        found = supplies(self.root)
-        levels = [supply.capacity for supply in batteries(found) if supply.capacity is not None]
+        entries = supplies(self.root)
+        levels = [supply.capacity for supply in batteries(entries) if supply.capacity is not None]
         if not levels:
             raise FileNotFoundError("no battery")
-        return levels[0] / 100, charging(found)
+        return levels[0] / 100, charging(entries)
 
     def _temperature(self) -> float:
-        found = temperatures_c(self.root)
-        computing = [c for kind, c in found.items() if any(word in kind.lower() for word in COMPUTE_ZONES)]
-        return max(computing or found.values())
+        by_zone = temperatures_c(self.root)
+        computing = [c for kind, c in by_zone.items() if any(word in kind.lower() for word in COMPUTE_ZONES)]
+        return max(computing or by_zone.values())

@@ -5,11 +5,13 @@ The plain ``reference`` kernels are the yardstick for outputs. The ``builtin`` k
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Dict, Optional
+from typing import TYPE_CHECKING, Any, Dict, Optional
 
 from adascale_runtime.engines import accelerators, litert
 from adascale_runtime.engines.loaded import LoadedBranch
+from adascale_runtime.engines.plain import open_plain
 from adascale_runtime.engines.registry import delegate, elsewhere
 from adascale_runtime.errors import AdaScaleError, UnknownDelegate
 from adascale_runtime.seams.bundle import Branch
@@ -17,6 +19,11 @@ from adascale_runtime.text import excerpt
 
 if TYPE_CHECKING:
     import numpy as np
+
+
+def _numpy() -> bool:
+    """Whether numpy is there; without it LiteRT's C library runs branches, on tensors of the standard library."""
+    return find_spec("numpy") is not None
 
 
 def _open_interpreter(path: Path, branch: Branch, threads: int, resolver: str) -> LoadedBranch:
@@ -48,18 +55,24 @@ _EVERYWHERE = ("host", "agent", "benchmark_model")
 
 
 @delegate("cpu", kernels="xnnpack", counts_operators=True, runners=_EVERYWHERE, litert=True)
-def open_cpu(path: Path, branch: Branch, threads: int, allow_fallback: bool = False) -> LoadedBranch:
+def open_cpu(path: Path, branch: Branch, threads: int, allow_fallback: bool = False) -> Any:
     """LiteRT's CPU kernels with XNNPACK, its default."""
+    if not _numpy():
+        return open_plain(library(), "cpu", path, branch, threads, allow_fallback)
     return _open_interpreter(path, branch, threads, "BUILTIN")
 
 
 @delegate("reference", kernels="reference", counts_operators=True, litert=True)
-def open_reference(path: Path, branch: Branch, threads: int, allow_fallback: bool = False) -> LoadedBranch:
+def open_reference(path: Path, branch: Branch, threads: int, allow_fallback: bool = False) -> Any:
     """LiteRT's reference kernels: slow, plain, no delegate."""
+    if not _numpy():
+        return open_plain(library(), "reference", path, branch, threads, allow_fallback)
     return _open_interpreter(path, branch, threads, "BUILTIN_REF")
 
 
-def _open_compiled(name: str, path: Path, branch: Branch, threads: int, allow_fallback: bool) -> LoadedBranch:
+def _open_compiled(name: str, path: Path, branch: Branch, threads: int, allow_fallback: bool) -> Any:
+    if not _numpy():
+        return open_plain(library(), name, path, branch, threads, allow_fallback)
     import numpy as np
 
     compiled = accelerators.open_compiled(library(), str(path), branch.signature, name, threads, allow_fallback)
@@ -68,19 +81,19 @@ def _open_compiled(name: str, path: Path, branch: Branch, threads: int, allow_fa
 
 
 @delegate("builtin", kernels="builtin", counts_operators=True, runners=_EVERYWHERE, litert=True)
-def open_builtin(path: Path, branch: Branch, threads: int, allow_fallback: bool = False) -> LoadedBranch:
+def open_builtin(path: Path, branch: Branch, threads: int, allow_fallback: bool = False) -> Any:
     """LiteRT's optimized CPU kernels without XNNPACK."""
     return _open_compiled("builtin", path, branch, threads, allow_fallback)
 
 
 @delegate("gpu", hardware="gpu", runners=_EVERYWHERE, litert=True)
-def open_gpu(path: Path, branch: Branch, threads: int, allow_fallback: bool = False) -> LoadedBranch:
+def open_gpu(path: Path, branch: Branch, threads: int, allow_fallback: bool = False) -> Any:
     """LiteRT's GPU accelerator (WebGPU on hosts, OpenCL or OpenGL on phones)."""
     return _open_compiled("gpu", path, branch, threads, allow_fallback)
 
 
 @delegate("npu", hardware="npu", runners=_EVERYWHERE, litert=True)
-def open_npu(path: Path, branch: Branch, threads: int, allow_fallback: bool = False) -> LoadedBranch:
+def open_npu(path: Path, branch: Branch, threads: int, allow_fallback: bool = False) -> Any:
     """LiteRT's NPU accelerators, for files compiled for the device's chip."""
     return _open_compiled("npu", path, branch, threads, allow_fallback)
 

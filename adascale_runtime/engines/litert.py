@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import sys
 from ctypes import byref, c_bool, c_char_p, c_int, c_int64, c_size_t, c_void_p
 from typing import Any, Dict, List, Tuple
 
@@ -268,6 +269,10 @@ class Compiled:
         text = c_char_p()
         self._library.check(self._library.c.LiteRtGetProfileSummary(profiler, self.model, byref(text)), "profile")
         return (text.value or b"").decode(errors="replace")
+
+    def __del__(self) -> None:
+        if not sys.is_finalizing():  # drivers may be gone by then, and the process takes everything with it
+            self.close()
 
     def close(self) -> None:
         """Free everything; the object must not be used afterwards."""

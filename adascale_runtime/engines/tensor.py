@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from math import prod
-from typing import Dict, Sequence, Tuple
+from typing import Any, Dict, Sequence, Tuple
 
 from adascale_runtime.seams.bundle import TensorSpec
 
@@ -59,6 +59,15 @@ def dequantize(stored: bytes, spec: TensorSpec) -> Tensor:
         return Tensor(found, spec.shape)
     scale = array("f", [spec.scale])[0]
     return Tensor([(value - spec.zero_point) * scale for value in found], spec.shape)
+
+
+def samples(data: bytes, shape: Sequence[int]) -> Any:
+    """A sequence of inputs of a shape from raw float32: numpy arrays, or :class:`Tensor` where numpy is missing."""
+    try:
+        import numpy as np
+    except ImportError:
+        return read(data, shape)
+    return np.frombuffer(data, "<f4").reshape(-1, *shape)
 
 
 def read(data: bytes, shape: Sequence[int]) -> Tuple[Tensor, ...]:

@@ -10,6 +10,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from adascale_runtime.engines import tensor
 from adascale_runtime.engines.registry import opener
 from adascale_runtime.engines.trial import READY, Attempt
 from adascale_runtime.files import codec
@@ -34,13 +35,11 @@ def main() -> None:
 
 def _run(job: Attempt) -> None:
     """On zeros, then on real inputs: what crashes may depend on the values."""
-    import numpy as np
-
     branch = job.branch
     runner = opener(job.delegate)(Path(job.path), branch, job.threads, job.allow_fallback)
     runner.warm()
     begun = time.monotonic()
-    for x in np.fromfile(job.samples, "<f4").reshape(-1, *branch.input.shape):
+    for x in tensor.samples(Path(job.samples).read_bytes(), branch.input.shape):
         runner(x)
         if time.monotonic() - begun > SAMPLES_S:
             break

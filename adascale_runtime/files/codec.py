@@ -197,12 +197,12 @@ def parse(content: Union[str, bytes], where: str) -> Any:
 
 
 def _once(pairs: List[Tuple[str, Any]]) -> Dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
+    members = dict(pairs)
+    if len(members) != len(pairs):
         seen: Set[str] = set()
         twice = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
         raise ValueError("'{}' is given twice".format(text.excerpt(twice)))
-    return found
+    return members
 
 
 def _constant(name: str) -> Any:

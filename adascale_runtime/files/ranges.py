@@ -20,8 +20,8 @@ NUMBER = (-1e15, 1e15)
 def check(value: Any, ranges: Ranges, where: str) -> None:
     """Refuse an instance with a field outside its range; each item of a tuple or dict is looked at, None is not."""
     for name, (low, high) in ranges.items():
-        found = getattr(value, name)
-        for item in found.values() if isinstance(found, dict) else found if isinstance(found, tuple) else (found,):
+        held = getattr(value, name)
+        for item in held.values() if isinstance(held, dict) else held if isinstance(held, tuple) else (held,):
             if item is not None and not low <= item <= high:
                 raise BadInput(
                     f"{where}.{name} is {item:g}, but only {low:g} to {high:g} makes sense there; write the file again."

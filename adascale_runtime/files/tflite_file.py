@@ -78,13 +78,13 @@ def _read(model: FlatTable) -> Dict[str, Signature]:
     if sum(graph.operators for graph in graphs) > tflite_graph.MOST_OPERATORS:
         raise Damaged("it has more than {} operators".format(tflite_graph.MOST_OPERATORS))
     _check_calls(graphs)
-    found: Dict[str, Signature] = {}
+    by_key: Dict[str, Signature] = {}
     for table in model.tables(7, MOST_SIGNATURES, "signatures"):
         key, signature = _signature(table, graphs)
-        if key in found:
+        if key in by_key:
             raise Damaged("it has two signatures '{}'".format(excerpt(key)))
-        found[key] = signature
-    return found
+        by_key[key] = signature
+    return by_key
 
 
 def _code(table: FlatTable) -> Code:
@@ -127,12 +127,12 @@ def _check_calls(graphs: Sequence[FileGraph]) -> None:
 
 def _reached(graphs: Sequence[FileGraph], first: int) -> Set[int]:
     """The subgraphs that a run of one may reach."""
-    found, stack = {first}, [first]
+    reached, stack = {first}, [first]
     while stack:
-        new = set(graphs[stack.pop()].calls) - found
-        found |= new
+        new = set(graphs[stack.pop()].calls) - reached
+        reached |= new
         stack += new
-    return found
+    return reached
 
 
 def _signature(table: FlatTable, graphs: Sequence[FileGraph]) -> Tuple[str, Signature]:
@@ -143,10 +143,10 @@ def _signature(table: FlatTable, graphs: Sequence[FileGraph]) -> Tuple[str, Sign
     ends = []
     for field, allowed in ((0, graph.inputs), (1, graph.outputs)):
         entries = table.tables(field, len(allowed), "inputs or outputs of a signature")
-        found = tuple(_border(entry, graph, allowed, key) for entry in entries)
-        if len({border.name for border in found}) != len(found):
+        borders = tuple(_border(entry, graph, allowed, key) for entry in entries)
+        if len({border.name for border in borders}) != len(borders):
             raise Damaged("the signature '{}' uses a name twice".format(excerpt(key)))
-        ends.append(found)
+        ends.append(borders)
     reached = [graphs[number] for number in _reached(graphs, index)]
     return key, Signature(ends[0], ends[1], sum(g.operators for g in reached), sum(g.macs for g in reached))
 
@@ -197,10 +197,10 @@ def check(root: Path, branches: "Sequence[Branch]", sums: Dict[str, str]) -> Non
     """
     for branch in branches:
         path = root / branch.file
-        found = signatures(path, sums[branch.file])
-        if branch.signature not in found:
+        there = signatures(path, sums[branch.file])
+        if branch.signature not in there:
             raise _other(branch, "it has no signature '{}'".format(excerpt(branch.signature)))
-        signature = found[branch.signature]
+        signature = there[branch.signature]
         for noun, ends, wanted in (
             ("input", signature.inputs, branch.input),
             ("output", signature.outputs, branch.output),
@@ -222,28 +222,28 @@ def check_inputs(branches: "Sequence[Branch]") -> None:
             )
 
 
-def _compare(branch: "Branch", noun: str, found: Border, wanted: "TensorSpec") -> None:
+def _compare(branch: "Branch", noun: str, actual: Border, wanted: "TensorSpec") -> None:
     pairs: List[Tuple[str, Any, Any]] = [
-        ("name", found.name, wanted.name),
-        ("shape", list(found.shape), list(wanted.shape)),
+        ("name", actual.name, wanted.name),
+        ("shape", list(actual.shape), list(wanted.shape)),
     ]
-    pairs += [("dtype", found.dtype, wanted.dtype), ("zero point", found.zero_point, wanted.zero_point)]
-    if not _close(found.scale, wanted.scale):
-        pairs.append(("scale", found.scale, wanted.scale))
+    pairs += [("dtype", actual.dtype, wanted.dtype), ("zero point", actual.zero_point, wanted.zero_point)]
+    if not _close(actual.scale, wanted.scale):
+        pairs.append(("scale", actual.scale, wanted.scale))
     for what, is_now, should_be in pairs:
         if is_now != should_be:
             said = "its {} has the {} {} there, and {} in the manifest"
             raise _other(branch, said.format(noun, what, excerpt(is_now), excerpt(should_be)))
-    if not found.shape or found.shape[0] != 1 or 0 in found.shape:
-        raise _other(branch, "its {} has the shape {}, but a batch of 1 is needed".format(noun, list(found.shape)))
-    if found.scale is not None and not 0.0 < found.scale < float("inf"):
-        raise _other(branch, "its {} has the scale {}".format(noun, found.scale))
+    if not actual.shape or actual.shape[0] != 1 or 0 in actual.shape:
+        raise _other(branch, "its {} has the shape {}, but a batch of 1 is needed".format(noun, list(actual.shape)))
+    if actual.scale is not None and not 0.0 < actual.scale < float("inf"):
+        raise _other(branch, "its {} has the scale {}".format(noun, actual.scale))
 
 
-def _close(found: Any, wanted: Any) -> bool:
-    if found is None or wanted is None:
-        return found is wanted
-    return bool(abs(found - wanted) <= 1e-6 * abs(found))
+def _close(actual: Any, wanted: Any) -> bool:
+    if actual is None or wanted is None:
+        return actual is wanted
+    return bool(abs(actual - wanted) <= 1e-6 * abs(actual))
 
 
 def _check_work(branch: "Branch", signature: Signature) -> None:

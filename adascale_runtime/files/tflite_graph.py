@@ -80,8 +80,8 @@ def read(table: FlatTable, codes: Sequence[Code], buffers: Sequence[int], graphs
     ``buffers``: the bytes that each buffer holds. ``graphs``: how many subgraphs there are. ``name``: for sentences.
     """
     table.text(4)
-    found = table.tables(0, MOST_TENSORS, "tensors")
-    tensors = tuple(_tensor(t, buffers, "tensor {} of {}".format(i, name)) for i, t in enumerate(found))
+    rows = table.tables(0, MOST_TENSORS, "tensors")
+    tensors = tuple(_tensor(t, buffers, "tensor {} of {}".format(i, name)) for i, t in enumerate(rows))
     inputs, outputs = table.numbers(1, "i"), table.numbers(2, "i")
     for index in inputs + outputs:
         if not 0 <= index < len(tensors):
@@ -201,18 +201,18 @@ def _calls(operator: FlatTable, code: Code, graphs: int, where: str) -> List[int
     start, size = operator.number(9, "Q"), operator.number(10, "Q")
     if start + size > operator.reader.size:
         raise Damaged("{} has options outside of the file".format(where))
-    found: List[int] = []
+    called: List[int] = []
     for kind, table, calls in zip(kinds, options, (_CALLS, _CALLS_2)):
         if code.number in calls:
             wanted, fields = calls[code.number]
             if kind != wanted or table is None:
                 raise Damaged("{} does not say which part of the file it runs".format(where))
-            found += [table.number(field, "i") for field in fields]
+            called += [table.number(field, "i") for field in fields]
     if code.number == _CASE:
-        found += list(options[1].numbers(0, "i")) if options[1] is not None else []
-    if any(not 0 <= index < graphs for index in found):
+        called += list(options[1].numbers(0, "i")) if options[1] is not None else []
+    if any(not 0 <= index < graphs for index in called):
         raise Damaged("{} runs a part of the file that does not exist".format(where))
-    return found
+    return called
 
 
 def _macs(code: int, tensors: Sequence[FileTensor], sources: List[int], targets: List[int]) -> int:
@@ -223,10 +223,10 @@ def _macs(code: int, tensors: Sequence[FileTensor], sources: List[int], targets:
 
 
 def _product(shape: Sequence[int]) -> int:
-    found = 1
+    product = 1
     for size in shape:
-        found *= size
-    return found
+        product *= size
+    return product
 
 
 _PRODUCTS: Dict[int, Any] = {

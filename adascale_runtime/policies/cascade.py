@@ -1,10 +1,15 @@
-"""Cascade: a cheap branch answers first, a better one is asked when it is not sure (Viola and Jones, CVPR 2001; Wang et
-al., IDK cascades, UAI 2018).
+"""Cascade: a cheap branch answers first, a better one is asked when it is not sure. Pure functions and a gate;
+:mod:`adascale_runtime.cascade_session` runs them.
 
 How sure a branch must be follows from the budget: so many inputs may be asked twice that the *mean* latency keeps it.
 The least sure share of the recent answers is then asked again. Confidence is the largest class probability; a
-temperature (Guo et al., ICML 2017) makes it a frequency, which decides nothing here but when to stop: an answer that is
-right in ``sure`` of cases is never asked again.
+temperature makes it a frequency, which decides nothing here but when to stop: an answer that is right in ``sure`` of
+cases is never asked again.
+
+References:
+    Viola and Jones, "Rapid Object Detection using a Boosted Cascade of Simple Features", CVPR 2001.
+    Wang et al., "IDK Cascades: Fast Deep Learning by Learning not to Overthink", UAI 2018.
+    Guo et al., "On Calibration of Modern Neural Networks", ICML 2017 (temperature).
 """
 
 from __future__ import annotations
@@ -35,8 +40,14 @@ def choose(table: Table, budget_ms: float) -> Pair:
 
     A share p of inputs can be asked twice, p = (budget - first) / second; they are taken to be those that the first is
     least sure of, where the second is right as often as it is on all inputs and the first no more often than by its
-    misses allow: accuracy = a1 + min(p, 1 - a1) * a2, an estimate that only ranks pairs. Raises :class:`BadInput` if no
-    branch fits.
+    misses allow: accuracy = a1 + min(p, 1 - a1) * a2, an estimate that only ranks pairs.
+
+    Args:
+        table: The options to choose from.
+        budget_ms: What the mean latency should keep, in ms.
+
+    Raises:
+        BadInput: No branch fits.
     """
     firsts = [option for option in table if option.latency_ms <= budget_ms]
     if not firsts:
@@ -67,8 +78,15 @@ def softmax(logits: Sequence[float], temperature: float = 1.0) -> Tuple[float, .
 
 
 def fit_temperature(logits: Sequence[Sequence[float]], labels: Sequence[int]) -> float:
-    """The temperature in [0.05, 20] that makes confidences frequencies: the least negative log-likelihood, by golden
-    section on its logarithm."""
+    """The temperature that makes confidences frequencies: the least negative log-likelihood, by golden section.
+
+    Args:
+        logits: Outputs of a branch, (examples, classes).
+        labels: The right class of each example.
+
+    Returns:
+        A temperature in [0.05, 20].
+    """
 
     def loss(log_t: float) -> float:
         t = math.exp(log_t)
@@ -91,7 +109,11 @@ def fit_temperature(logits: Sequence[Sequence[float]], labels: Sequence[int]) ->
 
 
 class Gate:
-    """Decides whether an answer is sure enough, so that on average a share of them is asked again."""
+    """Decides whether an answer is sure enough, so that on average a share of them is asked again.
+
+    Args:
+        sure: An answer of this confidence, in [0, 1], is never asked again.
+    """
 
     def __init__(self, sure: float = 0.999) -> None:
         self.sure = sure

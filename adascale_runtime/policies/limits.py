@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Optional, Sequence, Tuple
+from typing import Dict, Iterable, Optional, Sequence, Tuple
 
 from adascale_runtime.errors import BadInput
 from adascale_runtime.policies.pressure import Learning
@@ -20,50 +20,57 @@ THERMAL_MARGIN_C = 3.0
 
 @dataclass(frozen=True)
 class Option:
-    """A branch on a delegate with a number of threads, as the policy sees it: what it costs on an idle device; right in
-    ``accuracy`` of cases."""
+    """A branch on an engine, as the policy sees it: what it costs on an idle device."""
 
+    #: The branch's id on the first engine, ``branch@delegatexTHREADS`` on others.
     id: str
+    #: The share of inputs that it answers correctly, in [0, 1].
     accuracy: float
+    #: The median latency of an inference at rest.
     latency_ms: float
+    #: Energy of an inference, and memory while it is ready; None where it is not known.
     energy_mj: Optional[float] = None
     memory_mb: Optional[float] = None
+    #: The engine.
     delegate: str = "cpu"
     threads: int = 1
 
     @property
     def engine(self) -> Engine:
-        """What runs it, which is slowed down as a whole."""
+        """What runs it: a delegate with a number of threads, which is slowed down as a whole."""
         return self.delegate, self.threads
 
 
 @dataclass(frozen=True)
 class Settings:
-    """``misses``: share of deadlines that may be missed, over about ``patience_s``; more for a while after less.
-    ``headroom``: a costlier branch is taken only if it fits into
-    this share of the limits. ``dwell_s``: how long a branch serves before a costlier one may follow, which pays for
-    switching. ``battery_wh``: what the full battery holds, for budgets of ``lifetime_h``."""
+    """How cautious the policy is."""
 
+    #: The share of deadlines that may be missed, in the mean over about ``patience_s`` seconds: more for a while after
+    #: fewer.
     misses: float = 0.04
     patience_s: float = 30.0
+    #: A costlier branch is taken only if it fits into this share of the limits.
     headroom: float = 0.9
+    #: How many seconds a branch serves before a costlier one may follow, which pays for switching.
     dwell_s: float = 0.4
+    #: What the full battery holds, in watt-hours, for budgets of ``lifetime_h``.
     battery_wh: float = 15.0
+    #: How fast what was seen is learned and forgotten.
     learning: Learning = field(default_factory=Learning)
 
 
+#: All options of a session.
 Table = Tuple[Option, ...]
 
 
 @dataclass(frozen=True)
 class Limits:
-    """Every limit but that of time, as it stands now. A limit on a quantity that is not known does not exclude.
-
-    ``power_mw``: what inferences may draw; ``effort``: energy (or time, where energy is unknown) that heat allows.
-    """
+    """Every limit but that of time, as it stands now. A limit on a quantity that is not known excludes nothing."""
 
     budget: Budget
+    #: What inferences may draw together; None for no limit.
     power_mw: Optional[float]
+    #: The energy of an inference (its time, where energy is unknown) that the device's heat allows.
     effort: float
 
     @staticmethod
@@ -111,10 +118,21 @@ def _effort(option: Option) -> float:
 
 #: What a device must tell for a limit to be kept: the field of a context, and its name in a sentence.
 SIGNALS = {"temperature_c": ("temperature_c", "temperature"), "lifetime_h": ("battery", "battery charge")}
+#: What must be known of the options for a limit to be kept: the field of an option.
+AMOUNTS = {"energy_mj": "energy_mj", "power_mw": "energy_mj", "lifetime_h": "energy_mj", "memory_mb": "memory_mb"}
 
 
 def check_signals(budget: Budget, context: Context, best_effort: bool) -> Tuple[str, ...]:
-    """The limits on what the device does not tell, which cannot be kept; refused unless ``best_effort``."""
+    """The limits that cannot be kept because the device does not tell what they are on.
+
+    Args:
+        budget: The limits.
+        context: What the device tells.
+        best_effort: Whether such limits are named instead of refused.
+
+    Raises:
+        BadInput: There is such a limit, and ``best_effort`` is not given.
+    """
     silent = [name for name, (key, _) in SIGNALS.items() if name in budget.limits() and getattr(context, key) is None]
     if silent and not best_effort:
         raise BadInput(
@@ -122,6 +140,30 @@ def check_signals(budget: Budget, context: Context, best_effort: bool) -> Tuple[
             "--best-effort.".format(silent[0], SIGNALS[silent[0]][1])
         )
     return tuple(silent)
+
+
+def unknown(budget: Budget, table: Table, contexts: Iterable[Context]) -> Dict[str, str]:
+    """Which limits of a budget nothing is known about, and what is missing.
+
+    Args:
+        budget: The limits.
+        table: The options, with or without energy and memory.
+        contexts: What the device told, over a session or a trace.
+
+    Returns:
+        What is missing by the limit's name, such as ``{"temperature_c": "temperature"}`` or ``{"energy_mj": "energy of
+        2 of 3 branches"}``; empty if every limit can be judged.
+    """
+    wanted, told, missing = budget.limits(), tuple(contexts), {}
+    for name, (field_name, noun) in SIGNALS.items():
+        if name in wanted and all(getattr(context, field_name) is None for context in told):
+            missing[name] = noun
+    for name, amount in AMOUNTS.items():
+        lacking = sum(getattr(option, amount) is None for option in table)
+        if name in wanted and lacking:
+            of = "any branch" if lacking == len(table) else "{} of {} branches".format(lacking, len(table))
+            missing.setdefault(name, "{} of {}".format(amount.partition("_")[0], of))
+    return missing
 
 
 def check_energy(budget: Budget, predictors: Optional[Predictors], engines: Sequence[Engine]) -> None:

@@ -26,29 +26,33 @@ OWN_TRUST = 10.0
 
 @dataclass(frozen=True)
 class Learning:
-    """``window_s``: time constant of what all branches share; ``memory_s``: of each branch's own correction.
-    ``stall``: a run is stalled if it takes so many times what was expected, and ``hiccup_ms`` longer: interrupts hold
-    up short runs, too, but not for long. ``trust_ms``: running time that the prior
-    of the stall rate is worth. ``caution``: standard errors added to estimates to get upper bounds."""
+    """How fast what was seen is learned and forgotten."""
 
+    #: The time constant of what all branches of an engine share, and of each branch's own correction, in seconds.
     window_s: float = 0.5
     memory_s: float = 10.0
+    #: A run is stalled if it takes so many times what was expected, and ``hiccup_ms`` longer: interrupts hold up short
+    #: runs, too, but not for long.
     stall: float = 1.6
     hiccup_ms: float = 0.3
+    #: The running time, in ms, that the prior of the stall rate is worth.
     trust_ms: float = 4.0
+    #: Standard errors that are added to estimates to get upper bounds.
     caution: float = 0.5
 
 
 class Window(NamedTuple):
-    """Decayed sums over the unstalled runs on a delegate (``weight`` of them), and over all: stalls, their
-    milliseconds, running time."""
+    """What was seen on an engine lately, as decayed sums."""
 
+    #: Runs that were not stalled: their number, their slowdowns, and the squares of these.
     weight: float = 0.0
     ratios: float = 0.0
     squares: float = 0.0
+    #: Over all runs: the number of stalls, how long they lasted, and the time that was spent running.
     stalls: float = 0.0
     stalled_ms: float = 0.0
     exposure_ms: float = 0.0
+    #: When this was true, in seconds.
     time_s: float = 0.0
 
     def mean(self) -> float:
@@ -74,14 +78,16 @@ class Window(NamedTuple):
 
 
 class Correction(NamedTuple):
-    """How a branch differs from the others: the decayed mean of its slowdown over the shared one.
+    """How an option differs from the others of its engine."""
 
-    ``recent``: its latency over its idle latency, stalls included, as a mean over some ten runs."""
-
+    #: The option.
     id: str
+    #: The decayed number of its runs, and the sum of their slowdowns over the shared one.
     weight: float
     total: float
+    #: When this was true, in seconds.
     time_s: float
+    #: Its latency over its idle latency, stalls included, as a mean over some ten runs.
     recent: float = 1.0
 
     def factor(self) -> float:
@@ -98,10 +104,15 @@ EMPTY = Window()
 
 
 def prior_rate(context: Optional[Context], delegate: str, threads: int = 1) -> float:
-    """Stalls per millisecond that the context lets expect; 0.01 where it does not tell.
+    """How many stalls per millisecond of running the context lets expect; 0.01 where it does not tell.
 
     On a CPU none come while there is a free core for each thread, and about 0.3 once everybody waits (measured with one
     to four burners a core). Accelerators are not taken away by processes.
+
+    Args:
+        context: What the device has left; None if nothing is known.
+        delegate: What executes the branch.
+        threads: On how many threads.
     """
     if not preempted(delegate):
         return 0.001
@@ -126,7 +137,19 @@ def stall_rate(window: Window, prior: float, learning: Learning) -> float:
 def seen(
     window: Window, correction: Correction, latency_ms: float, idle_ms: float, time_s: float, learning: Learning
 ) -> Tuple[Window, Correction]:
-    """The window and the branch's correction after a run took ``latency_ms`` that takes ``idle_ms`` at rest."""
+    """What is known after a run.
+
+    Args:
+        window: What was seen on its engine before.
+        correction: How its option differed before.
+        latency_ms: What the run took, in ms.
+        idle_ms: What it takes at rest, in ms.
+        time_s: When it ended, in seconds.
+        learning: How fast to learn.
+
+    Returns:
+        The window and the correction after it.
+    """
     window = window.decayed(time_s, learning.window_s)
     shared, own = window.mean(), correction.factor()
     ratio = latency_ms / idle_ms

@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import List, Optional
+from typing import Dict, Iterable, List, Optional
 
 from adascale_runtime.errors import BadInput
 from adascale_runtime.files import codec, ranges
 from adascale_runtime.files.ranges import AMOUNT, POSITIVE, SHARE, Ranges
+from adascale_runtime.policies import limits, rivals
 from adascale_runtime.policies import policy as policies
-from adascale_runtime.policies import rivals
 from adascale_runtime.policies.policy import Option, Settings, State, Table
+from adascale_runtime.policies.state import forget, observe
 from adascale_runtime.seams.budget import Budget
 from adascale_runtime.seams.bundle import Bundle
 from adascale_runtime.seams.events import Event, Header
@@ -26,9 +27,20 @@ from adascale_runtime.text import excerpt
 
 
 def replay(bundle: Bundle, header: Header, events: List[Event], budget: Budget, policy: str) -> List[Event]:
-    """The events that ``policy`` would have made of a trace, under ``budget``.
+    """The events that a policy would have made of a trace.
 
-    Raises :class:`BadInput` if the trace is of another bundle, or the budget cannot be kept by any branch.
+    Args:
+        bundle: The bundle that the trace was recorded with.
+        header: The trace's first line.
+        events: The recorded inferences.
+        budget: What should have been kept; :func:`unknown_limits` says which limits the trace tells nothing about.
+        policy: The name of a policy.
+
+    Returns:
+        An event for each recorded one.
+
+    Raises:
+        BadInput: The trace is of another bundle, there is no such policy, or no branch can keep the budget.
     """
     if header.bundle != bundle.digest:
         raise BadInput(
@@ -45,7 +57,7 @@ def replay(bundle: Bundle, header: Header, events: List[Event], budget: Budget, 
     for number, event in enumerate(events):
         for branch in event.failed:
             table = tuple(option for option in table if option.id != branch)
-            state = policies.forget(state, branch)
+            state = forget(state, branch)
         if not table:
             raise BadInput("Event {} of the trace has no branch left; record it again.".format(number + 1))
         context = replace(event.context or context, time_s=event.time_s)
@@ -71,8 +83,27 @@ def replay(bundle: Bundle, header: Header, events: List[Event], budget: Budget, 
                 correct=_correct(event, option.id),
             )
         )
-        state = policies.observe(decision.state, option, latency_ms, event.ended_s, settings, not kept)
+        state = observe(decision.state, option, latency_ms, event.ended_s, settings, not kept)
     return result
+
+
+def unknown_limits(header: Header, events: Iterable[Event], budget: Budget) -> Dict[str, str]:
+    """Which limits of a budget a trace tells nothing about, so that a replay cannot keep them, and what is missing.
+
+    Args:
+        header: The trace's first line.
+        events: The recorded inferences.
+        budget: The limits to judge.
+
+    Returns:
+        What the trace lacks by the limit's name, such as ``{"temperature_c": "temperature"}``; empty if it has a signal
+        for every limit. "The trace tells no {}" makes a sentence of it.
+
+    Raises:
+        BadInput: The trace's table of options is missing or damaged.
+    """
+    contexts = (event.context for event in events if event.context is not None)
+    return limits.unknown(budget, _table(header), contexts)
 
 
 #: What the numbers in a trace's first line may be.
@@ -92,15 +123,15 @@ def _table(header: Header) -> Table:
     """The options that the policy had."""
     if not header.table:
         raise BadInput("The trace names no branches in its first line; record it again.")
-    found = []
+    table = []
     for name, data in header.table.items():
         where = "table.{}".format(excerpt(name))
         option = codec.from_json(Option, data, where)
         ranges.check(option, _OPTION, where)
         if option.id != name:
             raise BadInput("{} is the branch '{}'; record the trace again.".format(where, excerpt(option.id)))
-        found.append(option)
-    return tuple(found)
+        table.append(option)
+    return tuple(table)
 
 
 def _settings(header: Header) -> Settings:

@@ -12,18 +12,19 @@ from adascale_runtime.errors import BadInput
 
 @dataclass(frozen=True)
 class Budget:
-    """Upper limits per inference, and a lower limit of accuracy in (0, 1].
+    """Limits of inferences; None for what is not limited."""
 
-    Beyond single inferences: ``power_mw`` above idle, ``lifetime_h`` that the battery should last from the start on,
-    ``temperature_c`` that the chip should stay below.
-    """
-
+    #: Upper limits of each inference.
     latency_ms: Optional[float] = None
     energy_mj: Optional[float] = None
     memory_mb: Optional[float] = None
+    #: The accuracy that a branch must have to answer, in (0, 1].
     min_accuracy: Optional[float] = None
+    #: What all inferences together may draw above idle.
     power_mw: Optional[float] = None
+    #: How long the battery should last, from the session's start on.
     lifetime_h: Optional[float] = None
+    #: What the chip should stay below.
     temperature_c: Optional[float] = None
 
     def limits(self) -> Dict[str, float]:
@@ -31,11 +32,19 @@ class Budget:
         return {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
 
 
+#: The names of all limits.
 NAMES = tuple(field.name for field in dataclasses.fields(Budget))
 
 
 def parse(text: str) -> Budget:
-    """Read ``latency_ms=5,min_accuracy=0.9``; :class:`BadInput` names the piece that is wrong."""
+    """Read a budget from text.
+
+    Args:
+        text: Limits by name, such as ``latency_ms=5,min_accuracy=0.9``.
+
+    Raises:
+        BadInput: The sentence names the piece that is wrong.
+    """
     limits: Dict[str, float] = {}
     for piece in text.split(","):
         name, equals, value = (part.strip() for part in piece.partition("="))

@@ -20,48 +20,56 @@ FORMAT = "adascale-events/1"
 
 @dataclass(frozen=True)
 class Header:
-    """First line of a trace: the bundle, the budget, the settings of the loop.
+    """First line of a trace: under which conditions it was recorded."""
 
-    ``table``: the policy's options by branch (:class:`adascale_runtime.policies.policy.Option`) at the start.
-    """
-
+    #: :data:`FORMAT`.
     format: str
+    #: The bundle's digest.
     bundle: str
+    #: The limits that were set, by name.
     budget: Dict[str, float]
+    #: The delegates, joined by ``+``, and the usual number of threads.
     delegate: str
     threads: int
+    #: The time of the start, in ISO 8601.
     started: str
+    #: The options at the start by id, each an :class:`adascale_runtime.policies.limits.Option` as JSON.
     table: Dict[str, Any] = field(default_factory=dict)
+    #: The policy's :class:`adascale_runtime.policies.limits.Settings` as JSON.
     settings: Dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Event:
-    """One inference.
+    """One inference."""
 
-    ``time_s`` (decision) and ``ended_s`` (output read) count from the loop's start. ``latency_ms`` ends when the
-    output was read. ``base_ms`` is the branch's idle latency and ``slowdown`` the policy's correction before this
-    inference, so that ``base_ms * slowdown`` was the expectation. ``switch_ms`` is the time of decision plus switch.
-    ``failed`` names branches that were taken out before this one answered. ``phase`` is a label of the experiment
-    ("idle", "loaded") or None. ``context`` is written when it is new, else None. ``absent`` names options that could
-    not be chosen because they were still being prepared.
-    """
-
+    #: When the decision was taken and when the output had been read, in seconds since the loop's start.
     time_s: float
     ended_s: float
+    #: The option that answered, and why it was chosen.
     branch: str
     reason: str
+    #: Whether another option had answered before.
     switched: bool
+    #: The time of the decision, and of decision plus switch.
     decide_ms: float
     switch_ms: float
+    #: The time from the input to the output that has been read.
     latency_ms: float
+    #: The option's idle latency, and the slowdown that the policy expected: their product was the expectation.
     base_ms: float
     slowdown: float
+    #: Whether the limit of latency was kept.
     kept: bool
+    #: Whether the answer was right; None where that is not known.
     correct: Optional[bool] = None
+    #: Options that were taken out since the event before.
     failed: Tuple[str, ...] = ()
+    #: A label of the experiment, such as "idle" or "loaded".
     phase: Optional[str] = None
+    #: What the device had left; None if it is that of the event before.
     context: Optional[Context] = None
+    #: Options that could not be chosen because they were still being prepared.
     absent: Tuple[str, ...] = ()
 
     def with_correct(self, correct: bool) -> "Event":
@@ -70,7 +78,14 @@ class Event:
 
 
 def read(path: Path) -> Tuple[Header, List[Event]]:
-    """The header and the events of a trace file."""
+    """The header and the events of a trace.
+
+    Args:
+        path: A file of :func:`adascale_runtime.loop.writer`; a last line that was cut off by a kill is left out.
+
+    Raises:
+        BadInput: The file cannot be read or is no trace; the sentence names the line.
+    """
     lines = codec.read_lines(path)
     first = next(lines, None)
     if not isinstance(first, dict) or first.get("format") != FORMAT:

@@ -1,7 +1,8 @@
 """The built-in backbones: small networks with a head at the end of each stage, by name.
 
 Layer names start with their block (``stage2_block1_conv1``), which is what recipes point at with ``@stage2``. Heads
-give logits. To add a backbone: a function ``(input_shape, classes) -> tf_keras.Model`` under ``@backbone("name")``.
+give logits. To add a backbone: a function ``(input_shape, classes) -> tf_keras.Model`` under ``@backbone("name")``,
+here or in a plug-in.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import Any
 
 import tf_keras
 
+from adascale_runtime import plugins
 from adascale_runtime.errors import BadInput
 
 L = tf_keras.layers
@@ -19,19 +21,40 @@ BACKBONES: dict[str, Builder] = {}
 
 
 def backbone(name: str) -> Callable[[Builder], Builder]:
-    """Register a builder under the name that ``--backbone`` takes."""
+    """Declare a backbone by the function that builds it.
+
+    Args:
+        name: What ``--backbone`` calls it.
+
+    Raises:
+        BadInput: The name is taken.
+    """
 
     def register(builder: Builder) -> Builder:
-        BACKBONES[name] = builder
+        plugins.claim("backbones", BACKBONES, name, builder, builder)
         return builder
 
     return register
 
 
 def build(name: str, input_shape: tuple[int, ...], classes: int) -> tf_keras.Model:
-    """Build a backbone for inputs of ``input_shape`` (without batch) and ``classes`` logits."""
+    """Build a backbone.
+
+    Args:
+        name: What it was declared as.
+        input_shape: An input's shape without batch: (H, W, C) or (T, F).
+        classes: Number of logits at each exit.
+
+    Returns:
+        A model with an output per exit.
+
+    Raises:
+        BadInput: There is no such backbone, or it does not take such inputs.
+    """
     if name not in BACKBONES:
-        raise BadInput(f"There is no backbone '{name}'; choose among {', '.join(sorted(BACKBONES))}.")
+        plugins.load("backbones")
+    if name not in BACKBONES:
+        raise BadInput(plugins.unknown("backbones", "backbone", name, BACKBONES))
     return BACKBONES[name](input_shape, classes)
 
 

@@ -12,6 +12,8 @@ import numpy as np
 import tf_keras
 
 from adascale_runtime.errors import BadInput
+from adascale_tf.graph import kinds
+from adascale_tf.graph.kinds import LayerKind
 from adascale_tf.graph.stock import ACTIVATIONS, AUGMENTATIONS, LAYERS
 from adascale_tf.graph.stock import bare as bare_name
 
@@ -32,13 +34,12 @@ UNKNOWN = (
     "which cannot be carried over; replace it by stock layers (convolution, dense, recurrent, normalization, pooling, "
     "joins) or end the model before it."
 )
-_RECURRENT = ("GRU", "LSTM", "SimpleRNN")
 
 
 def plain(name: str) -> str:
     """A layer's name without what TensorFlow or recipes would stumble over."""
-    found = re.sub(r"[^A-Za-z0-9_.-]", "_", name)
-    return found if re.match(r"[A-Za-z0-9.]", found) else f"layer{found}"
+    safe = re.sub(r"[^A-Za-z0-9_.-]", "_", name)
+    return safe if re.match(r"[A-Za-z0-9.]", safe) else f"layer{safe}"
 
 
 def call(layer: Any, tensors: list[Any], place: Place) -> tuple[Any, Any]:
@@ -53,35 +54,31 @@ def call(layer: Any, tensors: list[Any], place: Place) -> tuple[Any, Any]:
     config = layer.get_config()
     if config.get("data_format") == "channels_first":
         raise BadInput(f"Layer '{name}' has its channels first; build the model with channels_last.")
-    if kind in _RECURRENT and (len(tensors) > 1 or config.get("return_state") or config.get("stateful")):
+    record = kinds.of(kind)
+    if record.gates and (len(tensors) > 1 or config.get("return_state") or config.get("stateful")):
         raise BadInput(
             f"Layer '{name}' hands its state in, out or on; build it without initial, returned or kept state."
         )
-    settings = _settings(getattr(L, kind), config, kind)
+    settings = _settings(record, config)
     after = _split_activation(settings, layer, type(layer).__module__.startswith("keras."))
     counterpart = getattr(L, kind)(name=place(name), **settings)
-    output = counterpart(tensors if len(tensors) > 1 or kind in _JOINS.values() else tensors[0])
+    output = counterpart(tensors if len(tensors) > 1 or record.joins else tensors[0])
     return counterpart, activate(after, output, name, place) if after else output
 
 
-def _settings(kind: Any, config: dict[str, Any], name: str) -> dict[str, Any]:
+def _settings(record: LayerKind, config: dict[str, Any]) -> dict[str, Any]:
+    """Those of a layer's settings that its counterpart has, as the counterpart calls them."""
     known: set[str] = set()
-    for base in kind.__mro__:
+    for base in getattr(L, record.name).__mro__:
         if base.__module__.startswith("tf_keras"):
             known |= set(inspect.signature(base.__init__).parameters)
-    found = {
+    settings = {
         key: value
         for key, value in config.items()
         if key in known and key not in ("name", "dtype", "trainable", "batch_input_shape", "kwargs", "self")
         and not key.endswith(_DROPPED)
     }  # fmt: skip
-    if name == "LeakyReLU":
-        found["alpha"] = config.get("negative_slope", config.get("alpha"))
-    if name == "Concatenate" and isinstance(found.get("axis"), (list, tuple)):
-        found["axis"] = found["axis"][0]
-    if name == "Embedding":
-        found.pop("input_length", None)
-    return found
+    return record.ported(settings, config) if record.ported else settings
 
 
 def _split_activation(settings: dict[str, Any], layer: Any, keras3: bool) -> str | None:
@@ -89,12 +86,12 @@ def _split_activation(settings: dict[str, Any], layer: Any, keras3: bool) -> str
     for key in ("recurrent_activation", "activation"):
         if settings.get(key) is None:
             continue
-        found = getattr(layer, key, settings[key])
-        name = str(getattr(found, "__name__", type(found).__name__))
+        activation = getattr(layer, key, settings[key])
+        name = str(getattr(activation, "__name__", type(activation).__name__))
         if name in ACTIVATIONS or (name == "hard_sigmoid" and not keras3):
             settings[key] = name
             continue
-        if type(layer).__name__ in _RECURRENT:
+        if kinds.of(type(layer).__name__).gates:
             raise BadInput(
                 f"Layer '{layer.name}' has the {key.replace('_', ' ')} {name}, which recurrent layers of tf_keras "
                 "lack; use tanh and sigmoid."

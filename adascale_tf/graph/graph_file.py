@@ -22,9 +22,9 @@ _MOST = 1 << 31
 
 def plain(graph: Graph, where: str) -> Graph:
     """The graph as it may be written; :class:`BadInput` names a layer that ``where`` cannot keep."""
-    found = Graph(tuple(replace(node, config=_plain(node.config)) for node in graph.nodes), graph.outputs)
-    check(found, where)
-    return found
+    written = Graph(tuple(replace(node, config=_plain(node.config)) for node in graph.nodes), graph.outputs)
+    check(written, where)
+    return written
 
 
 def _plain(config: dict[str, Any]) -> dict[str, Any]:

@@ -54,11 +54,11 @@ class Graph:
     @cached_property
     def readers(self) -> dict[str, tuple[str, ...]]:
         """For every node the names of the nodes that read it."""
-        found: dict[str, tuple[str, ...]] = {node.name: () for node in self.nodes}
+        readers: dict[str, tuple[str, ...]] = {node.name: () for node in self.nodes}
         for node in self.nodes:
             for source in node.inputs:
-                found[source] += (node.name,)
-        return found
+                readers[source] += (node.name,)
+        return readers
 
     @property
     def blocks(self) -> tuple[str, ...]:
@@ -110,14 +110,14 @@ class Graph:
 
     def ancestors(self, name: str) -> set[str]:
         """The names of all nodes that ``name`` depends on."""
-        found: set[str] = set()
+        names: set[str] = set()
         stack = list(self[name].inputs)
         while stack:
             current = stack.pop()
-            if current not in found:
-                found.add(current)
+            if current not in names:
+                names.add(current)
                 stack.extend(self[current].inputs)
-        return found
+        return names
 
 
 def identity_blocks(graph: Graph) -> tuple[tuple[str, str], ...]:

@@ -2,6 +2,7 @@
 
 Pure: what a recipe's accuracy and latency are is the caller's business. Candidates evolve from the Pareto front by
 changing one step at a time (cf. Real et al., Regularized Evolution, AAAI 2019; Cai et al., Once-for-All, ICLR 2020).
+Which steps are tried is what the operators say of themselves (``strengths``, ``at_blocks``).
 """
 
 from __future__ import annotations
@@ -11,23 +12,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from adascale_runtime.errors import BadInput
 from adascale_runtime.progress import Tick, silent
-from adascale_runtime.seams.recipe import Recipe, Step, parse
+from adascale_runtime.seams.recipe import Recipe, Step
 from adascale_tf import operators
 from adascale_tf.operators import Plan
 
-#: The steps that are tried in the place of each operator's; what a graph refuses is skipped.
-SPACE: Mapping[str, tuple[str, ...]] = {
-    "width": ("", *(f"width({n})" for n in (0.25, 0.375, 0.5, 0.625, 0.75, 0.875))),
-    "depth": ("", "depth(0.5)"),
-    "resolution": ("", "resolution(0.5)", "resolution(0.75)"),
-    "steps": ("", "steps(0.5)", "steps(0.75)"),
-    "lowrank": ("", "lowrank(0.35)", "lowrank(0.5)", "lowrank(0.7)"),
-    "prune": ("", "prune(0.5)"),
-    "exit": ("", *(f"exit({n})" for n in range(1, 6))),
-    "precision": ("", "int8"),
-}
+#: What a search tries: for each slot of a recipe (an operator that changes the structure, or a kind of which there is
+#: one step at most), and for each block or the whole network (None), the steps that can stand there.
+Space = Mapping[str, Mapping[str | None, Sequence[Step]]]
 
 
 @dataclass(frozen=True)
@@ -42,61 +34,85 @@ class Candidate:
 Evaluate = Callable[[Recipe], Candidate]
 
 
-def search(
-    plan: Plan, evaluate: Evaluate, start: Iterable[Recipe], trials: int, seed: int = 0, tick: Tick = silent
-) -> list[Candidate]:
-    """Evaluate ``start`` and up to ``trials`` further recipes that evolve from the best; gives all candidates.
+def space_of(plan: Plan) -> Space:
+    """The steps that a search tries: those of all operators that apply to a network and change it."""
+    space: dict[str, dict[str | None, list[Step]]] = {}
+    for operator in operators.OPERATORS.values():
+        for step in operator.steps(plan.graph):
+            if operators.applies(plan, Recipe((step,))):
+                space.setdefault(_slot(step), {}).setdefault(step.block, []).append(step)
+    return space
 
-    ``plan``: the whole network, which says what applies. ``tick("search", ...)`` at every evaluation.
+
+def search(
+    plan: Plan,
+    evaluate: Evaluate,
+    start: Iterable[Recipe],
+    trials: int,
+    seed: int = 0,
+    tick: Tick = silent,
+    *,
+    space: Space | None = None,
+) -> list[Candidate]:
+    """Evaluate some recipes, and more that evolve from the best of them.
+
+    Args:
+        plan: The whole network, which says what applies.
+        evaluate: Gives a recipe's accuracy and latency.
+        start: The recipes to begin with.
+        trials: How many further recipes are tried at most; a small space is exhausted before.
+        seed: The same seed tries the same recipes.
+        tick: Told ``"search"`` after every evaluation.
+        space: What is tried, by default :func:`space_of` the plan.
+
+    Returns:
+        All candidates, in the order in which they were evaluated.
     """
+    space = space_of(plan) if space is None else space
     rng = np.random.default_rng(seed)
     begin = list(dict.fromkeys(start))
     total = len(begin) + trials
-    found: dict[str, Candidate] = {}
+    seen: dict[str, Candidate] = {}
     for recipe in begin:
-        found[recipe.id] = evaluate(recipe)
-        tick("search", len(found), total, str(recipe))
+        seen[recipe.id] = evaluate(recipe)
+        tick("search", len(seen), total, str(recipe))
     misses = 0
-    while len(found) < total and misses < 50 * (trials + 1):
-        best = front(found.values())
-        child = mutate(best[rng.integers(len(best))].recipe, rng)
-        if child.id in found or not _applies(plan, child):
-            misses += 1  # a small space is exhausted before the trials are
+    while space and len(seen) < total and misses < 50 * (trials + 1):
+        best = front(seen.values())
+        child = mutate(best[rng.integers(len(best))].recipe, space, rng)
+        if child.id in seen or not operators.applies(plan, child):
+            misses += 1
             continue
-        found[child.id] = evaluate(child)
-        tick("search", len(found), total, str(child))
-    return list(found.values())
+        seen[child.id] = evaluate(child)
+        tick("search", len(seen), total, str(child))
+    return list(seen.values())
 
 
-def mutate(recipe: Recipe, rng: np.random.Generator) -> Recipe:
-    """The recipe with one operator's step replaced by another of the space, or left out, or put in."""
-    names = list(SPACE)
-    name = names[rng.integers(len(names))]
-    text = SPACE[name][rng.integers(len(SPACE[name]))]
-    # A step for the whole network takes the place of those for single blocks.
-    steps = {_slot(step): step for step in recipe.steps if step.operator != name}
-    steps.pop(name, None)
-    if text:
-        steps[name] = parse(text).steps[0]
-    order = [*SPACE, *(slot for slot in steps if slot not in SPACE)]
-    kinds = operators.KINDS
-    chosen = sorted(steps.items(), key=lambda item: (kinds.index(operators.lookup(item[1]).kind), order.index(item[0])))
-    return Recipe(tuple(step for _, step in chosen))
+def mutate(recipe: Recipe, space: Space, rng: np.random.Generator) -> Recipe:
+    """The recipe with a step put in, replaced or left out: half of the time for the whole network, else for a block."""
+    slot = list(space)[rng.integers(len(space))]
+    blocks = [block for block in space[slot] if block is not None]
+    whole = not blocks or (None in space[slot] and rng.random() < 0.5)
+    block = None if whole else blocks[rng.integers(len(blocks))]
+    options = (None, *space[slot][block])
+    new = options[rng.integers(len(options))]
+    if new is None:
+        steps = [step for step in recipe.steps if _slot(step) != slot or block not in (None, step.block)]
+    else:
+        # A step for the whole network takes the place of those for single blocks, and the other way round.
+        steps = [*(step for step in recipe.steps if not operators.exclusive(step, new)), new]
+    return Recipe(tuple(sorted(steps, key=_place)))
 
 
 def _slot(step: Step) -> str:
-    kind = operators.lookup(step).kind
-    return kind if kind in ("exit", "precision") else str(step) if step.block else step.operator
+    operator = operators.lookup(step)
+    return operator.name if operator.kind == "structure" else operator.kind
 
 
-def _applies(plan: Plan, recipe: Recipe) -> bool:
-    if f"exit({len(plan.graph.outputs)})" in str(recipe):
-        return False  # the last exit is what a recipe without one means
-    try:
-        operators.apply(plan, recipe)
-    except BadInput:
-        return False
-    return True
+def _place(step: Step) -> tuple[int, int, str]:
+    """Where a step stands in a recipe: by kind, then in the order of the operators."""
+    operator = operators.lookup(step)
+    return operators.KINDS.index(operator.kind), list(operators.OPERATORS).index(operator.name), step.block or ""
 
 
 def front(candidates: Iterable[Candidate]) -> list[Candidate]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from adascale_runtime.errors import BadInput
 from adascale_runtime.seams.recipe import Recipe, Step
+from adascale_tf.graph import kinds
 from adascale_tf.graph.nodes import Graph
 from adascale_tf.operators.plan import Plan
 from adascale_tf.operators.registry import check, lookup
@@ -35,18 +37,26 @@ def apply(plan: Plan, recipe: Recipe) -> Plan:
 
 def idle_steps(plan: Plan, recipe: Recipe) -> list[Step]:
     """The steps of a recipe that change nothing in this network, such as ``width(1)`` or an exit at the last head."""
-    found = []
+    idle = []
     for step in recipe.steps:
         kind, after = lookup(step).kind, lookup(step).apply(plan, step)
         ends_last = kind == "exit" and after.exit == len(plan.graph.outputs)
         if ends_last or (kind == "structure" and _resized(after.graph) == _resized(plan.graph)):
-            found.append(step)
+            idle.append(step)
         plan = after
-    return found
+    return idle
+
+
+def applies(plan: Plan, recipe: Recipe) -> bool:
+    """Whether a recipe can be applied, and every step of it changes something."""
+    try:
+        apply(plan, recipe)
+    except BadInput:
+        return False
+    return not idle_steps(plan, recipe)
 
 
 def _resized(graph: Graph) -> Graph:
     """The graph without resizing and cropping to the very size that comes in."""
-    kinds = ("Resizing", "Cropping1D")
-    same = {n.name: n.inputs[0] for n in graph.nodes if n.kind in kinds and n.shape == graph[n.inputs[0]].shape}
-    return graph.without(same)
+    resizing = (node for node in graph.nodes if kinds.of(node.kind).only_resizes)
+    return graph.without({n.name: n.inputs[0] for n in resizing if n.shape == graph[n.inputs[0]].shape})

@@ -1,4 +1,4 @@
-"""Depth: leave out residual blocks whose shortcut is the identity (Huang et al., stochastic depth, ECCV 2016)."""
+"""Depth: leave out residual blocks whose shortcut is the identity."""
 
 from __future__ import annotations
 
@@ -11,9 +11,13 @@ from adascale_tf.operators.registry import operator
 from adascale_tf.operators.rewriting import nothing_to_do, number
 
 
-@operator("depth", "structure", "depth(0.5)")
+@operator("depth", "structure", "depth(0.5)", strengths=("0.5",), at_blocks=True, formula="`x + f(x)` becomes `x`")
 def apply(plan: Plan, step: Step) -> Plan:
-    """Keep a share in (0, 1] of the removable residual blocks, the first of each block: ``depth(0.5)``."""
+    """Keep a share in (0, 1] of the removable residual blocks, the first of each block: ``depth(0.5)``.
+
+    References:
+        Huang et al., Deep Networks with Stochastic Depth, ECCV 2016.
+    """
     share = number(step, 0.0, 1.0)
     pairs = [p for p in identity_blocks(plan.graph) if step.block in (None, plan.graph[p[0]].block)]
     if not pairs:

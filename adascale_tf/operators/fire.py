@@ -1,4 +1,4 @@
-"""Fire module: squeeze the inputs, then expand by 1x1 and by full kernels (Iandola et al., SqueezeNet, 2016).
+"""Fire module: squeeze the inputs, then expand by 1x1 and by full kernels.
 
 From a kernel W: the squeeze projects the inputs on the first s left singular vectors B of W (inputs, taps and outputs),
 the expansions see B'W. Its first (more important) half of the outputs keeps the taps; the second half sums them, which
@@ -19,15 +19,24 @@ from adascale_tf.graph.nodes import Node
 from adascale_tf.graph.weights import Choice, Constant, Cut, Key, Product, Weight
 from adascale_tf.operators.plan import Plan
 from adascale_tf.operators.registry import operator
-from adascale_tf.operators.rewriting import derived, number, pointwise, rewrite_inner
+from adascale_tf.operators.rewriting import derived, named, number, pointwise, rewrite_inner
 from adascale_tf.operators.separable import spatial
 
 
-@operator("fire", "structure", "fire(0.25)")
+@operator(
+    "fire", "structure", "fire(0.25)", strengths=("0.25", "0.5"), at_blocks=True,
+    formula="squeeze B: first singular vectors over inputs; expand `BᵀW`, its taps summed for the 1x1 half",
+)  # fmt: skip
 def apply(plan: Plan, step: Step) -> Plan:
-    """Turn inner convolutions into fire modules of a share in (0, 1) of their MACs: ``fire(0.25)``."""
+    """Turn inner convolutions into fire modules of a share in (0, 1) of their MACs: ``fire(0.25)``.
+
+    References:
+        Iandola et al., SqueezeNet, 2016.
+    """
     share = number(step, 0.0, 0.99)
-    return rewrite_inner(plan, step, ("Conv2D",), partial(_expand, share=share), "wide convolution for a fire module")
+    return rewrite_inner(
+        plan, step, named("Conv2D"), partial(_expand, share=share), "wide convolution for a fire module"
+    )
 
 
 def _expand(plan: Plan, node: Node, share: float) -> Plan:
@@ -67,5 +76,5 @@ def basis(value: np.ndarray, share: float, size: int) -> tuple[np.ndarray, np.nd
     """The input directions B (inputs, size) that a kernel uses most: as a 1x1 kernel, as a matrix, with two axes."""
     matrix = value.transpose(2, 0, 1, 3).reshape(value.shape[2], -1).astype(np.float64)
     _, vectors = np.linalg.eigh(matrix @ matrix.T)
-    found = np.ascontiguousarray(vectors[:, ::-1][:, :size], np.float32)
-    return found[np.newaxis, np.newaxis], found, found[:, :, np.newaxis, np.newaxis]
+    first = np.ascontiguousarray(vectors[:, ::-1][:, :size], np.float32)
+    return first[np.newaxis, np.newaxis], first, first[:, :, np.newaxis, np.newaxis]

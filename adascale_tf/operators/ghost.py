@@ -1,4 +1,4 @@
-"""Ghost module: compute some channels, make the others cheaply from them (Han et al., GhostNet, CVPR 2020).
+"""Ghost module: compute some channels, make the others cheaply from them.
 
 The cheap operation here is a 1x1 combination A of the computed channels, because it has a least-squares solution:
 with W = [P, G], A minimises |P A - G|, so that the module starts as close to its parent as the kernels allow.
@@ -16,19 +16,25 @@ from adascale_tf.graph.nodes import Node
 from adascale_tf.graph.weights import Choice, Constant, Cut, Key, Weight
 from adascale_tf.operators.plan import Plan
 from adascale_tf.operators.registry import operator
-from adascale_tf.operators.rewriting import number, pointwise, rewrite_inner
+from adascale_tf.operators.rewriting import named, number, pointwise, rewrite_inner
 from adascale_tf.operators.width import kept_channels
 
 
-@operator("ghost", "structure", "ghost(0.5)")
+@operator(
+    "ghost", "structure", "ghost(0.5)", strengths=("0.5",), at_blocks=True,
+    formula="`W = [P, G]`, `A = argmin ‖P A − G‖²`",
+)  # fmt: skip
 def apply(plan: Plan, step: Step) -> Plan:
     """Compute a share in (0, 1) of the channels of inner convolutions, derive the rest: ``ghost(0.5)``.
 
     For convolutions without bias and activation, as before a BatchNormalization: both come after the combination.
+
+    References:
+        Han et al., GhostNet, CVPR 2020.
     """
     share = number(step, 0.0, 0.99)
-    wanted = "convolution without bias and activation that a ghost module makes cheaper"
-    return rewrite_inner(plan, step, ("Conv2D",), partial(_haunt, share=share), wanted)
+    what = "convolution without bias and activation that a ghost module makes cheaper"
+    return rewrite_inner(plan, step, named("Conv2D"), partial(_haunt, share=share), what)
 
 
 def _haunt(plan: Plan, node: Node, share: float) -> Plan:
@@ -58,5 +64,5 @@ def combination(value: np.ndarray, share: float, primary: int) -> tuple[np.ndarr
     matrix = value.reshape(-1, value.shape[-1]).astype(np.float64)
     gram = matrix.T @ matrix
     ridge = 1e-6 * np.trace(gram) / len(gram) + 1e-12
-    found = np.linalg.solve(gram[:primary, :primary] + ridge * np.eye(primary), gram[:primary, primary:])
-    return (found.astype(np.float32)[np.newaxis, np.newaxis],)
+    kernel = np.linalg.solve(gram[:primary, :primary] + ridge * np.eye(primary), gram[:primary, primary:])
+    return (kernel.astype(np.float32)[np.newaxis, np.newaxis],)

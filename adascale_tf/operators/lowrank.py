@@ -1,4 +1,4 @@
-"""Low rank: a layer becomes two thin ones by truncated SVD (Denton et al., NeurIPS 2014; Jaderberg et al., 2014).
+"""Low rank: a layer becomes two thin ones by truncated SVD.
 
 A kernel seen as a matrix W (taps and inputs, outputs) is replaced by (W V) V', with V its first r right singular
 vectors: a layer with r outputs, then a 1x1 layer. For recurrent layers it is the input's kernel.
@@ -14,22 +14,29 @@ from typing import Any
 import numpy as np
 
 from adascale_runtime.seams.recipe import Step
+from adascale_tf.graph import kinds
 from adascale_tf.graph.nodes import Node
 from adascale_tf.graph.weights import Choice, Constant, Key, Product, Weight
 from adascale_tf.operators.plan import Plan
 from adascale_tf.operators.registry import operator
 from adascale_tf.operators.rewriting import derived, number, pointwise, rewrite_inner
 
-_RECURRENT = ("GRU", "LSTM", "SimpleRNN")
 _SPEC = {2: "io,or->ir", 3: "wio,or->wir", 4: "hwio,or->hwir"}
 
 
-@operator("lowrank", "structure", "lowrank(0.5)")
+@operator(
+    "lowrank", "structure", "lowrank(0.5)", strengths=("0.35", "0.5", "0.7"), at_blocks=True,
+    formula="`W ≈ (W V) Vᵀ`, V the first right singular vectors",
+)  # fmt: skip
 def apply(plan: Plan, step: Step) -> Plan:
-    """Split inner convolutions, dense and recurrent layers to a share in (0, 1) of their MACs: ``lowrank(0.5)``."""
+    """Split inner convolutions, dense and recurrent layers to a share in (0, 1) of their MACs: ``lowrank(0.5)``.
+
+    References:
+        Denton et al., Exploiting Linear Structure Within Convolutional Networks, NeurIPS 2014.
+        Jaderberg et al., Speeding up Convolutional Neural Networks with Low Rank Expansions, BMVC 2014.
+    """
     share = number(step, 0.0, 0.99)
-    kinds = ("Conv1D", "Conv2D", "Dense", *_RECURRENT)
-    return rewrite_inner(plan, step, kinds, partial(_split, share=share), "layer wide enough to split")
+    return rewrite_inner(plan, step, lambda kind: kind.thin, partial(_split, share=share), "layer wide enough to split")
 
 
 def _split(plan: Plan, node: Node, share: float) -> Plan:
@@ -37,7 +44,7 @@ def _split(plan: Plan, node: Node, share: float) -> Plan:
         return plan
     source = plan.graph[node.inputs[0]].shape
     inputs = prod(node.config.get("kernel_size", (1,))) * int(source[-1] or 0)
-    outputs = int(node.shape[-1] or 0) * {"GRU": 3, "LSTM": 4}.get(node.kind, 1)
+    outputs = int(node.shape[-1] or 0) * max(1, kinds.of(node.kind).gates)
     rank = int(share * inputs * outputs / (inputs + outputs))
     if not 1 <= rank < min(inputs, outputs):
         return plan
@@ -48,7 +55,7 @@ def _split(plan: Plan, node: Node, share: float) -> Plan:
         (core.name, "kernel"): (axes, Product(choice, _SPEC[axes], 0)),
         (node.name, "kernel"): (axes, Constant(choice, 1)),
     }
-    if node.kind in _RECURRENT:  # the thin layer comes first: its kernel is chosen, the recurrent one is projected
+    if kinds.of(node.kind).gates:  # the thin layer comes first: its kernel is chosen, the recurrent one is projected
         choice = Choice(plan.weight(node.name, "kernel"), partial(input_basis, rank=rank))
         weights = {
             (core.name, "kernel"): (2, Constant(choice, 0)),
@@ -58,7 +65,7 @@ def _split(plan: Plan, node: Node, share: float) -> Plan:
 
 
 def _layers(node: Node, source: tuple[Any, ...], rank: int) -> tuple[Node, Node]:
-    if node.kind == "Dense" or node.kind in _RECURRENT:
+    if kinds.of(node.kind).thin == "dense":
         core = derived(node, "core", "Dense", (*source[:-1], rank), node.inputs[0], units=rank, use_bias=False)
         return core, replace(node, inputs=(core.name,))
     config = {**node.config, "filters": rank, "use_bias": False, "activation": "linear", "name": f"{node.name}_core"}

@@ -1,4 +1,4 @@
-"""Precision: how the converter writes weights and activations (Jacob et al., CVPR 2018, for the integer forms)."""
+"""Precisions as steps of a recipe: one for each that :mod:`converters.precisions` declares, plug-ins included."""
 
 from __future__ import annotations
 
@@ -6,43 +6,31 @@ from dataclasses import replace
 
 from adascale_runtime.errors import BadInput
 from adascale_runtime.seams.recipe import Step
-from adascale_tf.operators.plan import Plan
+from adascale_tf.graph import kinds
+from adascale_tf.operators.plan import FLOAT32, Plan
 from adascale_tf.operators.registry import operator
+from converters import precisions
+from converters.precisions import Precision
 
 
-def _set(plan: Plan, step: Step) -> Plan:
-    if step.strength is not None or step.block is not None:
-        raise BadInput(f"Step '{step}' takes no strength and no block; write '{step.operator}'.")
-    return replace(plan, precision=step.operator)
+@precisions.each
+def declare(record: Precision) -> None:
+    """Make an operator of a precision, but none of the one that branches have if no step names another."""
+    if record.name == FLOAT32:
+        return
 
+    def step_to(plan: Plan, step: Step) -> Plan:
+        if step.strength is not None or step.block is not None:
+            raise BadInput(f"Step '{step}' takes no strength and no block; write '{step.operator}'.")
+        if record.trained and not all(kinds.of(node.kind).quantized_training for node in plan.graph.nodes):
+            raise BadInput(
+                f"Step '{step}' finds layers that TF-MOT cannot train quantized (recurrent ones); write 'int8'."
+            )
+        return replace(plan, precision=record.name)
 
-@operator("float16", "precision", "float16")
-def float16(plan: Plan, step: Step) -> Plan:
-    """Weights in float16, computed in float32 on CPUs: half the size."""
-    return _set(plan, step)
-
-
-@operator("dynamic", "precision", "dynamic")
-def dynamic(plan: Plan, step: Step) -> Plan:
-    """Weights in int8, activations quantized on the fly: a quarter of the size, no calibration."""
-    return _set(plan, step)
-
-
-@operator("int8", "precision", "int8")
-def int8(plan: Plan, step: Step) -> Plan:
-    """Weights, activations, input and output in int8, calibrated on real training data."""
-    return _set(plan, step)
-
-
-@operator("int16x8", "precision", "int16x8")
-def int16x8(plan: Plan, step: Step) -> Plan:
-    """Weights in int8, activations in int16: for accuracy that int8 loses; XNNPACK leaves it to plain kernels."""
-    return _set(plan, step)
-
-
-@operator("qat", "precision", "qat")
-def qat(plan: Plan, step: Step) -> Plan:
-    """The int8 form after quantization-aware training by TF-MOT, starting from the shared weights."""
-    if any(node.kind in ("GRU", "LSTM", "SimpleRNN", "Embedding", "LayerNormalization") for node in plan.graph.nodes):
-        raise BadInput(f"Step '{step}' finds layers that TF-MOT cannot train quantized (recurrent ones); write 'int8'.")
-    return _set(plan, step)
+    declared = record.configure
+    step_to.__doc__, step_to.__module__, step_to.__qualname__ = (
+        declared.__doc__, declared.__module__, declared.__qualname__
+    )  # fmt: skip
+    strengths = ("",) if record.searched else ()  # a precision has no strength
+    operator(record.name, "precision", record.name, strengths=strengths, formula=record.formula)(step_to)

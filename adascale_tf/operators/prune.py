@@ -1,4 +1,4 @@
-"""Magnitude pruning by TF-MOT (Zhu & Gupta, To prune, or not to prune, 2017): zeros that compress well."""
+"""Magnitude pruning by TF-MOT: zeros that compress well."""
 
 from __future__ import annotations
 
@@ -10,30 +10,29 @@ import numpy as np
 
 from adascale_runtime.errors import BadInput
 from adascale_runtime.seams.recipe import Step
+from adascale_tf.graph import kinds
 from adascale_tf.graph.weights import Choice, Product
 from adascale_tf.operators.plan import Plan
 from adascale_tf.operators.registry import operator
 from adascale_tf.operators.rewriting import inner_layers, nothing_to_do, parse_number
 
-PRUNABLE = {
-    "Conv1D": ("kernel",), "Conv2D": ("kernel",), "Dense": ("kernel",), "SeparableConv1D": ("pointwise_kernel",),
-    "SeparableConv2D": ("pointwise_kernel",), "GRU": ("kernel", "recurrent_kernel"),
-    "LSTM": ("kernel", "recurrent_kernel"), "SimpleRNN": ("kernel", "recurrent_kernel"),
-}  # fmt: skip
 #: How the elements of a weight of this many axes are multiplied with its mask.
 _ELEMENTWISE = {2: "io,io->io", 3: "wio,wio->wio", 4: "hwio,hwio->hwio"}
 
 
-@operator("prune", "weights", "prune(0.5)")
+@operator("prune", "weights", "prune(0.5)", strengths=("0.5", "2:4"), at_blocks=True, formula="`W ⊙ mask(W)`")
 def apply(plan: Plan, step: Step) -> Plan:
     """Zero a share in (0, 0.95] of each inner layer's smallest weights: ``prune(0.5)``, blocks ``prune(0.5:4x1)``.
 
     ``prune(2:4)`` zeroes two of every four weights along the input channels. Blocks are inputs x outputs.
+
+    References:
+        Zhu and Gupta, To prune, or not to prune, 2017.
     """
     choose = _choose(step)
     weights = {}
-    for node in inner_layers(plan, step, PRUNABLE):
-        for name in PRUNABLE[node.kind]:
+    for node in inner_layers(plan, step, lambda kind: kind.prunable):
+        for name in kinds.of(node.kind).prunable:
             rank = plan.ranks[node.name, name]
             weights[node.name, name] = (rank, Product(Choice(plan.weight(node.name, name), choose), _ELEMENTWISE[rank]))
     if not weights:
@@ -50,11 +49,11 @@ def _choose(step: Step) -> Callable[[np.ndarray, float], tuple[np.ndarray, ...]]
             )
         return partial(mask, sparsity=0.5, block=(1, 1), pattern=(2, 4))
     share, _, shape = text.partition(":")
-    found = re.fullmatch(r"([1-9]\d?)x([1-9]\d?)", shape or "1x1")
-    if found is None:
+    sides = re.fullmatch(r"([1-9]\d?)x([1-9]\d?)", shape or "1x1")
+    if sides is None:
         raise BadInput(f"Step '{step}' has a block that is not HEIGHTxWIDTH; write prune(0.5:4x1).")
     sparsity = parse_number(step, share, 0.0, 0.95)
-    return partial(mask, sparsity=sparsity, block=(int(found[1]), int(found[2])), pattern=None)
+    return partial(mask, sparsity=sparsity, block=(int(sides[1]), int(sides[2])), pattern=None)
 
 
 def mask(

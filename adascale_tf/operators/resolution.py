@@ -1,4 +1,4 @@
-"""Input resolution: the same network on a smaller image (Tan & Le, EfficientNet, ICML 2019; Howard et al., 2017)."""
+"""Input resolution: the same network on a smaller image."""
 
 from __future__ import annotations
 
@@ -13,9 +13,14 @@ from adascale_tf.operators.registry import operator
 from adascale_tf.operators.rewriting import number
 
 
-@operator("resolution", "structure", "resolution(0.5)")
+@operator("resolution", "structure", "resolution(0.5)", strengths=("0.5", "0.75"), formula="height, width × s")
 def apply(plan: Plan, step: Step) -> Plan:
-    """Scale images down to a share in (0, 1) of height and width, inside the branch: ``resolution(0.5)``."""
+    """Scale images down to a share in (0, 1) of height and width, inside the branch: ``resolution(0.5)``.
+
+    References:
+        Tan and Le, EfficientNet, ICML 2019.
+        Howard et al., MobileNets, 2017.
+    """
     share = number(step, 0.0, 0.99)
     if step.block is not None:
         raise BadInput(f"Step '{step}' cannot be limited to a block; write resolution({step.strength}).")
@@ -35,15 +40,15 @@ def _fit(before: Graph, after: Graph, step: Step, share: float) -> Graph:
     pools = {n.inputs[0] for n in after.nodes if n.kind == "Flatten"}
     nodes = []
     for node in after.nodes:
-        if node.name in pools and node.kind in ("AveragePooling2D", "MaxPooling2D"):
+        if node.name in pools and "pool_size" in node.config and len(node.shape) == 3:
             size = tuple(max(1, round(n * share)) for n in node.config["pool_size"])
             node = replace(node, config={**node.config, "pool_size": size, "strides": size})
         nodes.append(node)
-    found = shapes.infer(Graph(tuple(nodes), after.outputs))
-    for node in found.nodes:
+    smaller = shapes.infer(Graph(tuple(nodes), after.outputs))
+    for node in smaller.nodes:
         if node.kind == "Flatten" and node.shape != before[node.name].shape:
             raise BadInput(
                 f"Step '{step}' changes what '{node.name}' gives to its dense layer, from {before[node.name].shape[0]} "
                 f"to {node.shape[0]} values; choose another share."
             )
-    return found
+    return smaller

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 from adascale_runtime.errors import BadInput
 from adascale_runtime.seams.recipe import Step
+from adascale_tf.graph import kinds
+from adascale_tf.graph.kinds import LayerKind
 from adascale_tf.graph.nodes import Graph, Node
 from adascale_tf.operators.plan import Plan
 from adascale_tf.operators.registry import lookup
@@ -28,15 +30,20 @@ def parse_number(step: Step, text: str | None, low: float, high: float) -> float
     return value
 
 
-def inner_layers(plan: Plan, step: Step, kinds: Iterable[str]) -> list[Node]:
-    """The layers of some kinds that a step is about; the first layers and the heads stay whole.
+def named(name: str) -> Callable[[LayerKind], bool]:
+    """The kind of this name, for :func:`inner_layers`."""
+    return lambda kind: kind.name == name
+
+
+def inner_layers(plan: Plan, step: Step, wanted: Callable[[LayerKind], object]) -> list[Node]:
+    """The layers of the ``wanted`` kinds that a step is about; the first layers and the heads stay whole.
 
     They hold few weights and lose the most: the first sees the input's few channels, the heads give the classes.
     """
     return [
         node
         for node in plan.graph.nodes
-        if node.kind in kinds
+        if wanted(kinds.of(node.kind))
         and node.name not in plan.graph.outputs
         and not plan.graph.inputs & set(_origin(plan.graph, node))
         and step.block in (None, node.block)
@@ -44,21 +51,21 @@ def inner_layers(plan: Plan, step: Step, kinds: Iterable[str]) -> list[Node]:
 
 
 def rewrite_inner(
-    plan: Plan, step: Step, kinds: Iterable[str], change: Callable[[Plan, Node], Plan], wanted: str
+    plan: Plan, step: Step, wanted: Callable[[LayerKind], object], change: Callable[[Plan, Node], Plan], what: str
 ) -> Plan:
-    """Change inner layers one by one; an error that says what was ``wanted`` if ``change`` left all of them alone."""
+    """Change inner layers one by one; an error that says ``what`` was sought if ``change`` left all of them alone."""
     before = plan
-    for node in inner_layers(plan, step, kinds):
+    for node in inner_layers(plan, step, wanted):
         plan = change(plan, node)
     if plan is before:
-        raise nothing_to_do(step, wanted)
+        raise nothing_to_do(step, what)
     return plan
 
 
 def _origin(graph: Graph, node: Node) -> tuple[str, ...]:
     """The nodes a layer reads, past those that only prepare the input (rescale, resize, pad, crop)."""
     names = node.inputs
-    while len(names) == 1 and graph[names[0]].kind in ("Rescaling", "Resizing", "ZeroPadding2D", "Cropping1D"):
+    while len(names) == 1 and kinds.of(graph[names[0]].kind).prepares_input:
         names = graph[names[0]].inputs
     return names
 

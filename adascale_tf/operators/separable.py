@@ -1,7 +1,7 @@
-"""Depthwise-separable form of a convolution (Howard et al., MobileNets, 2017), from its weights by rank-1 SVD.
+"""Depthwise-separable form of a convolution, from its weights by rank-1 SVD.
 
 For each input channel i, the matrix W_i (taps, outputs) is replaced by d_i (d_i' W_i), with d_i its first left
-singular vector: d is the depthwise kernel, d'W the pointwise one (cf. Guo et al., Network Decoupling, BMVC 2018).
+singular vector: d is the depthwise kernel, d'W the pointwise one.
 """
 
 from __future__ import annotations
@@ -17,15 +17,23 @@ from adascale_tf.graph.nodes import Node
 from adascale_tf.graph.weights import Choice, Constant, Key, Product, Weight
 from adascale_tf.operators.plan import Plan
 from adascale_tf.operators.registry import operator
-from adascale_tf.operators.rewriting import derived, inner_layers, nothing_to_do, pointwise
+from adascale_tf.operators.rewriting import derived, inner_layers, named, nothing_to_do, pointwise
 
 
-@operator("separable", "structure", "separable@stage3")
+@operator(
+    "separable", "structure", "separable@stage3", strengths=("",), at_blocks=True,
+    formula="per input i: `W_i ≈ d_i (d_iᵀ W_i)`, d_i the first left singular vector",
+)  # fmt: skip
 def apply(plan: Plan, step: Step) -> Plan:
-    """Split inner convolutions into a depthwise and a pointwise one: ``separable``, ``separable@stage3``."""
+    """Split inner convolutions into a depthwise and a pointwise one: ``separable``, ``separable@stage3``.
+
+    References:
+        Howard et al., MobileNets, 2017.
+        Cf. Guo et al., Network Decoupling, BMVC 2018.
+    """
     if step.strength is not None:
         raise BadInput(f"Step '{step}' takes no strength; write 'separable' or 'separable@BLOCK'.")
-    nodes = [n for n in inner_layers(plan, step, ("Conv2D",)) if spatial(n)]
+    nodes = [n for n in inner_layers(plan, step, named("Conv2D")) if spatial(n)]
     if not nodes:
         raise nothing_to_do(step, "convolution larger than 1x1")
     for node in nodes:

@@ -1,4 +1,4 @@
-"""Exit over time steps: a network that hears only the beginning (cf. Dennis et al., EMI-RNN, NeurIPS 2018)."""
+"""Exit over time steps: a network that hears only the beginning."""
 
 from __future__ import annotations
 
@@ -13,9 +13,13 @@ from adascale_tf.operators.registry import operator
 from adascale_tf.operators.rewriting import number
 
 
-@operator("steps", "structure", "steps(0.75)")
+@operator("steps", "structure", "steps(0.75)", strengths=("0.5", "0.75"), formula="`x[:s·T]`")
 def apply(plan: Plan, step: Step) -> Plan:
-    """End after the first share in (0, 1) of a sequence's time steps: ``steps(0.75)``."""
+    """End after the first share in (0, 1) of a sequence's time steps: ``steps(0.75)``.
+
+    References:
+        Cf. Dennis et al., EMI-RNN, NeurIPS 2018.
+    """
     share = number(step, 0.0, 0.99)
     frames = [node for node in plan.graph.nodes if node.kind == "InputLayer"]
     if step.block is not None or len(frames) != 1 or len(frames[0].shape) != 2 or frames[0].shape[0] is None:
@@ -27,7 +31,7 @@ def apply(plan: Plan, step: Step) -> Plan:
     cropped = Node(
         name, "Cropping1D", {"name": name, "cropping": (0, count - kept)}, (source.name,), (kept, *source.shape[1:])
     )
-    found = shapes.infer(plan.graph.inserted(source.name, cropped))
-    if any(node.kind == "Flatten" for node in found.nodes):
+    shorter = shapes.infer(plan.graph.inserted(source.name, cropped))
+    if any(node.kind == "Flatten" for node in shorter.nodes):
         raise BadInput(f"Step '{step}' changes what a Flatten gives to its dense layer; leave it out.")
-    return replace(plan, graph=found)
+    return replace(plan, graph=shorter)

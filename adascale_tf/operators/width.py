@@ -1,4 +1,4 @@
-"""Channel width: keep the first share of every layer's channels (Yu et al., Slimmable Neural Networks, ICLR 2019).
+"""Channel width: keep the first share of every layer's channels.
 
 The backbone's channels are sorted by importance beforehand (:mod:`adascale_tf.graph.importance`), and training with
 shared prefixes keeps them so.
@@ -21,23 +21,32 @@ from adascale_tf.operators.rewriting import nothing_to_do, number
 MULTIPLE = 4
 
 
-@operator("width", "structure", "width(0.5)")
+@operator(
+    "width", "structure", "width(0.5)", at_blocks=True,
+    strengths=("0.25", "0.375", "0.5", "0.625", "0.75", "0.875"),
+    formula="`W[..., :s·i, :s·o]`, channels sorted by the L1 norm of their filters first",
+)  # fmt: skip
 def apply(plan: Plan, step: Step) -> Plan:
     """Keep a share in (0, 1] of the channels, cut consistently along residuals: ``width(0.5)``, ``width(0.5)@stage2``.
 
     Channels are cut in dependency groups; with a block, only groups made entirely inside it. Recurrent layers lose
     hidden units the same way.
+
+    References:
+        Yu et al., Slimmable Neural Networks, ICLR 2019.
+        Cai et al., Once-for-All, ICLR 2020.
+        Li et al., Pruning Filters for Efficient ConvNets, ICLR 2017.
     """
     share = number(step, 0.0, 1.0)
-    found = channels.analyse(plan.graph)
+    analysed = channels.analyse(plan.graph)
     keep = {
         index: np.arange(kept_channels(group.size, share))
-        for index, group in enumerate(found.groups)
+        for index, group in enumerate(analysed.groups)
         if not group.fixed and _inside(plan, group, step.block)
     }
     if not keep:
         raise nothing_to_do(step, "channels that may be cut")
-    graph, views = channels.cut(plan.graph, found, keep, lambda node, name: plan.ranks.get((node, name), 0))
+    graph, views = channels.cut(plan.graph, analysed, keep, lambda node, name: plan.ranks.get((node, name), 0))
     cuts = {key: (plan.ranks[key], Cut(plan.weight(*key), axes)) for key, axes in views.items()}
     return replace(plan.with_weights(cuts), graph=graph)
 

@@ -112,7 +112,7 @@ def _branches(
 ) -> Iterator[tuple[Branch, np.ndarray]]:
     """Every branch, its file written into ``folder``, with the file's outputs (N, classes) for the test split."""
     from adascale_tf.training.quantization import train_quantized
-    from converters import convert, verify
+    from converters import convert, precisions, verify
 
     groups: dict[tuple[Recipe, str], list[Recipe]] = {}
     for recipe in network.recipes:
@@ -124,7 +124,7 @@ def _branches(
     done = 0
     for (structure, precision), recipes in groups.items():
         models = {recipe.id: network.trunk(recipe).network(recipe) for recipe in recipes}
-        if precision == "qat":
+        if precisions.lookup(precision).trained:
             tick("train quantized", 0, len(recipes), str(recipes[0]))
             models = {key: train_quantized(model, data, schedule) for key, model in models.items()}
         converted = convert.begin(models, precision, examples, names)  # while Keras gives its own answers
@@ -155,8 +155,6 @@ def _branches(
 
 def entry(network: ElasticNetwork, recipe: Recipe, one: Converted, file: str) -> Branch:
     """The manifest's entry of a branch before anything is measured of it."""
-    from converters import flatbuffer
-
     plan = network.plan(recipe)
     return Branch(
         id=recipe.id,
@@ -168,7 +166,7 @@ def entry(network: ElasticNetwork, recipe: Recipe, one: Converted, file: str) ->
         size_bytes=one.size_bytes,
         input=one.input,
         output=one.output,
-        cost=flatbuffer.cost(one.model, one.signature),
+        cost=one.cost(),
         accuracy=Accuracy("top-1", 0.0, 0, "test"),
         verification=Verification(0, 0.0, 0.0, 0.0),
         expected=f"samples/{recipe.id}.bin",
@@ -189,8 +187,10 @@ _ROUNDING = 1e-3
 
 
 def _check(branch: Branch) -> None:
+    from converters import precisions
+
     facts = branch.verification
-    if branch.precision != "float32" or facts.agreement >= 0.99:
+    if not precisions.lookup(branch.precision).exact or facts.agreement >= 0.99:
         return
     # A network that hardly knows its classes has near ties, which rounding decides: then the outputs say more.
     if not facts.max_abs_difference <= _ROUNDING * facts.output_range:

@@ -14,6 +14,8 @@ def list_operators() -> tuple[Operator, ...]:
     Returns:
         For each its ``name``, ``kind`` (structure, weights, exit, precision), an ``example`` and a ``summary``.
     """
+    from adascale_runtime import plugins
     from adascale_tf.operators import KINDS, OPERATORS
 
+    plugins.load("operators", "precisions")
     return tuple(sorted(OPERATORS.values(), key=lambda operator: KINDS.index(operator.kind)))

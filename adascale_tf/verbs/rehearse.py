@@ -23,7 +23,7 @@ def rehearse(network: ElasticNetwork, data: Dataset, tick: Tick = silent) -> Non
         AdaScaleError: names the branch that cannot be built, with the reason.
     """
     from adascale_tf.training.quantization import wrap
-    from converters import convert, verify
+    from converters import convert, precisions, verify
 
     by_precision = {network.plan(recipe).precision: recipe for recipe in network.recipes}
     examples = calibration(data)[:2]
@@ -32,7 +32,7 @@ def rehearse(network: ElasticNetwork, data: Dataset, tick: Tick = silent) -> Non
         np.save(inputs, examples)
         for number, (precision, recipe) in enumerate(by_precision.items(), start=1):
             model = network.trunk(recipe).network(recipe)
-            networks = {recipe.id: wrap(model) if precision == "qat" else model}
+            networks = {recipe.id: wrap(model) if precisions.lookup(precision).trained else model}
             one = convert.convert(networks, precision, examples, {recipe.id: str(recipe)})[recipe.id]
             file.write_bytes(one.model)
             verify.outputs_apart(file, entry(network, recipe, one, file.name), inputs)

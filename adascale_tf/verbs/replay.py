@@ -98,7 +98,7 @@ def compare_policies(
     opened = given.bundle_of(bundle)
     header, recorded = events.read(Path(trace))
     limits = given.budget_of(budget)
-    names = sorted(known.POLICIES) if policies is None else list(policies)
+    names = list(known.names()) if policies is None else list(policies)
     for name in names:
         known.check_policy(name)
     accuracy = {branch.id: branch.accuracy.value for branch in opened.manifest.branches}

@@ -136,7 +136,7 @@ def _evaluator(
 
     from adascale_tf import operators
     from adascale_tf.network.search import Candidate
-    from converters import convert, flatbuffer
+    from converters import convert
 
     index = np.random.default_rng(0).choice(len(dataset.x_train), min(_EXAMPLES, len(dataset.x_train)), replace=False)
     x, y = dataset.inputs(dataset.x_train[index]), dataset.y_train[index]
@@ -155,7 +155,7 @@ def _evaluator(
                 for outs in zip(*logits, strict=True)
             ]
         converted = convert.convert({recipe.id: trunk.network(recipe)}, plan.precision, x[:20])[recipe.id]
-        cost = flatbuffer.cost(converted.model, converted.signature)
-        return Candidate(recipe, exits[structure.id][plan.exit - 1], predictor.predict(cost, plan.precision))
+        predicted = predictor.predict(converted.cost(), plan.precision)
+        return Candidate(recipe, exits[structure.id][plan.exit - 1], predicted)
 
     return evaluate

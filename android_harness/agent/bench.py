@@ -1,7 +1,4 @@
-"""The agent's bench mode: does a list of tasks in order and says each result as soon as it is there.
-
-Lines for the harness begin with :data:`MARK`, so that whatever else a phone prints does no harm.
-"""
+"""The agent's bench mode: does jobs in order and says each result as soon as it is there."""
 
 from __future__ import annotations
 
@@ -9,103 +6,100 @@ import os
 import time
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, Optional, Tuple
 
-from adascale_runtime.device import power, sensors
-from adascale_runtime.files import codec
+from adascale_runtime.device import meters, sensors
+from adascale_runtime.measuring import energy
+from adascale_runtime.seams.facts import Busy, End
+from adascale_runtime.seams.jobs import Begin, Done, Failed, Finished, Job, Message, Wait
 from android_harness.agent import work
 from android_harness.agent.alone import Owner, alone
-from android_harness.agent.work import Failed, Job, Place
+from android_harness.agent.work import JobFailed, Workplace
 
-MARK = "@adascale "
-#: Gauges are read this often; the fastest change some four times a second.
-SAMPLE_S = 0.05
-#: Seconds between the two samples that tell the load.
-SNAPSHOT_S = 0.1
-#: A batch is made longer at most this often, twice as long each time, where the gauge is slow.
-LONGER = 3
+Say = Callable[[Message], None]
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What to do: ``cooldown_c`` the temperature above which work waits, None for never; ``idle_s`` and ``batch_s`` how
-    long idle and busy power are measured; ``patience_s`` how long to wait for heat, a charger or a piece of work.
-    ``owner``: whose plan it is, to measure alone; None where nobody else does."""
+class Agenda:
+    """What to do, and how."""
 
     bundle: str
-    tasks: Tuple[Job, ...]
+    jobs: Tuple[Job, ...]
     affinity: Optional[str] = None
     allow_fallback: bool = False
+    #: The temperature above which work waits, None for never.
     cooldown_c: Optional[float] = None
+    #: Seconds that idle and busy power are measured.
     idle_s: float = 2.0
     batch_s: float = 4.0
+    #: Seconds to wait for heat, a charger or a job.
     patience_s: float = 600.0
     op_profile: bool = False
+    #: Whose agenda it is, to measure alone; None where nobody else measures.
     owner: Optional[Owner] = None
 
 
-def bench(plan: Plan, library: Optional[str], root: str, say: Callable[[Dict[str, Any]], None]) -> None:
-    """Do all tasks; ``say`` gets begin, fact, failed and wait messages, and done at the end.
+def bench(agenda: Agenda, library: Optional[str], root: str, say: Say) -> None:
+    """Do all jobs; ``say`` gets each message.
 
     Raises :class:`~android_harness.agent.alone.Taken` if another command measures on this phone.
     """
-    with nullcontext() if plan.owner is None else alone(plan.owner):
-        _bench(plan, library, root, say)
+    with nullcontext() if agenda.owner is None else alone(agenda.owner):
+        _bench(agenda, library, root, say)
 
 
-def _bench(plan: Plan, library: Optional[str], root: str, say: Callable[[Dict[str, Any]], None]) -> None:
-    cores = work.cores_of(plan.affinity, root, os.cpu_count())
-    place = Place(plan.bundle, library, root, cores, plan.allow_fallback, plan.op_profile)
+def _bench(agenda: Agenda, library: Optional[str], root: str, say: Say) -> None:
+    cores = work.cores_of(agenda.affinity, root, os.cpu_count())
+    place = Workplace(agenda.bundle, library, root, cores, agenda.allow_fallback, agenda.op_profile)
     broken: Dict[str, str] = {}
-    for task in plan.tasks:
-        if task.cell in broken:  # what cannot start cannot be timed either
+    for job in agenda.jobs:
+        if job.cell in broken:  # what cannot start cannot be timed either
             continue
-        _cool(plan, root, say)
-        say({"say": "begin", "kind": task.kind, "key": task.key})
+        _cool(agenda, root, say)
+        say(Begin(job.kind, job.key))
         try:
-            value = _do(plan, place, task, say)
-        except Failed as error:
-            broken[task.cell] = str(error)
-            say({"say": "failed", "kind": task.kind, "key": task.key, "cell": task.cell, "reason": str(error)})
+            value = _do(agenda, place, job, say)
+        except JobFailed as error:
+            broken[job.cell] = str(error)
+            say(Failed(job.kind, job.key, job.cell, str(error)))
         else:
-            say({"say": "fact", "kind": task.kind, "key": task.key, "value": value})
-    say({"say": "done"})
+            say(Finished(job.kind, job.key, value))
+    say(Done())
 
 
-def _do(plan: Plan, place: Place, task: Job, say: Callable[[Dict[str, Any]], None]) -> Dict[str, Any]:
-    if task.kind == "end":
-        return {"context": snapshot(place.root)}
-    if task.kind == "start":
-        context = snapshot(place.root)
-        return {"context": context, **work.in_child(place, task, plan.patience_s)}
-    if task.kind == "energy":
-        return _energy(plan, place, task, say)
-    return work.in_child(place, task, plan.patience_s)
+def _do(agenda: Agenda, place: Workplace, job: Job, say: Say) -> Any:
+    if job.kind == "end":
+        return End(work.snapshot(place.root))
+    if job.kind != "energy":
+        return work.in_child(place, job, agenda.patience_s)
+
+    def spend(seconds: float, meanwhile: Callable[[], None]) -> Busy:
+        lasting = replace(job, kind="busy", runs=round(1e3 * seconds))
+        busy: Busy = work.in_child(place, lasting, agenda.patience_s + seconds, meanwhile, energy.SAMPLE_S)
+        return busy
+
+    def wait(obstacle: Callable[[], Optional[str]]) -> bool:
+        return _wait(obstacle, agenda.patience_s, say)
+
+    meter = next(iter(meters.opened(place.root)), None)
+    return energy.energy(meter, spend, wait, agenda.idle_s, agenda.batch_s)
 
 
-def snapshot(root: str) -> Dict[str, Any]:
-    """The context now, with the reasons for what is None."""
-    sampler = sensors.FileSampler(root)
-    sampler.sample(0.0)
-    time.sleep(SNAPSHOT_S)
-    context = sampler.sample(time.monotonic())
-    return codec.to_json(replace(context, reasons=sampler.reasons or None))  # type: ignore[no-any-return]
-
-
-def _cool(plan: Plan, root: str, say: Callable[[Dict[str, Any]], None]) -> None:
-    if plan.cooldown_c is None:
+def _cool(agenda: Agenda, root: str, say: Say) -> None:
+    limit_c = agenda.cooldown_c
+    if limit_c is None:
         return
 
     def warm() -> Optional[str]:
-        context = sensors.FileSampler(root).sample(0.0)
-        if context.temperature_c is None or context.temperature_c <= (plan.cooldown_c or 0.0):
+        celsius = sensors.FileSampler(root).sample(0.0).temperature_c
+        if celsius is None or celsius <= limit_c:
             return None
-        return "{:.1f} C, cooling to {:g} C".format(context.temperature_c, plan.cooldown_c or 0.0)
+        return "{:.1f} C, cooling to {:g} C".format(celsius, limit_c)
 
-    _wait(warm, plan.patience_s, say)
+    _wait(warm, agenda.patience_s, say)
 
 
-def _wait(why: Callable[[], Optional[str]], patience_s: float, say: Callable[[Dict[str, Any]], None]) -> bool:
+def _wait(why: Callable[[], Optional[str]], patience_s: float, say: Say) -> bool:
     """Wait while there is a reason to; whether it went away in time."""
     begun = time.monotonic()
     while True:
@@ -115,39 +109,5 @@ def _wait(why: Callable[[], Optional[str]], patience_s: float, say: Callable[[Di
         waited = time.monotonic() - begun
         if waited > patience_s:
             return False
-        say({"say": "wait", "why": reason, "waited_s": round(waited, 1)})
+        say(Wait(reason, round(waited, 1)))
         time.sleep(min(1.0, max(0.05, patience_s / 20)))
-
-
-def _energy(plan: Plan, place: Place, task: Job, say: Callable[[Dict[str, Any]], None]) -> Dict[str, Any]:
-    """Energy of one run above idle, from the battery; None with the reason where it cannot be measured."""
-
-    def charger() -> Optional[str]:
-        return "the phone charges; unplug it" if sensors.charging(sensors.supplies(place.root)) else None
-
-    if not sensors.batteries(sensors.supplies(place.root)):
-        return {"value_mj": None, "reason": "the adb shell sees no battery on this device"}
-    if not _wait(charger, plan.patience_s, say):
-        return {"value_mj": None, "reason": "the phone was charging, so its battery does not tell what it uses"}
-    idle_s, batch_s = plan.idle_s, plan.batch_s
-    for _ in range(LONGER + 1):
-        collected: List[power.Sample] = []
-
-        def collect(into: List[power.Sample] = collected) -> None:
-            into.append(power.Sample(time.monotonic(), tuple(sensors.supplies(place.root))))
-
-        begun = time.monotonic()
-        while time.monotonic() - begun < idle_s:
-            collect()
-            time.sleep(SAMPLE_S)
-        idle = (begun, time.monotonic())
-        patience_s = plan.patience_s + batch_s
-        found = work.in_child(
-            place, replace(task, kind="busy", runs=round(1e3 * batch_s)), patience_s, collect, SAMPLE_S
-        )
-        collect()
-        energy = power.energy_per_run(collected, idle, (found["busy"][0], found["busy"][1]), found["runs"])
-        if not energy.get("retry_longer"):
-            break
-        idle_s, batch_s = 2 * idle_s, 2 * batch_s
-    return energy

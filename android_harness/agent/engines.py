@@ -15,16 +15,24 @@ from adascale_runtime.errors import AdaScaleError, UnknownDelegate
 from adascale_runtime.seams.bundle import Branch
 
 
-class PlainRunner:
-    """A branch on a delegate, for callers without numpy. Not thread-safe: one caller at a time."""
+class PlainBranch:
+    """A branch on a delegate, for callers without numpy. Not thread-safe: one caller at a time.
 
-    def __init__(self, branch: Branch, run: Callable[[bytes], bytes]) -> None:
+    ``invoke`` runs the bytes of an input in the branch's own dtype, and gives those of the output, which have been
+    read.
+    """
+
+    def __init__(self, branch: Branch, invoke: Callable[[bytes], bytes]) -> None:
         self.branch = branch
-        self.run = run
+        self.invoke = invoke
 
     def __call__(self, x: Tensor) -> Tensor:
         """The real-valued output for a real-valued input; it has been read when this returns."""
-        return dequantize(self.run(x.quantize(self.branch.input)), self.branch.output)
+        return dequantize(self.invoke(self.quantize(x)), self.branch.output)
+
+    def quantize(self, x: Tensor) -> bytes:
+        """A real-valued input in the branch's input dtype."""
+        return x.quantize(self.branch.input)
 
     def zeros(self) -> Tensor:
         """A real-valued input of zeros."""
@@ -49,9 +57,9 @@ def install(library: Optional[str]) -> str:
         loaded = delegates.library(library)
 
         def opener(name: str) -> delegates.Opener:
-            def open_branch(path: Path, branch: Branch, threads: int, allow_fallback: bool) -> PlainRunner:
+            def open_branch(path: Path, branch: Branch, threads: int, allow_fallback: bool) -> PlainBranch:
                 made = accelerators.open_compiled(loaded, str(path), branch.signature, name, threads, allow_fallback)
-                return PlainRunner(branch, made.run)
+                return PlainBranch(branch, made.run)
 
             return open_branch
 
@@ -75,7 +83,7 @@ def _interpreter() -> Any:
 
 
 def _python_opener(interpreter: Any) -> delegates.Opener:
-    def open_branch(path: Path, branch: Branch, threads: int, allow_fallback: bool) -> PlainRunner:
+    def open_branch(path: Path, branch: Branch, threads: int, allow_fallback: bool) -> PlainBranch:
         import numpy as np  # a dependency of either package
 
         try:
@@ -90,6 +98,6 @@ def _python_opener(interpreter: Any) -> delegates.Opener:
             output: bytes = call(**{source.name: x})[target.name].tobytes()
             return output
 
-        return PlainRunner(branch, run)
+        return PlainBranch(branch, run)
 
     return open_branch

@@ -20,7 +20,7 @@ from adascale_runtime.files import codec
 from adascale_runtime.policies import replay as replaying
 from adascale_runtime.seams import budget as budgets
 from adascale_runtime.seams import bundle as bundles
-from adascale_runtime.seams import events, predictors
+from adascale_runtime.seams import events, jobs, predictors
 from adascale_runtime.session import Session
 from android_harness.agent import bench, engines, serve, work
 
@@ -49,7 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     mode = modes.add_parser("info", help="what this device is and can do, as JSON")
     mode.set_defaults(run=_info)
 
-    mode = modes.add_parser("bench", help="do the tasks of a plan, a JSON line each")
+    mode = modes.add_parser("bench", help="do the jobs of a plan, a JSON line each")
     mode.add_argument("plan", metavar="PLAN.json")
     mode.set_defaults(run=_bench)
 
@@ -110,7 +110,7 @@ def _info(options: Any) -> None:
         "cores": os.cpu_count(),
         "engine": None,
         "delegates": [],
-        "context": bench.snapshot(options.root),
+        "context": work.snapshot(options.root),
     }
     try:
         found["engine"] = engines.install(options.litert)
@@ -125,12 +125,12 @@ def _info(options: Any) -> None:
 
 
 def _bench(options: Any) -> None:
-    plan = codec.from_json(bench.Plan, codec.read_json(Path(options.plan)), options.plan)
+    agenda = codec.from_json(bench.Agenda, codec.read_json(Path(options.plan)), options.plan)
 
-    def say(message: Dict[str, Any]) -> None:
-        print(bench.MARK + codec.dump_line(message), end="", flush=True)
+    def say(message: jobs.Message) -> None:
+        print(jobs.line(message), end="", flush=True)
 
-    bench.bench(plan, options.litert, options.root, say)
+    bench.bench(agenda, options.litert, options.root, say)
 
 
 def _session(options: Any) -> Session:

@@ -1,66 +1,60 @@
-"""Pieces of measuring work, each in a process of its own: what crashes there is a result, not an end.
+"""Jobs on a phone, each in a process of its own: what crashes there is a result, not an end.
 
-The functions of :data:`WORK` run in a forked child and give plain JSON values.
+The functions of :data:`WORK` run in a forked child; what they tell comes to the parent as JSON.
 """
 
 from __future__ import annotations
 
 import ctypes
 import json
-import math
 import os
 import re
 import select
 import signal
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple  # noqa: F401  (List is in a type comment)
 
 from adascale_runtime.device import sensors
-from adascale_runtime.engines import accelerators, delegates, tensor
+from adascale_runtime.engines import delegates, tensor
 from adascale_runtime.errors import AdaScaleError, BadInput
 from adascale_runtime.files import codec
+from adascale_runtime.measuring import snapshots
+from adascale_runtime.measuring import work as measuring
 from adascale_runtime.seams.bundle import MANIFEST, Bundle, Manifest
+from adascale_runtime.seams.facts import Block, Busy, Process, Start
+from adascale_runtime.seams.jobs import Job
+from adascale_runtime.seams.records import Context
 from adascale_runtime.text import signal_name
 from android_harness.agent import engines
 
-WARMUP = 3
-#: A block ends after this long, with at least two runs: reference kernels are 30 times slower than XNNPACK.
+#: Seconds after which a block ends.
 BLOCK_S = 1.0
+#: Seconds between the two samples that tell the load.
+SNAPSHOT_S = 0.1
 _PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where and with what work is done: the bundle's folder, the C library, the device's root, the cores to use."""
+class Workplace:
+    """Where and with what jobs are done."""
 
+    #: The bundle's folder.
     bundle: str
+    #: The path of LiteRT's C library; None for an installed Python package.
     library: Optional[str] = None
+    #: The folder that stands for ``/`` in sensors' paths.
     root: str = "/"
+    #: The cores to use; none stands for all.
     cores: Tuple[int, ...] = ()
     allow_fallback: bool = False
     op_profile: bool = False
 
 
-@dataclass(frozen=True)
-class Job:
-    """One piece of work on a cell: ``kind`` is a function of :data:`WORK`. ``skip``: timed runs done in earlier
-    rounds, so that every sample has its turn."""
-
-    kind: str
-    key: str
-    cell: str
-    branch: str
-    delegate: str
-    threads: int
-    runs: int = 0
-    skip: int = 0
-
-
-class Failed(Exception):
-    """A piece of work that cannot be done; the message says why."""
+class JobFailed(Exception):
+    """A job that cannot be done; the message says why."""
 
 
 def open_bundle(folder: str) -> Bundle:
@@ -75,117 +69,79 @@ def samples(bundle: Bundle) -> Tuple[tensor.Tensor, ...]:
     return tensor.read(data, bundle.manifest.branches[0].input.shape)
 
 
-def _open(place: Place, task: Job) -> Tuple[Bundle, Any]:
+def snapshot(root: str) -> Context:
+    """The context now, with the reasons for what is None."""
+    sampler = sensors.FileSampler(root)
+    context = snapshots.snapshot(sampler, SNAPSHOT_S)
+    return replace(context, reasons=sampler.reasons or None)
+
+
+def _open(place: Workplace, job: Job) -> Tuple[Bundle, Any]:
     bundle = open_bundle(place.bundle)
     engines.install(place.library)
-    branch = bundle.manifest.branch(task.branch)
-    return bundle, delegates.open_untried(bundle, branch, task.delegate, task.threads, place.allow_fallback)
+    branch = bundle.manifest.branch(job.branch)
+    return bundle, delegates.open_untried(bundle, branch, job.delegate, job.threads, place.allow_fallback)
 
 
-def process(place: Place, task: Job) -> Dict[str, Any]:
-    """``load_ms`` and ``memory_mb``: growth of this process's peak memory by loading the branch and three runs."""
+def process(place: Workplace, job: Job) -> Process:
+    """Memory and load time of the branch in this process, whose peak nothing else has touched."""
     engines.install(place.library)  # its own memory is not the branch's
-    before, begun = _peak_kb(), time.perf_counter()
-    _, runner = _open(place, task)
-    load_ms = 1e3 * (time.perf_counter() - begun)
-    for _ in range(3):
-        runner.warm()
-    after = _peak_kb()
-    if before is None or after is None:
-        return {"load_ms": load_ms, "memory_mb": None, "reason": "this system does not tell a process's peak memory"}
-    return {"load_ms": load_ms, "memory_mb": (after - before) / 1024, "reason": None}
+    return measuring.process(lambda: _open(place, job)[1], measuring.own_peak_kb)
 
 
-def _peak_kb() -> Optional[int]:
-    try:
-        for line in sensors.read("/", "/proc/self/status").splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1])
-    except OSError:
-        pass
-    return None
-
-
-def start(place: Place, task: Job) -> Dict[str, Any]:
-    """What is known before the first timed run: warm-up, correctness, what the delegate took."""
-    bundle, runner = _open(place, task)
-    branch, inputs = runner.branch, samples(bundle)
-    warmup = [_timed(runner, inputs[0].quantize(branch.input)) for _ in range(WARMUP)]
+def start(place: Workplace, job: Job) -> Start:
+    """What is known before the first timed run: context, warm-up, correctness, what the delegate took."""
+    context = snapshot(place.root)
+    bundle, opened = _open(place, job)
+    branch = opened.branch
     expected = tensor.read(bundle.path(branch.expected).read_bytes(), branch.output.shape)
-    same, difference = 0, 0.0
-    for x, wanted in zip(inputs, expected):
-        output = runner(x)
-        same += output.argmax() == wanted.argmax()
-        gaps = [abs(a - b) for a, b in zip(output.values, wanted.values)]
-        difference = max([difference] + [gap if math.isfinite(gap) else math.inf for gap in gaps])
-    taken = None
-    reason: Optional[str] = "the Python package of LiteRT does not tell"
-    if place.library is not None:
-        path = str(bundle.path(branch.file))
-        taken, reason = accelerators.taken(delegates.library(place.library), path, branch.signature, task.delegate)
-    operators: Tuple[Any, ...] = ()
-    if place.op_profile and place.library is not None:
-        found = delegates.library(place.library)
-        operators = accelerators.profile(
-            found, str(bundle.path(branch.file)), branch.signature, task.delegate, task.threads
-        )
-    return {
-        "operators": codec.to_json(operators),
-        "warmup_ms": warmup,
-        "agreement": same / len(inputs),
-        "difference": difference if math.isfinite(difference) else None,
-        "delegation": codec.to_json(taken),
-        "delegation_reason": reason,
-    }
+
+    def inspect() -> measuring.Inspected:
+        library = None if place.library is None else delegates.library(place.library)
+        return measuring.inspect(library, str(bundle.path(branch.file)), branch, job, place.op_profile)
+
+    return measuring.start(opened, list(zip(samples(bundle), expected)), compare, lambda: context, inspect)
 
 
-def block(place: Place, task: Job) -> Dict[str, Any]:
-    """A block of timed runs, after one that warms the caches."""
-    bundle, runner = _open(place, task)
-    inputs = samples(bundle)
-    stored = [x.quantize(runner.branch.input) for x in inputs[task.skip % len(inputs) :] + inputs]
-    _timed(runner, stored[0])
-    begun, latencies = time.perf_counter(), []  # type: Tuple[float, List[float]]
-    while len(latencies) < task.runs and (len(latencies) < 2 or time.perf_counter() - begun < BLOCK_S):
-        latencies.append(_timed(runner, stored[len(latencies) % len(inputs)]))
-    return {"latency_ms": latencies}
+def compare(output: tensor.Tensor, expected: tensor.Tensor) -> Tuple[float, float]:
+    """Whether two outputs name the same class (1 or 0), and the largest difference of their values."""
+    gaps = [abs(a - b) for a, b in zip(output.values, expected.values)]
+    return float(output.argmax() == expected.argmax()), max(gap if gap == gap else float("inf") for gap in gaps)
 
 
-def busy(place: Place, task: Job) -> Dict[str, Any]:
-    """Runs without a pause for ``task.runs`` milliseconds; when they began and ended, by the monotonic clock."""
-    bundle, runner = _open(place, task)
-    stored = samples(bundle)[0].quantize(runner.branch.input)
-    count, begun = 0, time.monotonic()
-    while time.monotonic() - begun < task.runs / 1e3:
-        runner.run(stored)
-        count += 1
-    return {"busy": [begun, time.monotonic()], "runs": count}
+def block(place: Workplace, job: Job) -> Block:
+    """A block of timed runs."""
+    bundle, opened = _open(place, job)
+    stored = [opened.quantize(x) for x in measuring.turned(samples(bundle), job.skip)]
+    return Block(tuple(measuring.latencies(opened, stored, job.runs, BLOCK_S)))
 
 
-def _timed(runner: Any, stored: bytes) -> float:
-    before = time.perf_counter_ns()
-    runner.run(stored)
-    return (time.perf_counter_ns() - before) / 1e6
+def busy(place: Workplace, job: Job) -> Busy:
+    """Runs without a pause for ``job.runs`` milliseconds."""
+    bundle, opened = _open(place, job)
+    return measuring.busy(opened, opened.quantize(samples(bundle)[0]), job.runs / 1e3)
 
 
-WORK: Dict[str, Callable[[Place, Job], Dict[str, Any]]] = {
-    "process": process, "start": start, "block": block, "busy": busy,
+#: What a child does for a kind of job, and the dataclass of what it tells.
+WORK: Dict[str, Tuple[Callable[[Workplace, Job], Any], Any]] = {
+    "process": (process, Process), "start": (start, Start), "block": (block, Block), "busy": (busy, Busy),
 }  # fmt: skip
 
 
 def in_child(
-    place: Place, task: Job, patience_s: float, meanwhile: Callable[[], None] = lambda: None, every_s: float = 0.05
-) -> Dict[str, Any]:
-    """Do a piece of work in a forked process; ``meanwhile`` is called every ``every_s`` seconds until it is done.
+    place: Workplace, job: Job, patience_s: float, meanwhile: Callable[[], None] = lambda: None, every_s: float = 0.05
+) -> Any:
+    """Do a job in a forked process; ``meanwhile`` is called every ``every_s`` seconds until it is done.
 
-    Raises :class:`Failed` with the reason: the work's own sentence, the signal that killed it, or that it hung.
+    Gives what it tells, a dataclass. Raises :class:`JobFailed` with the reason: the work's own sentence, the signal
+    that killed it, or that it hung.
     """
     reading, writing = os.pipe()
     sys.stdout.flush()
     child = os.fork()
     if child == 0:
         os.close(reading)
-        _child(place, task, writing)
+        _child(place, job, writing)
     os.close(writing)
     received, deadline = [], time.monotonic() + patience_s  # type: Tuple[List[bytes], float]
     said = select.poll()  # select() refuses the numbers of a process with a thousand open files
@@ -198,7 +154,7 @@ def in_child(
                     break
                 received.append(data)
             elif time.monotonic() > deadline:
-                raise Failed("it did not end within {:g} s".format(patience_s))
+                raise JobFailed("it did not end within {:g} s".format(patience_s))
             else:
                 meanwhile()
     except BaseException:  # whoever interrupts does not wait for the work
@@ -208,29 +164,32 @@ def in_child(
         os.close(reading)
         status = os.waitpid(child, 0)[1]
     if os.WIFSIGNALED(status):
-        raise Failed("its process was killed by {}".format(signal_name(os.WTERMSIG(status))))
+        raise JobFailed("its process was killed by {}".format(signal_name(os.WTERMSIG(status))))
     try:
-        found = json.loads(b"".join(received).decode())
+        told = json.loads(b"".join(received).decode())
     except ValueError:
-        raise Failed("its process ended with code {}".format(os.WEXITSTATUS(status))) from None
-    if "failed" in found:
-        raise Failed(found["failed"])
-    return found  # type: ignore[no-any-return]
+        raise JobFailed("its process ended with code {}".format(os.WEXITSTATUS(status))) from None
+    if told["failed"] is not None:
+        raise JobFailed(told["failed"])
+    try:
+        return codec.from_json(WORK[job.kind][1], told["value"], job.kind)
+    except BadInput as error:
+        raise JobFailed(str(error)) from None
 
 
-def _child(place: Place, task: Job, writing: int) -> None:
+def _child(place: Workplace, job: Job, writing: int) -> None:
     try:  # nothing may return from here into the code of the parent
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # no orphan goes on burning the battery
         try:
             if place.cores:
                 os.sched_setaffinity(0, place.cores)
-            found = WORK[task.kind](place, task)
+            told = {"value": WORK[job.kind][0](place, job), "failed": None}
         except AdaScaleError as error:
-            found = {"failed": str(error)}
+            told = {"failed": str(error)}
         except Exception as error:  # whatever an engine raises is a fact about the branch
-            found = {"failed": "{}: {}".format(type(error).__name__, error)}
+            told = {"failed": "{}: {}".format(type(error).__name__, error)}
         with os.fdopen(writing, "w") as pipe:
-            json.dump(found, pipe)
+            json.dump(codec.to_json(told), pipe)
     finally:
         os._exit(0)
 
@@ -252,8 +211,8 @@ def cores_of(affinity: Optional[str], root: str, count: Optional[int]) -> Tuple[
     if not re.fullmatch("(0[xX])?[0-9a-fA-F]+", affinity):
         raise BadInput("'{}' is no set of cores; give big, little, or a hexadecimal mask, as f0.".format(affinity))
     mask = int(affinity, 16)
-    found = tuple(core for core in range(mask.bit_length()) if mask >> core & 1)
-    absent: Sequence[int] = [core for core in found if count is not None and core >= count]
-    if absent or not found:
+    named = tuple(core for core in range(mask.bit_length()) if mask >> core & 1)
+    absent: Sequence[int] = [core for core in named if count is not None and core >= count]
+    if absent or not named:
         raise AdaScaleError("The mask {} names cores that this device lacks; it has {}.".format(affinity, count))
-    return found
+    return named

@@ -73,7 +73,6 @@ class _Kind:
     #: Phones that failed a cell, one entry an attempt; and how often a lease with the cell was lost.
     failures: dict[str, list[str]] = field(default_factory=dict)
     losses: dict[str, int] = field(default_factory=dict)
-    absence: str = "no phone of this kind has joined"
 
     def put(self, cells: Iterable[str]) -> None:
         """Let cells wait, in front of others of the same queue."""
@@ -168,7 +167,6 @@ class Dispatcher:
         kind = self._kinds[name]
         del kind.phones[phone_id]
         kind.idle.pop(phone_id, None)
-        kind.absence = f"{phone_id} left: {reason}"
         self._changed[name] = None
         lease_id = self._working.pop(phone_id, None)
         if lease_id is None:
@@ -246,17 +244,6 @@ class Dispatcher:
     def given_up(self) -> Mapping[tuple[str, str], str]:
         """(kind, cell) -> the reason of its last attempt."""
         return MappingProxyType(self._given_up)
-
-    @property
-    def stranded(self) -> dict[tuple[str, str], str]:
-        """(kind, cell) -> why no phone of its kind is here; the cells wait for one."""
-        return {
-            (name, cell): kind.absence
-            for name, kind in self._kinds.items()
-            if kind.waiting and not kind.phones
-            for cell in kind.groups
-            if cell in kind.waiting
-        }
 
     @property
     def progress(self) -> tuple[int, int]:

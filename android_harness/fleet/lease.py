@@ -99,7 +99,9 @@ def _profile(order: Order, wanted: Callable[[], bool]) -> Outcome:
     out = _folder(order.run) / f"{file_name(order.phone)}.jsonl"
     out.parent.mkdir(parents=True, exist_ok=True)
     _take_over(out, opened, order)
-    harness = Harness(opened, parse_address(order.address), options, out, _signer(order.key), tick, order.away_s)
+    harness = Harness(
+        opened, parse_address(order.address), options, out, signer=_signer(order.key), tick=tick, away_s=order.away_s
+    )
     return harness.profile([order.delegate], [order.threads], order.branches, keep=True, clean=order.clean)
 
 

@@ -33,6 +33,8 @@ class Docstrings(griffe.Extension):
                 attr.docstring = griffe.Docstring(text, lineno=attr.lineno, parent=attr)
 
     def on_object(self, *, obj: griffe.Object, **_: Any) -> None:
-        """Sphinx' roles become code."""
+        """Sphinx' roles become code, and its ``::`` a colon."""
         if obj.docstring is not None:
-            obj.docstring.value = _ROLE.sub(r"`\1`", obj.docstring.value)
+            text = _ROLE.sub(r"`\1`", obj.docstring.value)
+            text = re.sub(r"^( *)Example::$", r"\1For example:", text, flags=re.MULTILINE)
+            obj.docstring.value = re.sub(r"(?<=\S)::$", ":", text, flags=re.MULTILINE)

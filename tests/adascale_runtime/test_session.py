@@ -160,10 +160,11 @@ def no_collector():
     gc.enable()
 
 
+@pytest.mark.parametrize("delegates", [("cpu",), ("builtin", "cpu")])
 @pytest.mark.parametrize("kind", [Session, CascadeSession])
-def test_closing_gives_files_and_threads_back_at_once(healthy, image, kind, no_collector):
+def test_closing_gives_files_and_threads_back_at_once(healthy, image, kind, delegates, no_collector):
     before, threads = open_models(), threading.active_count()
-    session = kind(healthy, ROOMY, threads=(1, 2))
+    session = kind(healthy, ROOMY, threads=(1, 2), delegates=delegates)
     session.predict(image)
     assert open_models() >= before + 2
     with session as same:
@@ -175,10 +176,11 @@ def test_closing_gives_files_and_threads_back_at_once(healthy, image, kind, no_c
     assert session.last.branch and session.table and session.broken == {} and session.warnings() == []
 
 
+@pytest.mark.parametrize("delegate", ["cpu", "builtin"])
 @pytest.mark.parametrize("kind", [Session, CascadeSession])
-def test_a_session_that_is_dropped_holds_nothing_either(healthy, image, kind, no_collector):
+def test_a_session_that_is_dropped_holds_nothing_either(healthy, image, kind, delegate, no_collector):
     before = open_models()
-    session = kind(healthy, ROOMY)
+    session = kind(healthy, ROOMY, delegates=(delegate,))
     session.predict(image)
     del session
     assert open_models() == before

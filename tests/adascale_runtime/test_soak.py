@@ -14,6 +14,7 @@ from adascale_runtime.engines.delegates import open_branch
 from adascale_runtime.policies import policy, rivals
 from adascale_runtime.policies.cascade import RECENT, Gate
 from adascale_runtime.policies.policy import POLICIES, Option, Settings, State
+from adascale_runtime.policies.state import forget, observe
 from adascale_runtime.seams.budget import Budget
 from adascale_runtime.seams.records import Context
 from adascale_runtime.session import Session
@@ -48,9 +49,9 @@ def live(name, count, seed=0):
         option = options[decision.branch]
         latency_ms = option.latency_ms * rng.uniform(0.9, 1.3) + (6.0 if rng.random() < 0.02 else 0.0)
         now += latency_ms / 1e3 + rng.choice([0.0, 0.01])
-        state = policy.observe(decision.state, option, latency_ms, now, SETTINGS, latency_ms > 1.5)
+        state = observe(decision.state, option, latency_ms, now, SETTINGS, latency_ms > 1.5)
         if rng.random() < 0.001:
-            state = policy.forget(state, option.id)
+            state = forget(state, option.id)
         if number % 1000 == 999:
             yield state
 

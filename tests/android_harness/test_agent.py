@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from adascale_runtime.engines.delegates import wheel_library
+from adascale_runtime.measuring import work as measuring
 from adascale_runtime.seams.bundle import Bundle
-from android_harness.agent import work
-from tests.fixtures.agents import Agent, command, plan, task
+from tests.fixtures.agents import Agent, command, job, plan
 
 #: A Vulkan driver that needs no GPU, from Debian's chromium-common.
 SOFTWARE_VULKAN = "/usr/lib/chromium/vk_swiftshader_icd.json"
@@ -56,7 +56,7 @@ def test_info_of_a_device_that_tells_rubbish(agent: Agent, tmp_path: Path) -> No
 def test_bench_tells_each_step_of_a_cell(agent: Agent, built: Bundle, tmp_path: Path) -> None:
     kinds = ("process", "start", "block", "energy", "busy", "end")
     runs = {"block": 5, "busy": 50}
-    said = agent.bench(plan(built, *(task(k, runs=runs.get(k, 0)) for k in kinds)), tmp_path, root=tmp_path)
+    said = agent.bench(plan(built, *(job(k, runs=runs.get(k, 0)) for k in kinds)), tmp_path, root=tmp_path)
     assert [m["say"] for m in said] == ["begin", "fact"] * len(kinds) + ["done"]
     assert [m["kind"] for m in said[:-1:2]] == list(kinds) == [m["kind"] for m in said[1:-1:2]]
     assert all(m["key"] == f"full/cpu/1:{m['kind']}" for m in said[:-1])
@@ -64,17 +64,18 @@ def test_bench_tells_each_step_of_a_cell(agent: Agent, built: Bundle, tmp_path: 
     assert facts["process"]["load_ms"] > 0 and 0 <= facts["process"]["memory_mb"] < 100
     ops = built.manifest.branch("full").cost.ops
     assert facts["start"]["delegation"] == {"nodes": ops, "delegated": ops, "partitions": 1}
-    assert len(facts["start"]["warmup_ms"]) == work.WARMUP and facts["start"]["context"]["cores"] == os.cpu_count()
+    assert len(facts["start"]["warmup_ms"]) == measuring.WARMUP and facts["start"]["context"]["cores"] == os.cpu_count()
     assert len(facts["block"]["latency_ms"]) == 5 and min(facts["block"]["latency_ms"]) > 0
-    assert facts["energy"] == {"value_mj": None, "reason": "the adb shell sees no battery on this device"}
-    begun, ended = facts["busy"]["busy"]
+    assert facts["energy"]["value_mj"] is None
+    assert facts["energy"]["reason"] == "the adb shell sees no battery on this device"
+    begun, ended = facts["busy"]["begun_s"], facts["busy"]["ended_s"]
     assert facts["busy"]["runs"] >= 1 and 0.05 <= ended - begun < 30
     assert facts["end"]["context"]["reasons"]["battery"] == "not told by this device (FileNotFoundError)"
 
 
 def test_outputs_of_every_branch_are_those_of_the_bundle(agent: Agent, built: Bundle, tmp_path: Path) -> None:
     branches = built.manifest.branches
-    said = agent.bench(plan(built, *(task("start", branch.id) for branch in branches)), tmp_path)
+    said = agent.bench(plan(built, *(job("start", branch.id) for branch in branches)), tmp_path)
     facts = [m["value"] for m in said if m["say"] == "fact"]
     assert len(facts) == len(branches)
     for branch, found in zip(branches, facts, strict=True):
@@ -90,24 +91,24 @@ def test_a_bundle_that_expects_something_else_is_noticed(
     turned = np.roll(expected, 1, axis=1)
     turned[0] = expected[0]
     turned.astype("<f4").tofile(copied / branch.expected)
-    said = agent.bench({"bundle": str(copied), "tasks": [task("start")]}, tmp_path)
+    said = agent.bench({"bundle": str(copied), "jobs": [job("start")]}, tmp_path)
     value = said[1]["value"]
     assert value["agreement"] == pytest.approx(1 / len(expected))
     assert value["difference"] == pytest.approx(float(np.abs(turned - expected).max()), rel=1e-3)
 
 
 def test_blocks_have_all_their_runs_wherever_they_begin(agent: Agent, built: Bundle, tmp_path: Path) -> None:
-    tasks = [task("block", "width0.25-int8", runs=7, skip=skip, key=f"b{skip}") for skip in (0, 5, 1000)]
-    said = agent.bench(plan(built, *tasks), tmp_path)
+    jobs = [job("block", "width0.25-int8", runs=7, skip=skip, key=f"b{skip}") for skip in (0, 5, 1000)]
+    said = agent.bench(plan(built, *jobs), tmp_path)
     assert [len(m["value"]["latency_ms"]) for m in said if m["say"] == "fact"] == [7, 7, 7]
 
 
 def test_what_fails_is_named_and_the_others_go_on(agent: Agent, built: Bundle, tmp_path: Path) -> None:
-    tasks = [
-        task("start", "absent"), task("block", "absent", runs=2), task("start", delegate="npu"), task("end", "absent"),
-        task("start", delegate="tpu"), task("nonsense", "width0.5"), task("block", "float16", runs=2),
+    jobs = [
+        job("start", "absent"), job("block", "absent", runs=2), job("start", delegate="npu"), job("end", "absent"),
+        job("start", delegate="tpu"), job("nonsense", "width0.5"), job("block", "float16", runs=2),
     ]  # fmt: skip
-    said = agent.bench(plan(built, *tasks), tmp_path)
+    said = agent.bench(plan(built, *jobs), tmp_path)
     failed = {m["key"]: m["reason"] for m in said if m["say"] == "failed"}
     assert set(failed) == {
         "absent/cpu/1:start", "full/npu/1:start", "full/tpu/1:start", "width0.5/cpu/1:nonsense",
@@ -122,19 +123,19 @@ def test_what_fails_is_named_and_the_others_go_on(agent: Agent, built: Bundle, t
 
 def test_a_damaged_branch_is_a_result(agent: Agent, copied: Path, built: Bundle, tmp_path: Path) -> None:
     (copied / built.manifest.branch("full").file).write_bytes(b"cut off")
-    said = agent.bench({"bundle": str(copied), "tasks": [task("start"), task("start", "width0.5")]}, tmp_path)
+    said = agent.bench({"bundle": str(copied), "jobs": [job("start"), job("start", "width0.5")]}, tmp_path)
     assert [m["say"] for m in said] == ["begin", "failed", "begin", "fact", "done"]
     assert "LiteRT could not load" in said[1]["reason"] and said[1]["cell"] == "full/cpu/1"
 
 
 def test_cores_that_are_no_cores_are_refused(agent: Agent, built: Bundle, tmp_path: Path) -> None:
-    (tmp_path / "plan.json").write_text(json.dumps(plan(built, task("block", runs=2), affinity="zz")))
+    (tmp_path / "plan.json").write_text(json.dumps(plan(built, job("block", runs=2), affinity="zz")))
     done = agent.start("bench", tmp_path / "plan.json")
     assert done.returncode == 2 and "'zz' is no set of cores" in done.stderr and done.stdout == ""
 
 
 @pytest.mark.parametrize(
-    ("text", "why"), [("{", "is not JSON"), ("[]", "should be an object"), ('{"bundle": "b"}', "has no 'tasks'")]
+    ("text", "why"), [("{", "is not JSON"), ("[]", "should be an object"), ('{"bundle": "b"}', "has no 'jobs'")]
 )
 def test_a_bad_plan_is_one_sentence(agent: Agent, tmp_path: Path, text: str, why: str) -> None:
     (tmp_path / "plan.json").write_text(text)
@@ -147,13 +148,13 @@ def test_a_hot_device_is_waited_for_but_not_for_ever(agent: Agent, built: Bundle
     zone.mkdir(parents=True)
     (zone / "type").write_text("cpu\n")
     (zone / "temp").write_text("81500\n")
-    said = agent.bench(plan(built, task("end"), cooldown_c=45.0, patience_s=0.2), tmp_path, root=tmp_path)
+    said = agent.bench(plan(built, job("end"), cooldown_c=45.0, patience_s=0.2), tmp_path, root=tmp_path)
     waits = [m["why"] for m in said if m["say"] == "wait"]
     assert waits and set(waits) == {"81.5 C, cooling to 45 C"}
     assert [m["say"] for m in said[len(waits) :]] == ["begin", "fact", "done"]
     assert said[-2]["value"]["context"]["temperature_c"] == 81.5
     (zone / "temp").write_text("44000\n")
-    said = agent.bench(plan(built, task("end"), cooldown_c=45.0), tmp_path, root=tmp_path)
+    said = agent.bench(plan(built, job("end"), cooldown_c=45.0), tmp_path, root=tmp_path)
     assert [m["say"] for m in said] == ["begin", "fact", "done"]
 
 
@@ -165,7 +166,7 @@ def test_energy_needs_a_battery_that_moves_and_no_charger(agent: Agent, built: B
     (battery / "current_now").write_text("-420000\n")
     (battery / "voltage_now").write_text("3850000\n")
     (charger / "online").write_text("1\n")
-    energy = plan(built, task("energy", "width0.5"), idle_s=0.2, batch_s=0.2)
+    energy = plan(built, job("energy", "width0.5"), idle_s=0.2, batch_s=0.2)
     said = agent.bench({**energy, "patience_s": 0.3}, tmp_path, root=tmp_path)
     assert {m["why"] for m in said if m["say"] == "wait"} == {"the phone charges; unplug it"}
     (fact,) = [m["value"] for m in said if m["say"] == "fact"]
@@ -185,8 +186,8 @@ def test_latencies_on_a_gpu_end_when_the_output_was_read(agent: Agent, built: Bu
         pytest.skip(f"no software Vulkan ({driver}); install chromium-common")
     if ctypes.util.find_library("vulkan") is None:
         pytest.skip("no Vulkan loader; install libvulkan1")
-    tasks = [task("start", delegate="gpu"), task("block", delegate="gpu", runs=9)]
-    said = agent.bench(plan(built, *tasks), tmp_path, VK_DRIVER_FILES=driver)
+    jobs = [job("start", delegate="gpu"), job("block", delegate="gpu", runs=9)]
+    said = agent.bench(plan(built, *jobs), tmp_path, VK_DRIVER_FILES=driver)
     start, block = (m["value"] for m in said if m["say"] == "fact")
     ops = built.manifest.branch("full").cost.ops
     assert start["delegation"] == {"nodes": ops, "delegated": ops, "partitions": 1}

@@ -7,35 +7,38 @@ from typing import Any
 
 import pytest
 
+from adascale_runtime.device import power
+from adascale_runtime.seams.facts import Busy, EnergyFact
+from adascale_runtime.seams.jobs import Job
 from android_harness.agent import bench
-from android_harness.agent.work import Job, Place
+from android_harness.agent.work import Workplace
 
-TASK = Job("energy", "full/cpux1", "full/cpux1", "full", "cpu", 1)
+ENERGY = Job("energy", "full/cpux1", "full/cpux1", "full", "cpu", 1)
 
 
 @pytest.mark.parametrize(
     ("answers", "spans"),
     [
-        ([{"value_mj": 1.0, "how": "measured:battery"}], [1]),
-        ([{"value_mj": None, "reason": "measure longer"}], [1]),
-        ([{"value_mj": None, "reason": "too short", "retry_longer": True}, {"value_mj": 1.0}], [1, 2]),
-        ([{"value_mj": None, "reason": "too short", "retry_longer": True}] * 9, [1, 2, 4, 8]),
+        ([EnergyFact(1.0, "measured:battery")], [1]),
+        ([EnergyFact(reason="measure longer")], [1]),
+        ([EnergyFact(reason="too short", retry_longer=True), EnergyFact(1.0)], [1, 2]),
+        ([EnergyFact(reason="too short", retry_longer=True)] * 9, [1, 2, 4, 8]),
     ],
 )
 def test_longer_where_that_can_help(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, answers: list[dict[str, Any]], spans: list[int]
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, answers: list[EnergyFact], spans: list[int]
 ) -> None:
     left, asked = list(answers), []
 
-    def in_child(place: Place, task: Job, *_: Any) -> dict[str, Any]:
-        asked.append(task.runs)
-        return {"busy": [0.0, 1.0], "runs": 3}
+    def in_child(place: Workplace, job: Job, *_: Any) -> Busy:
+        asked.append(job.runs)
+        return Busy(0.0, 1.0, 3)
 
     monkeypatch.setattr(bench.work, "in_child", in_child)
     battery = tmp_path / "sys/class/power_supply/battery"
     battery.mkdir(parents=True)
     (battery / "type").write_text("Battery\n")
-    monkeypatch.setattr(bench.power, "energy_per_run", lambda *_: left.pop(0))
-    plan = bench.Plan("bundle", (TASK,), idle_s=0.001, batch_s=0.01)
-    found = bench._energy(plan, Place("bundle", root=str(tmp_path)), TASK, lambda message: None)
-    assert asked == [10 * span for span in spans] and found == answers[len(spans) - 1]
+    monkeypatch.setattr(power, "energy_per_run", lambda *_: left.pop(0))
+    agenda = bench.Agenda("bundle", (ENERGY,), idle_s=0.001, batch_s=0.01)
+    told = bench._do(agenda, Workplace("bundle", root=str(tmp_path)), ENERGY, lambda message: None)
+    assert asked == [10 * span for span in spans] and told == answers[len(spans) - 1]

@@ -26,7 +26,7 @@ def recorded(built: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
     images = x.reshape(-1, *built.manifest.branches[0].input.shape)
     labelled = [(image, label) for image, label in zip(images, built.manifest.samples.labels, strict=True)] * 1000
     with Session(built, parse("latency_ms=3")) as session, loop.writer(path) as write:
-        loop.run(session, labelled, 1.0, write, lambda t: "early" if t < 0.5 else "late")
+        loop.run(session, labelled, 1.0, write, phase=lambda t: "early" if t < 0.5 else "late")
     return path
 
 

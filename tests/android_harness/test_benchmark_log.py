@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adascale_runtime.seams.records import Delegation
-from android_harness.benchmark_log import BenchmarkLog, OpProfile, parse, parse_op_csv
+from android_harness.benchmark_log import BenchmarkLog, OpProfile, parse
 from tests.fixtures.benchmark_logs import CSV, LOGS, OF_2019, OF_2020, OF_2022, OF_2024
 
 
@@ -124,18 +124,20 @@ def test_a_cut_log_gives_no_figure_that_the_whole_does_not(text: str) -> None:
 
 
 def test_the_csv_of_operators() -> None:
-    assert parse_op_csv(CSV) == (
+    assert parse(CSV).ops == (
         OpProfile(
             "Delegate/Convolution (NHWC, F32) IGEMM:0", "Convolution (NHWC, F32) IGEMM", None, 1.25, 0.625, 0.0, 1
         ),
         OpProfile("[net/a, net/b]:7", "SOFTMAX", None, 0.75, 0.375, 4.096, 2),
     )
-    old = "node type, start, first, avg_ms, %, cdf%, mem KB, times called, name\nADD, 3, 0.5, 0.25, -nan%, 9%, 0, 1, \n"
-    assert parse_op_csv(old) == (OpProfile("", "ADD", 3.0, 0.25, None, 0.0, 1),)
-    assert parse_op_csv(old.replace("0.25", "nan")) == ()
-    assert parse(CSV).ops == parse_op_csv(CSV)
+    old = "===== Run Order =====\n"
+    old += (
+        "node type, start, first, avg_ms, %, cdf%, mem KB, times called, name\nADD, 3, 0.5, 0.25, -nan%, 9%, 0, 1, \n"
+    )
+    assert parse(old).ops == (OpProfile("", "ADD", 3.0, 0.25, None, 0.0, 1),)
+    assert parse(old.replace("0.25", "nan")).ops == ()
     for end in range(len(CSV)):
-        assert len(parse_op_csv(CSV[:end])) <= 2
+        assert len(parse(CSV[:end]).ops) <= 2
 
 
 def sound(log: BenchmarkLog) -> None:
@@ -159,7 +161,6 @@ ASKED = st.sampled_from([None, "cpu", "builtin", "gpu", "nnapi", "npu", "?"])
 def test_no_text_makes_it_raise(text: str, asked: str | None) -> None:
     sound(parse(text, asked))
     assert parse(text, asked).latency_ms is None or "Inference" in text or "avg" in text
-    parse_op_csv(text)
 
 
 PIECES = sorted({word for text in (*LOGS.values(), CSV) for word in text.replace("=", "= ").split(" ")})
@@ -171,7 +172,6 @@ PIECES = sorted({word for text in (*LOGS.values(), CSV) for word in text.replace
 )
 def test_no_shuffled_log_makes_it_raise(text: str, asked: str | None) -> None:
     sound(parse(text, asked))
-    parse_op_csv(text)
 
 
 @settings(max_examples=150)

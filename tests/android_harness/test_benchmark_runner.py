@@ -12,9 +12,10 @@ import pytest
 from adascale_runtime.errors import AdaScaleError, BadInput
 from adascale_runtime.seams import records
 from adascale_runtime.seams.bundle import Bundle
+from adascale_runtime.seams.facts import Process
+from adascale_runtime.seams.jobs import Begin, Done, Finished, Job, Wait
 from android_harness import keys, store
 from android_harness.adb import Address
-from android_harness.agent.work import Job
 from android_harness.benchmark_log import parse
 from android_harness.benchmark_runner import BenchmarkRunner, _process
 from android_harness.harness import Harness, Outcome
@@ -46,7 +47,9 @@ def profile(built: Bundle, phone: tuple[Phone, Address], tmp_path: Path, signer:
         binary: Path | None, delegate: str = "cpu", branches: tuple[str, ...] = (BRANCH,), **changes: Any
     ) -> Outcome:
         wanted = {"runs": 2, "rounds": 1, "patience_s": 20.0, "runner": "benchmark_model", **changes}
-        harness = Harness(built, phone[1], Options(binary=binary, **wanted), tmp_path / f"{next(outs)}.jsonl", signer)
+        harness = Harness(
+            built, phone[1], Options(binary=binary, **wanted), tmp_path / f"{next(outs)}.jsonl", signer=signer
+        )
         return harness.profile([delegate], [1], branches)
 
     return run
@@ -164,19 +167,19 @@ def test_a_warm_phone_is_waited_for(built: Bundle, phone: tuple[Phone, Address],
     phone[0].heat(70.0)
     with connect(phone[1], signer) as adb:
         for _ in range(100):
-            if runner._context(adb)["temperature_c"] > 45:
+            if runner._context(adb).temperature_c > 45:
                 break
         said = list(runner.run(adb, [Job("energy", "k", "k", BRANCH, "cpu", 1)]))
-    assert said[0]["say"] == "wait" and said[0]["why"].endswith("cooling to 45 C")
-    assert [m["say"] for m in said if m["say"] != "wait"] == ["begin", "fact", "done"]
+    assert isinstance(said[0], Wait) and said[0].why.endswith("cooling to 45 C")
+    assert [type(m) for m in said if not isinstance(m, Wait)] == [Begin, Finished, Done]
 
 
 def test_memory_that_the_tool_does_not_tell_has_a_reason() -> None:
     line = "Memory footprint delta from the start of the tool (MB): init=0.5 overall={}\n"
-    assert _process(parse(line.format(2.5))) == {"load_ms": None, "memory_mb": 2.5, "reason": None}
+    assert _process(parse(line.format(2.5))) == Process(None, 2.5, None)
     for text, reason in (("", "told no memory footprint"), (line.format(-1.5), "shrank by 1.5 MB")):
-        found = _process(parse(text))
-        assert found["memory_mb"] is None and reason in found["reason"]
+        told = _process(parse(text))
+        assert told.memory_mb is None and reason in str(told.reason)
 
 
 def test_what_a_delegate_took_is_told_no_better_than_known(built: Bundle) -> None:

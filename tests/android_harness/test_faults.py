@@ -15,10 +15,11 @@ import pytest
 from adascale_runtime.errors import AdaScaleError
 from adascale_runtime.seams import records
 from adascale_runtime.seams.bundle import Bundle
+from adascale_runtime.seams.jobs import Finished, Message
 from android_harness import store, strikes
 from android_harness.adb import Adb, PhoneGone
 from android_harness.harness import Harness
-from android_harness.runner import AgentRunner, Message
+from android_harness.runner import AgentRunner
 from tests.fixtures.adbd import Access, Adbd
 from tests.fixtures.emulated_phone import emulated
 from tests.fixtures.phones import Phone
@@ -77,10 +78,10 @@ def test_many_cuts_each_after_some_progress(
         facts = 0
         for message in run(*arguments):
             yield message
-            facts += message["say"] == "fact"
+            facts += isinstance(message, Finished)
             if facts == 2:
                 cut(pixel[1])
-                cuts.append(message["key"])
+                cuts.append(message.key)
                 raise PhoneGone("cut")
 
     monkeypatch.setattr(AgentRunner, "run", short)

@@ -57,7 +57,7 @@ def profile(built: Bundle, signer: Any, tmp_path: Path) -> Callable[..., Outcome
         tick = changes.pop("tick", lambda *_: None)
         out = changes.pop("out", tmp_path / "m.jsonl")
         options = dataclasses.replace(QUICK, **changes)
-        return Harness(built, Address(*adbd.address), options, out, signer, tick).profile(**arguments)
+        return Harness(built, Address(*adbd.address), options, out, signer=signer, tick=tick).profile(**arguments)
 
     return profiled
 

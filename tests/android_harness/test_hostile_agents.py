@@ -14,12 +14,13 @@ import pytest
 from adascale_runtime.errors import AdaScaleError
 from adascale_runtime.seams import records
 from adascale_runtime.seams.bundle import Bundle
+from adascale_runtime.seams.jobs import Job, Wait
 from android_harness import harness, keys, package
 from android_harness.adb import Address
-from android_harness.agent.work import Job
 from android_harness.harness import Harness, Outcome
 from android_harness.runner import Options, parse_info
 from profiling import cells
+from profiling.jobs import jobs_of
 from tests.fixtures import told
 from tests.fixtures.emulated_phone import emulated
 from tests.fixtures.told import CONTEXT, HONEST, Agent, Told, fact, honest, line
@@ -75,11 +76,11 @@ FACTS: list[tuple[str, Any]] = [
 
 
 def message(say: str, **more: Any) -> Callable[[Job], list[str]]:
-    return lambda task: [line({"say": "begin", "kind": task.kind, "key": task.key}), line({"say": say, **more})]
+    return lambda job: [line({"say": "begin", "kind": job.kind, "key": job.key}), line({"say": say, **more})]
 
 
 #: What is said in the place of a fact of the bad cell's "start", and whether that fails the cell at once, or is passed
-#: over, so that the task stays undone.
+#: over, so that the job stays undone.
 MESSAGES: dict[str, tuple[Agent, bool]] = {
     "no value": (lambda t: [line({"say": "fact", "kind": t.kind, "key": t.key})], True),
     "a kind that is a list": (message("fact", kind=["start"], key=BAD), True),
@@ -92,7 +93,7 @@ MESSAGES: dict[str, tuple[Agent, bool]] = {
     "no JSON": (lambda t: ["@adascale {broken", "@adascale ", "@adascale NaN", "@adascale [1]"], False),
     "deep JSON": (lambda t: ["@adascale " + "[" * 100_000], False),
     "a say that is a number": (lambda t: [line({"say": 5, "kind": t.kind, "key": t.key, "value": {}})], False),
-    "a fact of an unknown task": (message("fact", kind="start", key="other/cpux1", value=HONEST["start"]), False),
+    "a fact of an unknown job": (message("fact", kind="start", key="other/cpux1", value=HONEST["start"]), False),
     "a fact of an unknown kind": (message("fact", kind="sorcery", key=BAD, value={}), False),
     "nothing": (lambda t: [], False),
     "it begins and begins": (lambda t: fact(t, None)[:1] * 50, False),
@@ -100,8 +101,8 @@ MESSAGES: dict[str, tuple[Agent, bool]] = {
 
 
 def odd(kind: str, agent: Agent) -> Agent:
-    """An agent that is honest but for one kind of task of the bad cell."""
-    return lambda task: agent(task) if task.cell == BAD and task.kind == kind else honest(task)
+    """An agent that is honest but for one kind of job of the bad cell."""
+    return lambda job: agent(job) if job.cell == BAD and job.kind == kind else honest(job)
 
 
 def checked(monkeypatch: pytest.MonkeyPatch, out: Path, agent: Agent) -> tuple[Outcome, str]:
@@ -123,7 +124,7 @@ def checked(monkeypatch: pytest.MonkeyPatch, out: Path, agent: Agent) -> tuple[O
 @pytest.mark.parametrize("number", range(len(FACTS)))
 def test_facts_that_cannot_be(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, number: int) -> None:
     kind, value = FACTS[number]
-    _, reason = checked(monkeypatch, tmp_path / "m.jsonl", odd(kind, lambda task: fact(task, value)))
+    _, reason = checked(monkeypatch, tmp_path / "m.jsonl", odd(kind, lambda job: fact(job, value)))
     assert reason.startswith("the runner's fact cannot be used: ")
 
 
@@ -138,8 +139,8 @@ def test_facts_that_are_told_twice_count_once(monkeypatch: pytest.MonkeyPatch, t
     """Also where the second is another."""
     out = tmp_path / "m.jsonl"
 
-    def twice(task: Job) -> list[str]:
-        return [*honest(task), *honest(task)[1:], *fact(task, {"latency_ms": [9.0], "context": CONTEXT})[1:]]
+    def twice(job: Job) -> list[str]:
+        return [*honest(job), *honest(job)[1:], *fact(job, {"latency_ms": [9.0], "context": CONTEXT})[1:]]
 
     outcome = told.profile(monkeypatch, BUNDLE, Told(twice), out)
     assert not outcome.failed and records.read([out]) == outcome.measurements
@@ -148,7 +149,7 @@ def test_facts_that_are_told_twice_count_once(monkeypatch: pytest.MonkeyPatch, t
 
 @pytest.mark.parametrize("last", [(), (line({"say": "done"}),)])
 def test_an_agent_that_does_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, last: Any) -> None:
-    silent = Told(lambda task: [], last)
+    silent = Told(lambda job: [], last)
     if last:
         outcome = told.profile(monkeypatch, BUNDLE, silent, tmp_path / "m.jsonl")
         assert set(outcome.failed) == {BAD, GOOD} and not outcome.measurements
@@ -160,20 +161,20 @@ def test_an_agent_that_does_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch,
 
 def test_an_agent_that_talks_for_ever_is_given_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     class Endless(Told):
-        def run(self, adb: Any, tasks: Any) -> Iterator[Any]:
+        def run(self, adb: Any, jobs: Any) -> Iterator[Any]:
             while True:
-                yield {"say": "wait", "why": "it is hot"}
+                yield Wait("it is hot")
 
     monkeypatch.setattr(harness, "TALK", 0.01)
-    with pytest.raises(AdaScaleError, match="goes on, but has ended no task for"):
+    with pytest.raises(AdaScaleError, match="goes on, but has ended no job for"):
         told.profile(monkeypatch, BUNDLE, Endless(honest), tmp_path / "m.jsonl", batch_s=0.1, idle_s=0.1)
 
 
 def test_a_wait_is_shown_in_short(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     notes: list[str] = []
 
-    def waits(task: Job) -> list[str]:
-        return [line({"say": "wait", "why": "\x1b[31mhot " * 10_000}), *honest(task)]
+    def waits(job: Job) -> list[str]:
+        return [line({"say": "wait", "why": "\x1b[31mhot " * 10_000}), *honest(job)]
 
     told.profile(
         monkeypatch, BUNDLE, Told(waits), tmp_path / "m.jsonl", lambda what, done, total, note="": notes.append(note)
@@ -212,14 +213,14 @@ def test_an_odd_agent_on_a_phone(built: Bundle, tmp_path: Path, monkeypatch: pyt
     names = ["full", "int8"]
     chosen = cells.choose(built, ["cpu"], [1], 4, names)
     lines: list[str] = []
-    for task in harness.tasks_of(chosen, options):
-        bad = task.cell == chosen[0].key and task.kind == place
-        lines += fact(task, {"latency_ms": [NAN], "load_ms": "x"} if bad else HONEST[task.kind])
+    for job in jobs_of(chosen, options.schedule):
+        bad = job.cell == chosen[0].key and job.kind == place
+        lines += fact(job, {"latency_ms": [NAN], "load_ms": "x"} if bad else HONEST[job.kind])
     with emulated(tmp_path / "phone") as (phone, adbd):
         there = phone.local("/data/local/tmp/adascale")
         there.mkdir()
         (there / "lines").write_text("\n".join([*lines, line({"say": "done"}), ""]))
         out = tmp_path / "m.jsonl"
-        found = Harness(built, Address(*adbd.address), options, out, signer).profile(["cpu"], [1], names)
+        found = Harness(built, Address(*adbd.address), options, out, signer=signer).profile(["cpu"], [1], names)
     assert set(found.failed) == {chosen[0].key} and "cannot be used" in found.failed[chosen[0].key]
     assert [m.branch for m in records.read([out])] == ["int8"]

@@ -10,6 +10,7 @@ from ai_edge_litert.interpreter import Interpreter
 
 from adascale_runtime.errors import BadInput
 from converters import convert, flatbuffer, verify
+from converters.precisions import PRECISIONS
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +45,7 @@ def run(one: convert.Converted, x: np.ndarray) -> np.ndarray:
     return np.concatenate(rows)
 
 
-@pytest.mark.parametrize("mode", list(convert.PRECISIONS))
+@pytest.mark.parametrize("mode", list(PRECISIONS))
 def test_every_precision_computes_what_keras_computes(networks: Any, inputs: np.ndarray, mode: str) -> None:
     converted = convert.convert(networks, mode, inputs)
     for key, one in converted.items():

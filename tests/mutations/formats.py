@@ -256,8 +256,8 @@ def plan(case: Case) -> list[Command]:
 def bounded(plan: Any) -> Any:
     """A plan that asks for no more than a few seconds of work: to do what is asked is no hang."""
     if isinstance(plan, dict):
-        if isinstance(plan.get("tasks"), list):
-            plan["tasks"] = plan["tasks"][:20]
+        if isinstance(plan.get("jobs"), list):
+            plan["jobs"] = plan["jobs"][:20]
         for name in ("idle_s", "batch_s", "patience_s"):
             if isinstance(plan.get(name), (int, float)) and plan[name] > 0.5:
                 plan[name] = 0.5

@@ -80,7 +80,7 @@ def test_micro_kernels_are_measured_once_and_fitted(built: Bundle, tmp_path: Pat
 
 @pytest.mark.slow
 def test_a_calibration_knows_branches_it_did_not_measure(built: Bundle, tmp_path: Path) -> None:
-    found = calibration.calibrate(built, ["cpu"], [1], 20, tmp_path / "m.jsonl")
+    found = calibration.calibrate(built, ["cpu"], [1], runs=20, out=tmp_path / "m.jsonl")
     assert len({m.branch for m in found if m.bundle == built.digest}) == calibration.BRANCHES
     fitted = fit.fit(found)
     assert all(fitted.predict("latency_ms", branch, "cpu", 1) for branch in built.manifest.branches)

@@ -21,7 +21,9 @@ from profiling import cells, measure
 
 @pytest.fixture(scope="module")
 def one(built: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Measurement:
-    return measure.profile(built, ["cpu"], [1], 2, tmp_path_factory.mktemp("m") / "m.jsonl", branches=["full"])[0]
+    return measure.profile(
+        built, ["cpu"], [1], runs=2, out=tmp_path_factory.mktemp("m") / "m.jsonl", branches=["full"]
+    )[0]
 
 
 def named(one: Measurement, number: int) -> Measurement:

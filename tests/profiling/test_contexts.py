@@ -39,13 +39,13 @@ def test_load_is_real_and_ends() -> None:
 def test_a_context_has_a_file_of_its_own_and_gives_a_slowdown(built: Bundle, tmp_path: Path) -> None:
     out = tmp_path / "m.jsonl"
     ids = [b.id for b in built.manifest.branches][:4]
-    idle = measure.profile(built, ["cpu"], [1], 4, out, branches=ids)
-    found = contexts.sweep(built, ["cpu"], [1], ["idle", "load100"], out, branches=ids[:2])
+    idle = measure.profile(built, ["cpu"], [1], runs=4, out=out, branches=ids)
+    found = contexts.sweep(built, ["cpu"], [1], ["idle", "load100"], out=out, branches=ids[:2])
     other = tmp_path / "m.load100.jsonl"
     assert records.read([other]) == found and records.read([out]) == idle
     assert [m.settings["context"] for m in found] == ["load100"] * 2
     assert all(m.context_before.cpu_load is not None and m.energy.how.startswith("estimated") for m in found)
-    assert contexts.sweep(built, ["cpu"], [1], ["load100"], out, branches=ids[:2]) == found
+    assert contexts.sweep(built, ["cpu"], [1], ["load100"], out=out, branches=ids[:2]) == found
     latency = fit.fit(idle + found).find("latency_ms", "cpu", 1)
     assert latency is not None and latency.samples == 4 and len(latency.strained) == 2
     branch = built.manifest.branch(ids[0])

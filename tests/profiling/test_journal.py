@@ -16,11 +16,11 @@ import pytest
 
 from adascale_runtime.errors import BadInput
 from adascale_runtime.files.disk import Busy, Unwritable
-from adascale_runtime.seams import records
+from adascale_runtime.seams import facts, records
 from adascale_runtime.seams.bundle import Bundle
+from adascale_runtime.seams.facts import Block, End, Process
 from adascale_runtime.seams.records import Context
-from profiling import cells, facts, measure
-from profiling.facts import Block, End, Process
+from profiling import cells, measure
 from profiling.journal import Journal, adopt, settle
 from tests.fixtures import small_disk, told
 from tests.fixtures.small_disk import fill
@@ -93,8 +93,8 @@ def test_a_phone_s_damaged_journal_costs_only_what_was_damaged(monkeypatch: pyte
     said: list[tuple[Any, ...]] = []
 
     class Killed(Told):
-        def run(self, adb: Any, tasks: Any) -> Iterator[Any]:
-            yield from list(super().run(adb, tasks))[:-3]
+        def run(self, adb: Any, jobs: Any) -> Iterator[Any]:
+            yield from list(super().run(adb, jobs))[:-3]
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -118,14 +118,14 @@ def test_a_phone_is_measured_into_a_file_by_one_at_a_time(monkeypatch: pytest.Mo
     out, refused = tmp_path / "m.jsonl", []
 
     class Visited(Told):
-        def run(self, adb: Any, tasks: Any) -> Iterator[Any]:
+        def run(self, adb: Any, jobs: Any) -> Iterator[Any]:
             if not refused:
                 with pytest.raises(
                     Busy, match=f"is being written by process {os.getpid()}; wait for its end"
                 ) as caught:
                     told.profile(monkeypatch, BUNDLE, Told(honest), out)
                 refused.append(caught.value)
-            yield from super().run(adb, tasks)
+            yield from super().run(adb, jobs)
 
     outcome = told.profile(monkeypatch, BUNDLE, Visited(honest), out)
     assert refused[0].exit_code == 2 and not outcome.failed and len(records.runs([out])) == 2
@@ -141,7 +141,7 @@ def test_two_commands_on_this_machine(built: Bundle, tmp_path: Path) -> None:
         assert time.monotonic() < deadline and first.poll() is None
         time.sleep(0.002)
     with pytest.raises(Busy, match=f"m.jsonl.journal is being written by process {first.pid}; wait"):
-        measure.profile(built, ["cpu"], [1], 30, out, branches=["full"])
+        measure.profile(built, ["cpu"], [1], runs=30, out=out, branches=["full"])
     assert first.wait(60) == 0 and len(records.runs([out])) == 1
     assert [path.name for path in tmp_path.iterdir()] == ["m.jsonl"]
 

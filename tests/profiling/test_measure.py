@@ -16,16 +16,17 @@ from adascale_runtime.engines.delegates import LoadedBranch, open_branch
 from adascale_runtime.errors import BadInput, UnknownDelegate
 from adascale_runtime.seams import records
 from adascale_runtime.seams.bundle import Bundle
+from adascale_runtime.seams.jobs import Job
 from adascale_runtime.seams.records import Delegation
-from profiling import cells, measure
-from profiling.cells import Cell
+from profiling import cells, device, host, measure
+from profiling.journal import Journal
 
 CELLS = 8
 
 
 def profile(bundle: Bundle, out: Path, **changes: Any) -> list[records.Measurement]:
     wanted = {"delegates": ["cpu"], "threads": [1], "runs": 20, **changes}
-    return measure.profile(bundle, wanted["delegates"], wanted["threads"], wanted["runs"], out)
+    return measure.profile(bundle, wanted["delegates"], wanted["threads"], runs=wanted["runs"], out=out)
 
 
 def test_every_branch_is_measured_and_says_how(built: Bundle, tmp_path: Path) -> None:
@@ -50,13 +51,13 @@ def test_every_branch_is_measured_and_says_how(built: Bundle, tmp_path: Path) ->
 
 def test_rounds_are_interleaved(built: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     order: list[str] = []
-    add = measure.Journal.add
+    add = Journal.add
 
     def spy(self: Any, kind: str, key: str, value: Any) -> None:
         order.append(key) if kind == "block" else None
         add(self, kind, key, value)
 
-    monkeypatch.setattr(measure.Journal, "add", spy)
+    monkeypatch.setattr(Journal, "add", spy)
     profile(built, tmp_path / "m.jsonl")
     rounds = [[k.split("#")[0] for k in order if k.endswith(f"#{n}")] for n in range(10)]
     assert order == [key for n in range(10) for key in order if key.endswith(f"#{n}")]
@@ -125,7 +126,7 @@ def test_a_kill_after_the_last_write_leaves_nothing_in_the_way(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(measure.Journal, "remove", killed)
+        patch.setattr(Journal, "remove", killed)
         profile(built, out, runs=4)
     written = out.read_text()
     assert journal.exists()
@@ -148,11 +149,11 @@ def test_a_kill_while_measurements_are_written_loses_none_and_repeats_none(
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(cells, "append", torn)
-        measure.profile(built, ["cpu"], [1], 4, out, branches=branches)
+        measure.profile(built, ["cpu"], [1], runs=4, out=out, branches=branches)
     first = records.read([out])
     blocks = [line for line in journal.read_text().splitlines() if '"kind":"block"' in line]
     assert [m.branch for m in first] == ["full"] and len(blocks) == 3 * 4
-    found = measure.profile(built, ["cpu"], [1], 4, out, branches=branches)
+    found = measure.profile(built, ["cpu"], [1], runs=4, out=out, branches=branches)
     assert not journal.exists() and [m.branch for m in found] == branches and found[0] == first[0]
     assert [m.branch for m in records.read([out])] == branches
     assert all(list(m.latency_ms) == _journaled(blocks, m.branch) for m in found)  # none was timed anew
@@ -166,7 +167,7 @@ def _journaled(blocks: list[str], branch: str) -> list[float]:
 def test_unfinished_work_of_others_stays_when_there_is_nothing_to_do(built: Bundle, tmp_path: Path) -> None:
     out, journal = tmp_path / "m.jsonl", tmp_path / "m.jsonl.journal"
     profile(built, out, runs=4)
-    same = {"bundle": built.digest, "threads": [1], "runs": 4, "device": measure.device.facts()["name"]}
+    same = {"bundle": built.digest, "threads": [1], "runs": 4, "device": device.facts()["name"]}
     text = json.dumps({"settings": {**same, "cells": ["full/reference"]}}) + "\n"
     journal.write_text(text)
     profile(built, out, runs=4)
@@ -174,12 +175,12 @@ def test_unfinished_work_of_others_stays_when_there_is_nothing_to_do(built: Bund
 
 
 def test_chosen_branches_only(built: Bundle, tmp_path: Path) -> None:
-    arguments = (built, ["cpu"], [1], 4, tmp_path / "m.jsonl")
-    assert [m.branch for m in measure.profile(*arguments, branches=["full"])] == ["full"]
+    wanted: dict[str, Any] = {"runs": 4, "out": tmp_path / "m.jsonl"}
+    assert [m.branch for m in measure.profile(built, ["cpu"], [1], branches=["full"], **wanted)] == ["full"]
     with pytest.raises(BadInput, match="The bundle has no branch 'x'"):
-        measure.profile(*arguments, branches=["x"])
+        measure.profile(built, ["cpu"], [1], branches=["x"], **wanted)
     with pytest.raises(BadInput, match="No branch is named"):
-        measure.profile(*arguments, branches=[])
+        measure.profile(built, ["cpu"], [1], branches=[], **wanted)
 
 
 def test_outputs_that_are_no_numbers_do_not_spoil_the_file(built: Bundle, copied: Path, tmp_path: Path) -> None:
@@ -187,7 +188,9 @@ def test_outputs_that_are_no_numbers_do_not_spoil_the_file(built: Bundle, copied
     expected = np.fromfile(copied / branch.expected, "<f4")
     expected[0] = np.nan
     expected.tofile(copied / branch.expected)
-    found = measure.profile(Bundle(copied, built.manifest), ["cpu"], [1], 4, tmp_path / "m.jsonl", branches=[branch.id])
+    found = measure.profile(
+        Bundle(copied, built.manifest), ["cpu"], [1], runs=4, out=tmp_path / "m.jsonl", branches=[branch.id]
+    )
     assert records.read([tmp_path / "m.jsonl"]) == found and found[0].outputs is None
 
 
@@ -207,7 +210,9 @@ def test_warm_up_comes_before_all_other_runs(built: Bundle) -> None:
     branch = built.manifest.branches[0]
     real = open_branch(built, branch)
     spy = Spy(branch, real._call)
-    measure._start(built, Cell(branch, "cpu", 1), spy, measure.samples(built))
+    runner = host.HostRunner(host.HostOptions(), built)
+    runner._opened["full/cpux1"] = spy
+    runner.start(Job("start", "full/cpux1", "full/cpux1", branch.id, "cpu", 1))
     assert calls[:4] == ["timed"] * 3 + ["compared"]
 
 
@@ -219,12 +224,12 @@ def test_energy_names_the_meter_and_is_never_zero(
     def ten_watts() -> float:
         return int((time.perf_counter() - begun) * 1e3) / 1e3 * 10
 
-    monkeypatch.setattr(measure.meters, "find", lambda: ("bench", ten_watts))
-    arguments = (built, ["cpu"], [1], 4)
-    moving = measure.profile(*arguments, tmp_path / "moving.jsonl", branches=["full"])[0]
+    monkeypatch.setattr(host.meters, "find", lambda: ("bench", ten_watts))
+    wanted: dict[str, Any] = {"runs": 4, "branches": ["full"]}
+    moving = measure.profile(built, ["cpu"], [1], out=tmp_path / "moving.jsonl", **wanted)[0]
     assert moving.energy.how == "measured:bench" and moving.energy.value_mj is not None and moving.energy.value_mj > 0
-    monkeypatch.setattr(measure.meters, "find", lambda: ("bench", lambda: 5.0))
-    stuck = measure.profile(*arguments, tmp_path / "stuck.jsonl", branches=["full"])[0]
+    monkeypatch.setattr(host.meters, "find", lambda: ("bench", lambda: 5.0))
+    stuck = measure.profile(built, ["cpu"], [1], out=tmp_path / "stuck.jsonl", **wanted)[0]
     assert stuck.energy.how == "estimated:model" and "meter bench did not move" in str(stuck.energy.reason)
 
 

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from adascale_runtime.device import meters
 from adascale_runtime.seams.bundle import Cost
-from profiling import device, meters
+from profiling import device
+from profiling import meters as estimates
 from profiling.doctor import examine
 from profiling.load import Burners
 
@@ -22,7 +24,7 @@ def zone(root: Path, name: str, energy: int, wrap: int = 1_000_000) -> Path:
 def test_rapl_sums_packages_and_survives_the_wrap_around(tmp_path: Path) -> None:
     first, second = zone(tmp_path, "intel-rapl:0", 900_000), zone(tmp_path, "intel-rapl:1", 5)
     zone(tmp_path, "intel-rapl:0:0", 77)  # a part of package 0, which counts it already
-    read = meters.rapl(tmp_path)
+    read = meters.rapl(str(tmp_path))
     assert read is not None and read() == 0.0
     (first / "energy_uj").write_text("100000")
     (second / "energy_uj").write_text("300005")
@@ -35,7 +37,7 @@ def test_the_platform_counter_is_not_added_to_its_packages(tmp_path: Path) -> No
     package, platform = zone(tmp_path, "intel-rapl:0", 0), zone(tmp_path, "intel-rapl:1", 0)
     (package / "name").write_text("package-0\n")
     (platform / "name").write_text("psys\n")
-    read = meters.rapl(tmp_path)
+    read = meters.rapl(str(tmp_path))
     assert read is not None
     (package / "energy_uj").write_text("100000")
     (platform / "energy_uj").write_text("150000")
@@ -62,14 +64,14 @@ def test_a_counter_that_stands_still_measures_nothing() -> None:
 
 
 def test_no_counter_is_no_meter(tmp_path: Path) -> None:
-    assert meters.rapl(tmp_path) is None
+    assert meters.rapl(str(tmp_path)) is None
     (zone(tmp_path, "intel-rapl:0", 1) / "energy_uj").write_text("garbage")
-    assert meters.rapl(tmp_path) is None
+    assert meters.rapl(str(tmp_path)) is None
 
 
 def test_the_estimate_says_so_and_orders_branches() -> None:
     cost = Cost(10**8, 10**6, 4 * 10**6, 10**6, 10**5, 30)
-    full, integer = meters.estimate(cost, "float32"), meters.estimate(cost, "int8")
+    full, integer = estimates.estimate(cost, "float32"), estimates.estimate(cost, "int8")
     assert full.how == "estimated:model" and "no energy meter" in str(full.reason)
     assert full.value_mj is not None and integer.value_mj is not None and full.value_mj > integer.value_mj > 0
 

@@ -130,7 +130,7 @@ def test_where_nothing_can_be_trusted_the_reason_is_told(samples: list[Sample], 
     gauge, why = power.choose(samples)
     assert gauge is None and reason in str(why)
     told = power.energy_per_run(samples, (0, 1), (1, 5), 10)
-    assert told["value_mj"] is None and told["reason"] == why
+    assert told.value_mj is None and told.reason == why
 
 
 # --- power over a time
@@ -182,23 +182,23 @@ def test_energy_is_within_ten_percent(
     idle_s, busy_s, runs = 2.0, 4.0, 250
     for _ in range(6):
         found = device.measure(idle_s, busy_s, runs)
-        if found["value_mj"] is not None:
+        if found.value_mj is not None:
             break
-        assert "measure longer" in found["reason"]
+        assert "measure longer" in str(found.reason)
         idle_s, busy_s = 2 * idle_s, 2 * busy_s
-    assert found["value_mj"] == pytest.approx(device.truth_mj(busy_s, runs), rel=0.1)
-    assert found["how"] == "measured:battery" and 0 <= found["uncertainty_mj"] < found["value_mj"]
+    assert found.value_mj == pytest.approx(device.truth_mj(busy_s, runs), rel=0.1)
+    assert found.how == "measured:battery" and 0 <= found.uncertainty_mj < found.value_mj
 
 
 def test_the_details_tell_what_the_gauge_saw() -> None:
     device = Device()
     found = device.measure(4, 8, 1000)
-    details = found["details"]
+    details = found.details
     assert details["gauge"] == "battery" and details["runs"] == 1000
     assert details["idle_mw"] == pytest.approx(600, rel=0.03) and details["busy_mw"] == pytest.approx(3000, rel=0.03)
     assert details["update_s"] == pytest.approx(0.25, rel=0.05)
     assert details["busy_s"] == list(device.spans(4, 8)[1])
-    assert found["value_mj"] == pytest.approx((details["busy_mw"] - details["idle_mw"]) * 8 / 1000)
+    assert found.value_mj == pytest.approx((details["busy_mw"] - details["idle_mw"]) * 8 / 1000)
 
 
 def test_the_uncertainty_is_a_standard_error() -> None:
@@ -206,7 +206,7 @@ def test_the_uncertainty_is_a_standard_error() -> None:
     device, ratios = Device(noise=0.05), []
     for seed in range(80):
         found = dataclasses.replace(device, seed=seed).measure(4, 8, 100)
-        ratios.append(abs(found["value_mj"] - device.truth_mj(8, 100)) / found["uncertainty_mj"])
+        ratios.append(abs(found.value_mj - device.truth_mj(8, 100)) / found.uncertainty_mj)
     assert 0.5 < sum(r < 1 for r in ratios) / 80 < 0.85 and sum(r > 3 for r in ratios) <= 4
 
 
@@ -214,18 +214,18 @@ def test_the_uncertainty_is_a_standard_error() -> None:
 def test_too_short_is_told_and_longer_helps(idle_s: float, busy_s: float) -> None:
     device = Device(update_s=1.0)
     found = device.measure(idle_s, busy_s, 100)
-    assert found["value_mj"] is None and "measure longer" in found["reason"]
-    assert device.measure(16, 32, 100)["value_mj"] == pytest.approx(device.truth_mj(32, 100), rel=0.1)
+    assert found.value_mj is None and "measure longer" in str(found.reason)
+    assert device.measure(16, 32, 100).value_mj == pytest.approx(device.truth_mj(32, 100), rel=0.1)
 
 
 def test_no_sample_during_the_work_is_too_short() -> None:
     found = power.energy_per_run(series(-1e5, -2e5, -1e5, -2e5), (0, 4), (4.5, 9), 10)
-    assert found["value_mj"] is None and "measure longer" in str(found["reason"])
+    assert found.value_mj is None and "measure longer" in str(found.reason)
 
 
 def test_work_that_costs_nothing_above_idle_has_no_energy() -> None:
     found = Device(idle_w=3.0, busy_w=1.0).measure(8, 16, 10)
-    assert found["value_mj"] is None and "not above the idle power" in found["reason"]
+    assert found.value_mj is None and "not above the idle power" in str(found.reason)
 
 
 def test_a_charger_in_the_middle_spoils_the_measurement() -> None:
@@ -234,7 +234,7 @@ def test_a_charger_in_the_middle_spoils_the_measurement() -> None:
     middle = samples[len(samples) // 2]
     samples[len(samples) // 2] = Sample(middle.time_s, (*middle.supplies, Supply("usb", "USB", online=True)))
     found = power.energy_per_run(samples, *device.spans(4, 8), 100)
-    assert found["value_mj"] is None and "charging" in str(found["reason"])
+    assert found.value_mj is None and "charging" in str(found.reason)
 
 
 VENDORS = st.tuples(st.sampled_from([1.0, -1.0]), st.sampled_from([1.0, 1e3]), st.sampled_from([1.0, 1e3]))
@@ -256,12 +256,12 @@ def test_the_vendors_sign_and_units_change_nothing(vendor: tuple[float, ...], se
     wanted = power.energy_per_run(plain, *device.spans(4, 8), 100)
     found = power.energy_per_run(told, *device.spans(4, 8), 100)
     for key in ("value_mj", "uncertainty_mj"):
-        assert found[key] == pytest.approx(wanted[key], rel=1e-9) and wanted[key] is not None
+        assert getattr(found, key) == pytest.approx(getattr(wanted, key), rel=1e-9) and getattr(wanted, key) is not None
 
 
 def test_whether_longer_spans_could_tell_it_is_a_field() -> None:
     """Nobody has to read the reason for that; what will not get better with time does not say so."""
     slow = Device(update_s=1.0).measure(4, 5, 100)
-    assert slow["retry_longer"] is True
+    assert slow.retry_longer is True
     frozen = power.energy_per_run(series(-1e5, -1e5, -1e5), (0, 1), (1, 2), 10)
-    assert not frozen.get("retry_longer") and not Device().measure(4, 8, 100).get("retry_longer")
+    assert not frozen.retry_longer and not Device().measure(4, 8, 100).retry_longer

@@ -400,7 +400,7 @@ def test_profiled_latencies_on_a_gpu_are_those_of_the_whole(
     program = """
 from profiling import measure
 branch = built.manifest.branch("full")
-(m,) = measure.profile(built, ["gpu"], [1], 10, Path(sys.argv[2]), branches=["full"])
+(m,) = measure.profile(built, ["gpu"], [1], runs=10, out=Path(sys.argv[2]), branches=["full"])
 found = {**phases(branch, x[0].tobytes()), "latency": m.latency_quantile_ms(0.5), "least": min(m.latency_ms)}
 print(json.dumps({**found, "delegation": m.delegation.verdict, "agreement": m.outputs.agreement}))
 """

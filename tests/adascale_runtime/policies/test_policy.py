@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 
 from adascale_runtime.errors import BadInput
 from adascale_runtime.policies import policy, rivals
-from adascale_runtime.policies.policy import POLICIES, Option, Settings, State, check_feasible, decide, observe
+from adascale_runtime.policies.outlook import tolerance
+from adascale_runtime.policies.policy import POLICIES, Option, Settings, State, check_feasible, decide
+from adascale_runtime.policies.state import observe
 from adascale_runtime.seams.budget import Budget
 from adascale_runtime.seams.records import Context
 
@@ -209,8 +211,8 @@ def test_too_many_misses_make_it_careful_and_none_bold():
     for step in range(200):
         bold = observe(bold, TABLE[0], 1.0, step * 0.01, SETTINGS)
         careful = observe(careful, TABLE[0], 9.0, step * 0.01, SETTINGS, late=True)
-    assert policy.tolerance(bold, SETTINGS) == 2 * SETTINGS.misses
-    assert policy.tolerance(careful, SETTINGS) == SETTINGS.misses / 2
+    assert tolerance(bold, SETTINGS) == 2 * SETTINGS.misses
+    assert tolerance(careful, SETTINGS) == SETTINGS.misses / 2
 
 
 def test_the_gpu_serves_while_the_cpu_is_crowded_and_the_cpu_when_it_is_free():

@@ -10,8 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adascale_runtime.policies import policy, pressure
+from adascale_runtime.policies.outlook import tolerance
 from adascale_runtime.policies.policy import Option, Settings, State
 from adascale_runtime.policies.pressure import Correction, Learning, Window
+from adascale_runtime.policies.state import observe
 from adascale_runtime.seams.budget import Budget
 from adascale_runtime.seams.records import Context
 
@@ -63,14 +65,14 @@ def test_what_is_expected_of_a_branch_is_finite_and_its_miss_a_probability(histo
     state, now = State(), 0.0
     for latency_ms, step_s in history:
         now += step_s
-        state = policy.observe(state, ran, latency_ms, now, Settings(), late=latency_ms > limit)
+        state = observe(state, ran, latency_ms, now, Settings(), late=latency_ms > limit)
     prospects = policy.Prospects(context, Budget(limit), (ran, other), state, Settings())
     for found in (prospects.of(ran), prospects.of(other)):
         assert 0 < found.expected_ms <= found.bound_ms < math.inf
         assert 0 <= found.miss <= 1
         assert 0 < found.slowdown < math.inf
         assert found.power_mw is None or 0 <= found.power_mw < math.inf
-    assert Settings().misses / 2 <= policy.tolerance(state, Settings()) <= 2 * Settings().misses
+    assert Settings().misses / 2 <= tolerance(state, Settings()) <= 2 * Settings().misses
     assert 0 <= state.late <= state.served
 
 

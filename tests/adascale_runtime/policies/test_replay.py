@@ -7,9 +7,13 @@ import pytest
 
 from adascale_runtime import loop
 from adascale_runtime.errors import BadInput
-from adascale_runtime.policies.replay import replay
+from adascale_runtime.files import codec
+from adascale_runtime.policies.limits import Option
+from adascale_runtime.policies.replay import replay, unknown_limits
 from adascale_runtime.seams import events as traces
 from adascale_runtime.seams.budget import Budget
+from adascale_runtime.seams.events import Event, Header
+from adascale_runtime.seams.records import Context
 from adascale_runtime.session import Session
 
 
@@ -67,3 +71,34 @@ def test_foreign_traces_and_unknown_policies_are_refused(healthy, image, tmp_pat
         replay(healthy, dataclasses.replace(header, bundle="0" * 12), recorded, budget, "adaptive")
     with pytest.raises(BadInput, match="nonsense"):
         replay(healthy, header, recorded, budget, "nonsense")
+
+
+def table(energy_mj: float | None) -> dict[str, object]:
+    option = Option("full", 0.9, 1.0, energy_mj=energy_mj, memory_mb=2.0)
+    return {"full": codec.to_json(option)}
+
+
+@pytest.mark.parametrize(
+    ("budget", "energy_mj", "context", "missing"),
+    [
+        (Budget(latency_ms=5, min_accuracy=0.5, memory_mb=3), None, Context(0.0), {}),
+        (Budget(temperature_c=60), None, Context(0.0), {"temperature_c": "temperature"}),
+        (Budget(temperature_c=60), None, Context(0.0, temperature_c=40.0), {}),
+        (Budget(lifetime_h=3), 1.0, Context(0.0), {"lifetime_h": "battery charge"}),
+        (Budget(lifetime_h=3), None, Context(0.0, battery=0.5), {"lifetime_h": "energy of any branch"}),
+        (Budget(energy_mj=3), None, Context(0.0), {"energy_mj": "energy of any branch"}),
+        (Budget(energy_mj=3, power_mw=4), 1.0, Context(0.0), {}),
+    ],
+)
+def test_limits_that_a_trace_tells_nothing_about_are_named(budget, energy_mj, context, missing) -> None:
+    header = Header("adascale-events/1", "digest", {}, "cpu", 1, "", table(energy_mj), {})
+    event = Event(0.0, 0.1, "full", "", False, 0.1, 0.1, 1.0, 1.0, 1.0, True, context=context)
+    later = dataclasses.replace(event, context=None)
+    assert unknown_limits(header, [event, later], budget) == missing
+    assert set(unknown_limits(header, [], budget)) >= set(missing)
+
+
+def test_a_limit_that_some_branches_tell_nothing_about_is_named() -> None:
+    options = {**table(None), "half": codec.to_json(Option("half", 0.8, 0.5, energy_mj=1.0))}
+    header = Header("adascale-events/1", "digest", {}, "cpu", 1, "", options, {})
+    assert unknown_limits(header, [], Budget(energy_mj=3)) == {"energy_mj": "energy of 1 of 2 branches"}

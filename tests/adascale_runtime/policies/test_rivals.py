@@ -14,8 +14,9 @@ from adascale_runtime import loop
 from adascale_runtime.errors import BadInput
 from adascale_runtime.files import codec
 from adascale_runtime.policies import rivals
-from adascale_runtime.policies.policy import POLICIES, Option, Settings, State, check_policy, find, observe
+from adascale_runtime.policies.policy import POLICIES, Option, Settings, State, check_policy, find
 from adascale_runtime.policies.replay import replay, would_take_ms
+from adascale_runtime.policies.state import observe
 from adascale_runtime.seams import events as traces
 from adascale_runtime.seams.budget import Budget
 from adascale_runtime.seams.events import FORMAT, Event, Header

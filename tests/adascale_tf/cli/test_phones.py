@@ -15,9 +15,9 @@ from adascale_runtime.seams import records
 from adascale_runtime.seams.bundle import Bundle
 from android_harness import discovery, harness, keys, termux
 from android_harness.adb import Address
-from android_harness.harness import tasks_of
 from android_harness.runner import Options
 from profiling import cells
+from profiling.jobs import jobs_of
 from tests.adascale_tf.cli.test_commands import run
 from tests.fixtures import told
 from tests.fixtures.emulated_phone import emulated
@@ -100,8 +100,8 @@ def test_one_more_run_of_a_phone_continues_after_a_kill(monkeypatch: pytest.Monk
     first = told.profile(monkeypatch, opened, told.Told(told.honest), out).measurements
 
     class Killed(told.Told):
-        def run(self, adb: Any, tasks: Any) -> Iterator[Any]:
-            yield from list(super().run(adb, tasks))[:-3]
+        def run(self, adb: Any, jobs: Any) -> Iterator[Any]:
+            yield from list(super().run(adb, jobs))[:-3]
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -137,7 +137,7 @@ def termux_phone(built: Bundle, pixel: tuple[Phone, int]) -> tuple[Phone, int]:
     shared.mkdir(parents=True)
     for name, data in termux.files(built, chosen, options, None).items():
         (shared / name).write_bytes(data)
-    said = [text for task in tasks_of(chosen, options) for text in fact(task, HONEST[task.kind])]
+    said = [text for job in jobs_of(chosen, options.schedule) for text in fact(job, HONEST[job.kind])]
     (shared / termux.RESULTS).write_text("\n".join([*said, line({"say": "done"}), ""]))
     return pixel
 
@@ -189,7 +189,7 @@ def test_unfinished_work_stays_on_the_phone(
         ("results.log", '"load_ms": 1.5', '"load_ms": -1', "cannot be used: process.load_ms is -1"),
         ("results.log", "[1.25, 1.5]", '"fast"', "cannot be used: block.latency_ms should be a list"),
         ("results.log", "[1.25, 1.5]", "[NaN]", "is no finite number"),
-        ("plan.json", '"tasks"', '"task"', "has no 'tasks'"),
+        ("plan.json", '"jobs"', '"job"', "has no 'jobs'"),
         ("plan.json", '"full/cpux1"', '"other/cpux1"', "is of no cell of the bundle"),
         ("plan.json", '"threads": 1', '"threads": "x"', "should be a whole number"),
         ("plan.json", "{", "[", "is not JSON"),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from adascale_runtime.errors import BadInput
 from adascale_runtime.seams.recipe import Recipe, parse
 from adascale_tf import operators
+from adascale_tf.operators import page
 from adascale_tf.operators.width import kept_channels
 
 
@@ -41,10 +43,26 @@ def test_widths_of_different_blocks_compose(network: Any) -> None:
     assert both.graph["stage2_block1_1_conv"].config["filters"] == 8
 
 
-def test_every_operator_says_what_it_does_with_an_example_that_parses() -> None:
-    for name, found in operators.OPERATORS.items():
-        assert found.summary.endswith((".", ":", "``.")) or "``" in found.summary, name
-        assert parse(found.example).steps[0].operator == name
+def test_every_operator_says_what_it_does_with_an_example_that_parses(network: Any) -> None:
+    for name, one in operators.OPERATORS.items():
+        assert one.summary.endswith((".", ":", "``.")) or "``" in one.summary, name
+        assert parse(one.example).steps[0].operator == name and one.references, name
+        for step in one.steps(network.whole.graph):
+            assert parse(str(step)).steps == (step,), name
+
+
+def test_an_operator_is_registered_once_and_of_a_known_kind() -> None:
+    with pytest.raises(
+        BadInput, match=r"'width' among the operators, but that name is taken by adascale_tf.operators.width.apply"
+    ):
+        operators.operator("width", "structure", "width(0.5)")(lambda plan, step: plan)
+    with pytest.raises(ValueError, match="of the kind 'magic', not one of structure"):
+        operators.operator("wand", "magic", "wand(0.5)")
+
+
+def test_the_documentation_has_the_operators_of_the_registry() -> None:
+    text = (Path(__file__).parents[3] / page.PAGE).read_text()
+    assert text == page.written(text), "run 'python -m adascale_tf.operators.page'"
 
 
 def test_depth_leaves_out_identity_blocks(network: Any) -> None:
@@ -84,6 +102,7 @@ def test_trunk_is_the_structure_alone() -> None:
         ("prune(0.5)+width(0.5)", "changes what 'prune.0.5.' has settled; write 'width.0.5.' first"),
         ("int8+exit(1)", "write 'exit.1.' first"),
         ("width(0.5)+width(0.5)", "names 'width' twice for the same layers"),
+        ("depth(0.5)@stage1+depth(0.5)@stage2+depth(0.5)@stage2", "names 'depth' twice for the same layers"),
         ("prune(3:4)", "2:4 alone"),
         ("prune(0.5:axb)", "HEIGHTxWIDTH"),
         ("cluster(1)", "from 2 to 256"),

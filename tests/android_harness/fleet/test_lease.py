@@ -22,12 +22,13 @@ from adascale_runtime.errors import AdaScaleError, BadInput
 from adascale_runtime.files import codec
 from adascale_runtime.seams import bundle as bundles
 from adascale_runtime.seams.bundle import Bundle
+from adascale_runtime.seams.jobs import Begin, Message
 from adascale_runtime.seams.records import Measurement
 from android_harness import keys, store
 from android_harness.fleet import parcels
 from android_harness.fleet.lease import Order, forget, measure, survey, tidy
 from android_harness.harness import file_name
-from android_harness.runner import AgentRunner, Message, Options
+from android_harness.runner import AgentRunner, Options
 from tests.fixtures.adbd import Access
 from tests.fixtures.emulated_phone import emulated
 from tests.fixtures.shelf import Unit, shelf
@@ -65,14 +66,14 @@ def order(built: Bundle, unit: Unit, key: str) -> Order:
 
 @pytest.fixture()
 def begun(monkeypatch: pytest.MonkeyPatch) -> Counter[tuple[str, str]]:
-    """How often each task was begun on a phone."""
+    """How often each job was begun on a phone."""
     counted: Counter[tuple[str, str]] = Counter()
     run = AgentRunner.run
 
     def told(*arguments: Any) -> Iterator[Message]:
         for message in run(*arguments):
-            if message["say"] == "begin":
-                counted[message["kind"], message["key"]] += 1
+            if isinstance(message, Begin):
+                counted[message.kind, message.key] += 1
             yield message
 
     monkeypatch.setattr(AgentRunner, "run", told)
@@ -107,12 +108,12 @@ def test_a_lease_is_measured_and_says_so_in_plain_json(order: Order, unit: Unit)
 def test_a_lease_again_is_not_measured_again_until_the_profile_is_done(
     order: Order, cache: Path, begun: Counter[tuple[str, str]]
 ) -> None:
-    first, tasks = measure(order), sum(begun.values())
-    assert measure(order) == first and sum(begun.values()) == tasks
+    first, jobs = measure(order), sum(begun.values())
+    assert measure(order) == first and sum(begun.values()) == jobs
     forget(order.run)
     forget(order.run)
     assert not list(cache.glob("runs/*"))
-    assert cells(measure(order)) == cells(first) and sum(begun.values()) == 2 * tasks
+    assert cells(measure(order)) == cells(first) and sum(begun.values()) == 2 * jobs
 
 
 def test_a_lease_that_nobody_waits_for_stops_and_another_takes_its_facts_over(

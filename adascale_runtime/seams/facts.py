@@ -1,15 +1,15 @@
-"""Facts about a cell and messages of whoever measures them: typed, and checked where they enter.
+"""Facts: what a job that is done tells of a cell; typed, and checked where they enter.
 
-A fact comes from an agent on a phone, from another process, or from a journal that lay on a disk. :func:`check` makes a
-frozen dataclass of it or raises :class:`BadInput`, so what reaches a measurement has the right types and possible
-values.
+A fact comes from an agent on a phone, from another process, or from a journal that lay on a disk. :func:`decode` makes
+a frozen dataclass of parsed JSON, :func:`verify` refuses one whose values cannot be, :func:`check` does both, so what
+reaches a measurement has the right types and possible values. Standard library only and Python 3.8 compatible: an
+agent makes facts, too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Callable, Dict, List, Optional, Tuple, Type, Union
 
 from adascale_runtime import text
 from adascale_runtime.errors import BadInput
@@ -26,51 +26,58 @@ TEXT, VALUES = 2000, 1_000_000
 
 @dataclass(frozen=True)
 class Process:
-    """A process of its own that loaded the branch: ``reason`` says why ``memory_mb`` is None."""
+    """A process of its own that loaded the branch."""
 
-    load_ms: float | None = None
-    memory_mb: float | None = None
-    reason: str | None = None
+    #: Milliseconds to open the file and allocate.
+    load_ms: Optional[float] = None
+    #: Growth of the process's peak resident memory by loading and three runs.
+    memory_mb: Optional[float] = None
+    #: Why ``memory_mb`` is None.
+    reason: Optional[str] = None
 
 
 @dataclass(frozen=True)
 class Start:
-    """What is known before the first timed run. ``agreement`` and ``difference`` of outputs are None where they were
-    not compared or are no numbers; ``started`` is the time by the clock of this computer (ISO 8601)."""
+    """What is known before the first timed run."""
 
     context: Context
-    warmup_ms: tuple[float, ...] = ()
-    agreement: float | None = None
-    difference: float | None = None
-    delegation: Delegation | None = None
-    delegation_reason: str | None = None
-    operators: tuple[OperatorTime, ...] = ()
+    #: Milliseconds of the first runs, before anything else warmed the branch up.
+    warmup_ms: Tuple[float, ...] = ()
+    #: Share of the bundle's samples whose best class is the expected one; None where outputs were not compared.
+    agreement: Optional[float] = None
+    #: The largest difference from the expected outputs; None where outputs were not compared or are no numbers.
+    difference: Optional[float] = None
+    delegation: Optional[Delegation] = None
+    #: Why ``delegation`` is None.
+    delegation_reason: Optional[str] = None
+    operators: Tuple[OperatorTime, ...] = ()
+    #: The time by the clock of the computer that keeps the journal (ISO 8601), which fills it in.
     started: str = ""
 
 
 @dataclass(frozen=True)
 class Block:
-    """A block of timed runs. ``energy_mj`` of one run by the meter of that name; ``context`` while it ran."""
+    """A block of timed runs."""
 
-    latency_ms: tuple[float, ...]
-    energy_mj: float | None = None
-    meter: str | None = None
-    context: Context | None = None
+    latency_ms: Tuple[float, ...]
+    #: Energy of one run, by the meter of that name.
+    energy_mj: Optional[float] = None
+    meter: Optional[str] = None
+    #: The context while the block ran, where that is what is measured.
+    context: Optional[Context] = None
 
 
 @dataclass(frozen=True)
 class EnergyFact:
-    """Energy of one run, as in :class:`adascale_runtime.seams.records.Energy`; where there is none, ``reason`` says
-    why.
+    """Energy of one run, as in :class:`adascale_runtime.seams.records.Energy`."""
 
-    ``retry_longer``: a longer span could tell it.
-    """
-
-    value_mj: float | None = None
+    value_mj: Optional[float] = None
     how: str = ""
-    reason: str | None = None
-    uncertainty_mj: float | None = None
-    details: dict[str, Any] = field(default_factory=dict)
+    #: Why ``value_mj`` is None.
+    reason: Optional[str] = None
+    uncertainty_mj: Optional[float] = None
+    details: Dict[str, Any] = field(default_factory=dict)
+    #: Whether a longer span could tell it.
     retry_longer: bool = False
 
 
@@ -81,51 +88,58 @@ class End:
     context: Context
 
 
-Fact = Process | Start | Block | EnergyFact | End
-KINDS: dict[str, type[Fact]] = {
+@dataclass(frozen=True)
+class Busy:
+    """Runs without a pause. It stays where it was measured: energy is computed from it."""
+
+    begun_s: float
+    ended_s: float
+    runs: int
+
+
+Fact = Union[Process, Start, Block, EnergyFact, End]
+#: The facts of a measurement, by the kind of the job that tells them.
+KINDS: Dict[str, Type[Any]] = {
     "process": Process, "start": Start, "block": Block, "energy": EnergyFact, "end": End,
 }  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Said:
-    """A message of a runner: ``say`` is begin, fact, failed, wait or done; others are ignored.
+def decode(kind: str, value: Any, where: str) -> Fact:
+    """The fact that parsed JSON stands for, its types checked.
 
-    ``kind`` and ``key`` name the task, ``value`` is a fact that :func:`check` has not seen yet.
-    """
+    Args:
+        kind: The kind of the job, a key of :data:`KINDS`.
+        value: Parsed JSON.
+        where: The fact's place in the sentence of an error.
 
-    say: str
-    kind: str = ""
-    key: str = ""
-    value: Any = None
-    reason: str = ""
-    why: str = ""
-
-
-def said(message: Any) -> Said:
-    """The message of a runner; :class:`BadInput` if it is none. Its value is as it came."""
-    if not isinstance(message, dict):
-        raise BadInput("the message should be an object.")
-    found = codec.from_json(Said, {**message, "value": None}, "the message")
-    return replace(found, value=message.get("value"))
-
-
-def check(kind: str, value: Any, where: str, runs: int | None = None) -> Fact:
-    """The fact that parsed JSON stands for; :class:`BadInput` says what is wrong, with ``where`` as its place.
-
-    ``runs``: how many timed runs were asked for. A block may end early, so it has one to that many.
+    Raises:
+        BadInput: It is no fact of that kind.
     """
     if kind not in KINDS:
-        raise BadInput(f"{where} is a fact of no known kind ('{text.excerpt(kind)}').")
-    fact = codec.from_json(KINDS[kind], value, where)
-    _possible(codec.to_json(fact), where, [0])
-    _CHECKS[type(fact)](fact, where)
-    if isinstance(fact, Block) and runs is not None and len(fact.latency_ms) > runs:
-        raise BadInput(f"{where} has {len(fact.latency_ms)} latencies, but {runs} runs were asked for.")
+        raise BadInput("{} is a fact of no known kind ('{}').".format(where, text.excerpt(kind)))
+    fact: Fact = codec.from_json(KINDS[kind], value, where)
     return fact
 
 
-def _possible(data: Any, where: str, seen: list[int]) -> None:
+def verify(fact: Fact, where: str, runs: Optional[int] = None) -> None:
+    """Refuse a fact with values that no device tells; :class:`BadInput` names the place.
+
+    ``runs``: how many timed runs were asked for. A block may end early, so it has one to that many.
+    """
+    _possible(codec.to_json(fact), where, [0])
+    _CHECKS[type(fact)](fact, where)
+    if isinstance(fact, Block) and runs is not None and len(fact.latency_ms) > runs:
+        raise BadInput("{} has {} latencies, but {} runs were asked for.".format(where, len(fact.latency_ms), runs))
+
+
+def check(kind: str, value: Any, where: str, runs: Optional[int] = None) -> Fact:
+    """:func:`decode` and :func:`verify` at once."""
+    fact = decode(kind, value, where)
+    verify(fact, where, runs)
+    return fact
+
+
+def _possible(data: Any, where: str, seen: List[int]) -> None:
     """Refuse texts that are too long, numbers that are too large, and too many of both."""
     seen[0] += 1
     if seen[0] > VALUES:
@@ -143,7 +157,7 @@ def _possible(data: Any, where: str, seen: list[int]) -> None:
         raise BadInput(f"{where} is {data:g}; no device tells that.")
 
 
-def _within(value: float | None, where: str, low: float, high: float = LARGEST) -> None:
+def _within(value: Optional[float], where: str, low: float, high: float = LARGEST) -> None:
     if value is not None and not low <= value <= high:
         raise BadInput(f"{where} is {value:g}, which is not in the range from {low:g} to {high:g}.")
 
@@ -194,7 +208,7 @@ def _context(context: Context, where: str) -> None:
     _within(context.temperature_c, f"{where}.temperature_c", -273.15, 1000)
 
 
-_CHECKS: dict[type, Callable[[Any, str], None]] = {
+_CHECKS: Dict[type, Callable[[Any, str], None]] = {
     Process: _process, Start: _start, Block: _block, EnergyFact: _energy,
     End: lambda fact, where: _context(fact.context, f"{where}.context"),
 }  # fmt: skip

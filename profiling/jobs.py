@@ -1,0 +1,63 @@
+"""The work on cells as jobs for a runner, in the order in which it is done; pure."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from adascale_runtime.seams.jobs import Job
+from profiling.cells import Cell
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How the work on each cell is cut up."""
+
+    #: Timed runs of a cell, in all.
+    runs: int
+    #: In how many blocks they are done, each in another round.
+    rounds: int
+    #: Whether the energy of a run is a job of its own.
+    energy: bool = False
+    #: Jobs before the rounds.
+    first: tuple[str, ...] = ("process", "start")
+    #: Jobs after them.
+    last: tuple[str, ...] = ("end",)
+    #: A block has all ``runs``, not its share of them.
+    whole: bool = False
+
+
+def jobs_of(cells: Sequence[Cell], schedule: Schedule, seed: int = 0) -> list[Job]:
+    """All work on some cells in the order in which it is done.
+
+    What is needed first comes first. In each round every cell has a block of its runs, in a newly shuffled order, so
+    that a drift of the device (heat, a neighbour) spreads over all cells alike. Then energy, in shuffled order, and a
+    last look at the context.
+    """
+
+    def job(kind: str, cell: Cell, key: str | None = None, **more: int) -> Job:
+        return Job(kind, key or cell.key, cell.key, cell.branch.id, cell.delegate, cell.threads, **more)
+
+    jobs = [job(kind, cell) for kind in schedule.first for cell in cells]
+    runs, rounds = schedule.runs, schedule.rounds if schedule.whole else min(schedule.rounds, schedule.runs)
+    for number in range(rounds):
+        skip, count = (0, runs) if schedule.whole else (runs * number // rounds, share(runs, rounds, number))
+        jobs += [
+            job("block", cell, f"{cell.key}#{number}", runs=count, skip=skip)
+            for cell in _shuffled(cells, seed + number)
+        ]
+    if schedule.energy:
+        jobs += [job("energy", cell) for cell in _shuffled(cells, seed - 1)]
+    return jobs + [job(kind, cell) for kind in schedule.last for cell in cells]
+
+
+def share(runs: int, rounds: int, number: int) -> int:
+    """How many of ``runs`` timed runs belong to round ``number`` of ``rounds``."""
+    return runs * (number + 1) // rounds - runs * number // rounds
+
+
+def _shuffled(cells: Sequence[Cell], seed: int) -> list[Cell]:
+    order = list(cells)
+    random.Random(seed).shuffle(order)
+    return order

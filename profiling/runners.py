@@ -1,0 +1,58 @@
+"""Runners: what does jobs on a device. One registry for those of this machine and those of phones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+from adascale_runtime.errors import BadInput
+from adascale_runtime.seams.jobs import Job, Message
+from adascale_runtime.text import excerpt
+
+
+class Runner(Protocol):
+    """What does jobs."""
+
+    #: The versions of what executes and measures, for measurements; complete when a job has been done.
+    versions: dict[str, str]
+
+    def run(self, jobs: Sequence[Job]) -> Iterator[Message]:
+        """Do the jobs. It may end without :class:`Done`, in the middle of one."""
+        ...
+
+
+@dataclass(frozen=True)
+class RunnerKind:
+    """A runner as it is registered."""
+
+    name: str
+    #: ``make(options, bundle)`` on hosts; ``make(options, bundle, owner)`` for phones, whose runners are given the
+    #: connection, too (:class:`android_harness.runner.PhoneRunner`).
+    make: Callable[..., Any]
+    #: Where it measures: "host" or "phone".
+    where: str
+    summary: str
+
+
+RUNNERS: dict[str, RunnerKind] = {}
+Made = TypeVar("Made", bound=Callable[..., Any])
+
+
+def runner(name: str, where: str = "phone") -> Callable[[Made], Made]:
+    """Register a class or function that makes a runner. The first line of its doc is its summary."""
+
+    def register(make: Made) -> Made:
+        summary = (make.__doc__ or "").strip().partition("\n")[0]
+        RUNNERS[name] = RunnerKind(name, make, where, summary)
+        return make
+
+    return register
+
+
+def find_runner(name: str, where: str) -> RunnerKind:
+    """A registered runner for that kind of device; :class:`BadInput` names those that there are."""
+    names = [kind.name for kind in RUNNERS.values() if kind.where == where]
+    if name not in names:
+        raise BadInput(f"There is no runner '{excerpt(name)}'; use {' or '.join(names)}.")
+    return RUNNERS[name]
