@@ -174,7 +174,7 @@ class AgentRunner:
 def _instead(name: str) -> str:
     """What there is on phones in the place of a delegate that the agent lacks, for the end of a sentence."""
     record = DELEGATES.get(name)
-    others = () if record is None else [runner for runner in record.runners if RUNNERS[runner].where == "phone"]
+    others = () if record is None else [r for r in record.runners if r in RUNNERS and RUNNERS[r].where == "phone"]
     if others and "agent" not in others:
         return f" ({name}: use '--runner {others[0]}')"
     if record is not None and record.kernels == "reference":
