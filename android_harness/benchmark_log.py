@@ -172,9 +172,9 @@ def command(
     threads: int,
     runs: int,
     warmup_runs: int,
+    *,
     op_profile: bool = False,
     mask: str | None = None,
-    *,
     external_delegate: str | None = None,
     signature: str | None = None,
 ) -> str:
