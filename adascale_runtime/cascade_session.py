@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Optional, Union
+from typing import TYPE_CHECKING, Any, Iterable, Optional, Sequence, Union
 
 from adascale_runtime.errors import AdaScaleError, BadInput
 from adascale_runtime.policies import cascade
@@ -48,6 +48,8 @@ class CascadeSession(BaseSession):
 
     #: The branch that is asked first, and the one that is asked when it is unsure.
     pair: cascade.Pair
+    #: What the first branch's confidence is calibrated with.
+    temperature: float
 
     def __init__(
         self,
@@ -66,6 +68,17 @@ class CascadeSession(BaseSession):
         self.pair = cascade.choose(allowed, PLANNED * self._limit_ms)
         self.ready.only([self.pair.first.id, self.pair.second.id])
         self._forget()
+
+    def calibrate(self, inputs: "Iterable[np.ndarray]", labels: Sequence[int]) -> None:
+        """Fit :attr:`temperature` on examples that were used neither for training nor for testing.
+
+        Args:
+            inputs: Preprocessed inputs, a few hundred, as :meth:`predict` takes them.
+            labels: The class of each.
+        """
+        with self._lock:
+            outputs = [self._ask(self.pair.first.id, self.ready.checked(x)) for x in inputs]
+        self.temperature = cascade.fit_temperature([cascade.logits(output) for output in outputs], labels)
 
     def _forget(self) -> None:
         super()._forget()

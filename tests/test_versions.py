@@ -11,7 +11,7 @@ from importlib.metadata import packages_distributions
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-OWN = {"adascale_tf", "converters", "profiling", "android_harness"}
+OWN = {"adascale_runtime", "adascale_tf", "converters", "profiling", "android_harness"}
 #: Imported by name where the distribution is called otherwise; those are on this machine only if they are installed.
 CALLED = {"dask": "distributed", "yaml": "pyyaml", "PIL": "pillow", "sklearn": "scikit-learn", "google": "protobuf"}
 
@@ -21,12 +21,12 @@ def declared() -> dict[str, str]:
     parser = configparser.ConfigParser()
     parser.read(ROOT / "setup.cfg")
     lines = [parser["options"]["install_requires"], *parser["options.extras_require"].values()]
-    found = {}
+    floors = {}
     for line in "\n".join(lines).splitlines():
         if match := re.match(r"([A-Za-z0-9_.-]+)(.*)", line.strip()):
             floor = re.search(r"[>=]=([\d.]+)", match[2])
-            found[plain(match[1])] = floor[1] if floor else ""
-    return found
+            floors[plain(match[1])] = floor[1] if floor else ""
+    return floors
 
 
 def plain(name: str) -> str:

@@ -17,7 +17,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from dataclasses import dataclass
-from typing import Any, Deque, Sequence, Tuple
+from typing import Any, Deque, List, Sequence, Tuple
 
 from adascale_runtime.errors import BadInput
 from adascale_runtime.policies.policy import Option, Table, rank
@@ -69,19 +69,19 @@ def _promise(pair: Pair, budget_ms: float) -> float:
     return first.accuracy + min(share, 1.0 - first.accuracy) * second.accuracy
 
 
-def softmax(logits: Sequence[float], temperature: float = 1.0) -> Tuple[float, ...]:
+def softmax(values: Sequence[float], temperature: float = 1.0) -> Tuple[float, ...]:
     """Class probabilities of logits (classes,)."""
-    top = max(logits)
-    powers = [math.exp((value - top) / temperature) for value in logits]
+    top = max(values)
+    powers = [math.exp((value - top) / temperature) for value in values]
     total = sum(powers)
     return tuple(power / total for power in powers)
 
 
-def fit_temperature(logits: Sequence[Sequence[float]], labels: Sequence[int]) -> float:
+def fit_temperature(outputs: Sequence[Sequence[float]], labels: Sequence[int]) -> float:
     """The temperature that makes confidences frequencies: the least negative log-likelihood, by golden section.
 
     Args:
-        logits: Outputs of a branch, (examples, classes).
+        outputs: Logits of a branch, (examples, classes).
         labels: The right class of each example.
 
     Returns:
@@ -90,7 +90,7 @@ def fit_temperature(logits: Sequence[Sequence[float]], labels: Sequence[int]) ->
 
     def loss(log_t: float) -> float:
         t = math.exp(log_t)
-        return -sum(math.log(max(1e-12, softmax(row, t)[label])) for row, label in zip(logits, labels))
+        return -sum(math.log(max(1e-12, softmax(row, t)[label])) for row, label in zip(outputs, labels))
 
     low, high = math.log(0.05), math.log(20.0)
     ratio = (math.sqrt(5.0) - 1) / 2
@@ -144,7 +144,12 @@ def share_of(pair: Pair, budget_ms: float, slowdown: float = 1.0) -> float:
     return min(1.0, max(0.0, left / (pair.second.latency_ms * slowdown)))
 
 
+def logits(output: Any) -> List[float]:
+    """The numbers of a branch's output (batch of 1): an array's, or those of a tensor where numpy is not installed."""
+    values = output.values if hasattr(output, "values") else output.reshape(-1)
+    return [float(value) for value in values]
+
+
 def confidence(output: Any, temperature: float) -> float:
     """The largest class probability of a branch's output (batch of 1)."""
-    values = output.values if hasattr(output, "values") else output.reshape(-1)
-    return max(softmax([float(value) for value in values], temperature))
+    return max(softmax(logits(output), temperature))

@@ -210,6 +210,18 @@ def test_a_budget_of_latency_is_needed_and_others_are_kept_or_refused(healthy):
         CascadeSession(healthy, Budget(latency_ms=1e-6))
 
 
+def test_it_is_calibrated_by_its_first_branchs_answers(healthy, image, own):
+    inputs = [image, image[None], 0.5 * image]
+    with CascadeSession(healthy, Budget(latency_ms=1000.0)) as session:
+        assert session.temperature == 1.0
+        session.calibrate(inputs, (0, 1, 0))
+        first = open_branch(healthy, healthy.manifest.branch(session.pair.first.id))
+        logits = [first(x.reshape(1, *image.shape)).reshape(-1).tolist() for x in inputs]
+        assert session.temperature == fit_temperature(logits, (0, 1, 0)) != 1.0
+        with pytest.raises(BadInput, match="shape"):
+            session.calibrate([image[0]], (0,))
+
+
 def test_it_serves_where_memory_keeps_only_its_pair_ready(healthy, image, own):
     with CascadeSession(healthy, Budget(latency_ms=1000.0), warm_mb=1e-6) as session:
         for _ in range(30):
