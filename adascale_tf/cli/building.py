@@ -11,6 +11,12 @@ from adascale_tf.cli.options import data_option, max_loss_option
 from adascale_tf.verbs import inputs
 
 
+def _list_backbones() -> str:
+    from adascale_tf.verbs import kinds
+
+    return f"One of {', '.join(kinds.names('backbones'))}. Default: what suits the data."
+
+
 @click.command(
     epilog="Example: adascale build --data photos.zip --recipes 'full,int8,width(0.5)+int8' --epochs 10 --out bundle; "
     "adascale build --model my_model.keras --data photos.zip --out bundle"
@@ -23,7 +29,7 @@ from adascale_tf.verbs import inputs
     metavar="FILE",
     help="Your own model, with its weights: Keras 3 .keras, Keras 2 .keras, .h5 or SavedModel.",
 )
-@click.option("--backbone", cls=options.ListingOption, listing=options.list_backbones, default=None)
+@click.option("--backbone", cls=options.ListingOption, listing=_list_backbones, default=None)
 @click.option("--recipes", default=None, help="Branches, comma-separated ('adascale operators'). Default: about ten.")
 @click.option("--epochs", type=click.IntRange(1), default=None, help="Passes over the data. Default: by its size.")
 @click.option("--flip", is_flag=True, help="Mirror training images at random (not for digits or text).")
