@@ -14,6 +14,7 @@ import re
 import shlex
 from dataclasses import dataclass
 
+from adascale_runtime.engines.delegates import DELEGATES
 from adascale_runtime.errors import BadInput, UnknownDelegate
 from adascale_runtime.seams.records import Delegation
 
@@ -108,6 +109,11 @@ SWITCHES = {
 }
 
 
+#: The delegates that the tool's words mean: its own switch, external libraries, and names that it prints.
+_XNNPACK, _FLEX, _EXTERNAL = "cpu", "flex", "npu"
+_FAMILIES = {_XNNPACK: "xnnpack", "nnapi": "nnapi", "gpu": "gpu|_cl$|opencl|metal", _FLEX: "flex"}
+
+
 def parse(text: str, delegate: str | None = None) -> BenchmarkLog:
     """Read what the tool printed. ``delegate`` names the one that was asked for, as for :func:`command`.
 
@@ -125,8 +131,8 @@ def parse(text: str, delegate: str | None = None) -> BenchmarkLog:
             ended = max(begun, ended + 1)
             runs[ended > 1].update(_statistics(line))
         for key, (mark, pattern) in FIGURES.items():
-            found = pattern.findall(line, line.find(mark)) if mark in line else []
-            if found and math.isfinite(value := float(found[-1])):
+            numbers = pattern.findall(line, line.find(mark)) if mark in line else []
+            if numbers and math.isfinite(value := float(numbers[-1])):
                 figures[key] = value
     warmup, main = runs
     count = main.get("count")
@@ -178,10 +184,11 @@ def command(
     ``signature``: which one to run; newer versions demand it for a file with several. ``op_profile`` costs time, so it
     goes with the memory monitor, which does too: take latencies from a run without.
     """
-    if delegate == "npu" and not external_delegate:
-        raise BadInput("The delegate 'npu' needs the path of the external delegate's library on the device.")
-    if delegate != "npu" and delegate not in SWITCHES:
-        raise UnknownDelegate(f"benchmark_model has no delegate {delegate!r}: use {', '.join(SWITCHES)} or npu.")
+    if delegate == _EXTERNAL and not external_delegate:
+        raise BadInput(f"The delegate '{_EXTERNAL}' needs the path of the external delegate's library on the device.")
+    if delegate != _EXTERNAL and delegate not in SWITCHES:
+        known = f"{', '.join(SWITCHES)} or {_EXTERNAL}"
+        raise UnknownDelegate(f"benchmark_model has no delegate {delegate!r}: use {known}.")
     words = [binary, f"--graph={graph}", f"--num_threads={threads}", f"--num_runs={runs}"]
     words += [f"--warmup_runs={warmup_runs}", SWITCHES.get(delegate, f"--external_delegate_path={external_delegate}")]
     if signature is not None:
@@ -224,10 +231,7 @@ def _positive(figures: dict[str, float], key: str, scale: float = 1e3) -> float 
 def _family(name: str) -> str:
     """Which of our delegates a printed name means: TfLiteGpuDelegateV2, LITERT_CL, TfLiteNnapiDelegate, QNN, ..."""
     lower = name.lower()
-    for family, pattern in (("cpu", "xnnpack"), ("nnapi", "nnapi"), ("gpu", "gpu|_cl$|opencl|metal"), ("flex", "flex")):
-        if re.search(pattern, lower):
-            return family
-    return "npu"
+    return next((family for family, pattern in _FAMILIES.items() if re.search(pattern, lower)), _EXTERNAL)
 
 
 def _delegation(lines: list[str], asked: str | None) -> tuple[Delegation | None, str | None, str | None, bool]:
@@ -259,8 +263,9 @@ def _delegation(lines: list[str], asked: str | None) -> tuple[Delegation | None,
             names.setdefault(_family(name), name)
 
     family = asked or ""
-    if asked in (None, "builtin"):
-        family = next((f for f in names if f not in ("cpu", "flex")), "cpu")
+    record = DELEGATES.get(family)
+    if asked is None or (record is not None and record.plain):
+        family = next((f for f in names if f not in (_XNNPACK, _FLEX)), _XNNPACK)
     graphs = taken.get(family, {})
     if len(graphs) > 1:
         graphs.pop("counted", None)  # the delegate's own words for what the other lines tell
@@ -272,7 +277,7 @@ def _delegation(lines: list[str], asked: str | None) -> tuple[Delegation | None,
         # the CPU too; kernels are the delegate's own.
         whole = sum(delegated if total is None else total for total, _, _ in graphs.values())
         took = Delegation(whole, delegated, kernels if kernels and len(graphs) == 1 else pieces)
-    elif not graphs and nodes is not None and family != "cpu" and verdict in (None, "not"):
+    elif not graphs and nodes is not None and family != _XNNPACK and verdict in (None, "not"):
         took = Delegation(nodes, 0, 0)  # others took nodes, this one none
     # A verdict is about the graph that runs, the sum about all graphs: the lesser word counts.
     known = [word for word in (verdict, took.verdict if took else None) if word]

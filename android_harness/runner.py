@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from adascale_runtime.engines.delegates import lookup
+from adascale_runtime.engines.delegates import DELEGATES, lookup
 from adascale_runtime.errors import AdaScaleError, BadInput
 from adascale_runtime.files import codec
 from adascale_runtime.progress import Tick
@@ -21,7 +21,7 @@ from android_harness.adb import Adb, quote
 from android_harness.agent.alone import Owner
 from android_harness.agent.bench import Agenda
 from profiling.jobs import Schedule
-from profiling.runners import runner
+from profiling.runners import RUNNERS, runner
 
 
 @dataclass(frozen=True)
@@ -149,12 +149,10 @@ class AgentRunner:
             why = excerpt(info.reason, 400)
             raise BadInput(f"The agent cannot run branches on {adb.address}: {why} On the command line, {hint}.")
         self.versions["engine"] = excerpt(info.engine)
-        lacking = [name for name in delegates if name not in info.delegates]
-        if lacking:
-            raise BadInput(
-                f"The agent on {adb.address} has no delegate {lacking[0]}; it has {excerpt(', '.join(info.delegates))} "
-                "(nnapi: use '--runner benchmark_model')."
-            )
+        for name in delegates:
+            if name not in info.delegates:
+                there = excerpt(", ".join(info.delegates))
+                raise BadInput(f"The agent on {adb.address} has no delegate {name}; it has {there}{_instead(name)}.")
 
     def run(self, adb: Adb, jobs: Sequence[Job]) -> Iterator[Message]:
         agenda = self.options.agenda(self.bundle, jobs, self.owner)
@@ -171,6 +169,18 @@ class AgentRunner:
                 said = line[len("agent: ") :]
         if said and not begun:
             raise AdaScaleError(f"{adb.address}: {said}")
+
+
+def _instead(name: str) -> str:
+    """What there is on phones in the place of a delegate that the agent lacks, for the end of a sentence."""
+    record = DELEGATES.get(name)
+    others = () if record is None else [runner for runner in record.runners if RUNNERS[runner].where == "phone"]
+    if others and "agent" not in others:
+        return f" ({name}: use '--runner {others[0]}')"
+    if record is not None and record.kernels == "reference":
+        plain = [d.name for d in DELEGATES.values() if d.kernels == "builtin"]
+        return f"; LiteRT's kernels without XNNPACK are the delegate {plain[0]} there" if plain else ""
+    return ""
 
 
 def host_library(abi: str | None) -> Path | None:

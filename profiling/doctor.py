@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 
 from adascale_runtime.device import identity, meters
-from adascale_runtime.engines.delegates import DELEGATES
+from adascale_runtime.engines.delegates import DELEGATES, available
 from profiling import device
 
 #: Where the Vulkan loader looks for drivers (LoaderInterfaceArchitecture.md, "Driver Discovery on Linux").
@@ -67,8 +67,10 @@ def _packages() -> list[Check]:
 
 
 def _delegates() -> Check:
-    always = ", ".join(sorted(set(DELEGATES) - {"gpu", "npu"}))
-    return Check("delegates", "ok", f"{always}; gpu and npu where there are drivers for them")
+    here = [DELEGATES[name] for name in available()]
+    always = ", ".join(record.name for record in here if record.hardware == "cpu")
+    driven = " and ".join(record.name for record in here if record.hardware != "cpu")
+    return Check("delegates", "ok", f"{always}; {driven} where there are drivers for them")
 
 
 def _energy() -> Check:

@@ -111,9 +111,7 @@ class HostRunner:
         )
 
     def _inspect(self, job: Job, branch: Branch) -> work.Inspected:
-        # The C library's "reference" are other kernels than this machine's, see litert.Compiled.
-        op_profile = self.options.op_profile and job.delegate != "reference"
-        return work.inspect(library(), str(self.bundle.path(branch.file)), branch, job, op_profile)
+        return work.inspect(library(), str(self.bundle.path(branch.file)), branch, job, self.options.op_profile)
 
     def block(self, job: Job) -> Block:
         """A block of timed runs; then, where a meter is, runs for the energy alone."""

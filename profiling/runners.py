@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
+from adascale_runtime import plugins
 from adascale_runtime.errors import BadInput
 from adascale_runtime.seams.jobs import Job, Message
-from adascale_runtime.text import excerpt
 
 
 class Runner(Protocol):
@@ -40,11 +40,19 @@ Made = TypeVar("Made", bound=Callable[..., Any])
 
 
 def runner(name: str, where: str = "phone") -> Callable[[Made], Made]:
-    """Register a class or function that makes a runner. The first line of its doc is its summary."""
+    """Declare a runner by the class or function that makes it. The first line of its docstring is its summary.
+
+    Args:
+        name: What ``--runner`` and measurements call it.
+        where: Where it measures: "host" or "phone".
+
+    Raises:
+        BadInput: The name is taken.
+    """
 
     def register(make: Made) -> Made:
         summary = (make.__doc__ or "").strip().partition("\n")[0]
-        RUNNERS[name] = RunnerKind(name, make, where, summary)
+        plugins.claim("runners", RUNNERS, name, RunnerKind(name, make, where, summary), make)
         return make
 
     return register
@@ -52,7 +60,14 @@ def runner(name: str, where: str = "phone") -> Callable[[Made], Made]:
 
 def find_runner(name: str, where: str) -> RunnerKind:
     """A registered runner for that kind of device; :class:`BadInput` names those that there are."""
-    names = [kind.name for kind in RUNNERS.values() if kind.where == where]
-    if name not in names:
-        raise BadInput(f"There is no runner '{excerpt(name)}'; use {' or '.join(names)}.")
+    if name not in RUNNERS:
+        plugins.load("runners")
+    if name not in RUNNERS or RUNNERS[name].where != where:
+        raise BadInput(plugins.unknown("runners", "runner", name, runner_names(where)))
     return RUNNERS[name]
+
+
+def runner_names(where: str) -> tuple[str, ...]:
+    """The names of the runners for that kind of device, in the order in which they were declared; plug-ins last."""
+    plugins.load("runners")
+    return tuple(kind.name for kind in RUNNERS.values() if kind.where == where)

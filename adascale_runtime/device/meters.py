@@ -55,7 +55,11 @@ METERS: Dict[str, Opener] = {}
 
 
 def meter(name: str) -> Callable[[Opener], Opener]:
-    """Register a way to open a meter, ``open(root) -> Counter, Gauge or None``."""
+    """Declare a meter by the function that opens it, ``open(root) -> Counter, Gauge or None``.
+
+    Raises:
+        BadInput: The name is taken.
+    """
 
     def register(open_meter: Opener) -> Opener:
         plugins.claim("meters", METERS, name, open_meter, open_meter)
@@ -65,7 +69,7 @@ def meter(name: str) -> Callable[[Opener], Opener]:
 
 
 def opened(root: str = "/") -> List[Tuple[str, Meter]]:
-    """All meters that this device has, with their names, in the order in which they were registered."""
+    """All meters that this device has, with their names, in the order in which they were declared; plug-ins last."""
     plugins.load("meters")
     tried = [(name, open_meter(root)) for name, open_meter in METERS.items()]
     return [(name, made) for name, made in tried if made is not None]

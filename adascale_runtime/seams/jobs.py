@@ -113,7 +113,7 @@ def parse(text: str) -> Optional[Message]:
     except BadInput as error:
         return Failed(reason="the runner's message cannot be used: {}".format(excerpt(str(error), REASON)))
     if word != "fact":
-        return about  # type: ignore[no-any-return]
+        return about
     try:
         return Finished(about.kind, about.key, facts.decode(about.kind, told.get("value"), about.kind))
     except BadInput as error:

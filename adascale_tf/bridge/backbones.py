@@ -2,21 +2,21 @@
 
 Layer names start with their block (``stage2_block1_conv1``), which is what recipes point at with ``@stage2``. Heads
 give logits. To add a backbone: a function ``(input_shape, classes) -> tf_keras.Model`` under ``@backbone("name")``,
-here or in a plug-in.
+here or in a plug-in. TensorFlow is imported inside it, so that the command line lists backbones at once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
-
-import tf_keras
+from typing import TYPE_CHECKING, Any
 
 from adascale_runtime import plugins
 from adascale_runtime.errors import BadInput
 
-L = tf_keras.layers
-Builder = Callable[[tuple[int, ...], int], tf_keras.Model]
+if TYPE_CHECKING:
+    import tf_keras
+
+Builder = Callable[[tuple[int, ...], int], "tf_keras.Model"]
 BACKBONES: dict[str, Builder] = {}
 
 
@@ -58,6 +58,12 @@ def build(name: str, input_shape: tuple[int, ...], classes: int) -> tf_keras.Mod
     return BACKBONES[name](input_shape, classes)
 
 
+def names() -> tuple[str, ...]:
+    """The names of all backbones, those of plug-ins included; sorted."""
+    plugins.load("backbones")
+    return tuple(sorted(BACKBONES))
+
+
 def default_for(input_shape: tuple[int, ...]) -> str:
     """The backbone that suits an input: ``resnet`` for images (H, W, C), ``gru`` for sequences (T, F)."""
     known = {3: "resnet", 2: "gru"}
@@ -75,6 +81,8 @@ def _unsuited(who: str, input_shape: tuple[int, ...]) -> BadInput:
 
 
 def _conv(x: Any, filters: int, size: int, stride: int, name: str) -> Any:
+    from tf_keras import layers as L
+
     x = L.Conv2D(filters, size, stride, padding="same", use_bias=False, name=f"{name}_conv")(x)
     return L.BatchNormalization(name=f"{name}_bn")(x)
 
@@ -85,6 +93,9 @@ def resnet(input_shape: tuple[int, ...], classes: int) -> tf_keras.Model:
 
     Input (H, W, C); larger images are first reduced to about 32 pixels by the stem's stride.
     """
+    import tf_keras
+    from tf_keras import layers as L
+
     if len(input_shape) != 3:
         raise _unsuited("Backbone 'resnet' does not take", input_shape)
     if min(input_shape[:2]) < 8:
@@ -110,6 +121,8 @@ def resnet(input_shape: tuple[int, ...], classes: int) -> tf_keras.Model:
 
 def _image_head(x: Any, classes: int, name: str, last: bool) -> Any:
     """Early heads keep a coarse 4x4 map: low-level features say little without their place."""
+    from tf_keras import layers as L
+
     if last:
         x = L.GlobalAveragePooling2D(name=f"{name}_pool")(x)
     else:
@@ -121,6 +134,9 @@ def _image_head(x: Any, classes: int, name: str, last: bool) -> Any:
 @backbone("gru")
 def gru(input_shape: tuple[int, ...], classes: int) -> tf_keras.Model:
     """A recurrent network for sequences (T, F): a strided convolution, two GRUs of 96 units, an exit after each."""
+    import tf_keras
+    from tf_keras import layers as L
+
     if len(input_shape) != 2:
         raise _unsuited("Backbone 'gru' does not take", input_shape)
     frames = L.Input(input_shape, name="frames")

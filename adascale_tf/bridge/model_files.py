@@ -62,14 +62,14 @@ def opened(path: Path) -> Any:
         raise BadInput(f"{path} is no SavedModel of Keras 2 (no keras_metadata.pb); save the model as .keras.")
     if path.is_file() and path.suffix not in (".keras", ".h5", ".hdf5"):
         raise BadInput(f"{path} is not a .keras or .h5 file; save the model as .keras.")
-    found = _look(path)
-    check_config(found, path)
+    sight = _look(path)
+    check_config(sight, path)
     try:
-        with _safe(found.keras3), limited(str(path)):
+        with _safe(sight.keras3), limited(str(path)):
             if path.is_dir():
-                return _restored(found.config, path)
-            library = _keras3() if found.keras3 else tf_keras
-            return library.models.load_model(path, compile=False, **({"safe_mode": True} if found.keras3 else {}))
+                return _restored(sight.config, path)
+            library = _keras3() if sight.keras3 else tf_keras
+            return library.models.load_model(path, compile=False, **({"safe_mode": True} if sight.keras3 else {}))
     except BadInput:
         raise
     except Exception as error:  # loaders raise whatever the broken part of a file makes them raise
@@ -162,13 +162,13 @@ def _saved_model_config(path: Path) -> dict[str, Any]:
     roots = [node for node in metadata.nodes if node.node_path == "root"]
     if not roots:
         raise ValueError("keras_metadata.pb names no model")
-    found = _object(_config_text(roots[0].metadata, source.name, path))
-    if not found.get("is_graph_network", True) or "config" not in found:
+    saved = _object(_config_text(roots[0].metadata, source.name, path))
+    if not saved.get("is_graph_network", True) or "config" not in saved:
         raise BadInput(
-            f"Model '{excerpt(found.get('name', ''))}' in {path} has no graph of layers (subclassed or unbuilt?); "
+            f"Model '{excerpt(saved.get('name', ''))}' in {path} has no graph of layers (subclassed or unbuilt?); "
             "build it with the functional API or Sequential with an Input."
         )
-    return {"class_name": found.get("class_name"), "config": found["config"]}
+    return {"class_name": saved.get("class_name"), "config": saved["config"]}
 
 
 def check_config_size(size: int, path: Path) -> None:
@@ -204,14 +204,14 @@ def _check_weights(source: Path | IO[bytes], path: Path) -> None:
         # The library is in C while it visits: nothing may be opened or raised there.
         file.visititems_links(lambda name, link: links.append((name, link)))
         for name, link in links:
-            found = file[name] if isinstance(link, h5py.HardLink) else None
-            if found is None or (isinstance(found, h5py.Dataset) and (found.external or found.is_virtual)):
+            member = file[name] if isinstance(link, h5py.HardLink) else None
+            if member is None or (isinstance(member, h5py.Dataset) and (member.external or member.is_virtual)):
                 raise BadInput(
                     f"{path} takes '{excerpt(name)}' from somewhere else than its own data; save the model again as "
                     ".keras."
                 )
-            if isinstance(found, h5py.Dataset):
-                declared += int(found.size or 0) * found.dtype.itemsize
+            if isinstance(member, h5py.Dataset):
+                declared += int(member.size or 0) * member.dtype.itemsize
     archives.check_size(declared, str(path))
 
 
@@ -220,23 +220,23 @@ def check_config(looked: Looked, path: Path) -> None:
     values = _values(looked.keras3)
     stack: list[tuple[Any, bool]] = [(looked.config, True)]
     while stack:
-        found, is_layer = stack.pop()
-        if isinstance(found, list):
-            stack += [(item, is_layer) for item in reversed(found)]
-        elif isinstance(found, dict):
-            if "class_name" in found and is_layer:
-                _check_layer(found)
-            elif "class_name" in found:
-                _check_value(found, values, path)
+        part, is_layer = stack.pop()
+        if isinstance(part, list):
+            stack += [(item, is_layer) for item in reversed(part)]
+        elif isinstance(part, dict):
+            if "class_name" in part and is_layer:
+                _check_layer(part)
+            elif "class_name" in part:
+                _check_value(part, values, path)
             # Nothing is compiled; the shapes are those of the layers.
-            stack += [(v, k == "layers") for k, v in found.items() if k not in ("compile_config", "build_config")]
+            stack += [(v, k == "layers") for k, v in part.items() if k not in ("compile_config", "build_config")]
 
 
-def _check_layer(found: dict[str, Any]) -> None:
-    kind, config = str(found["class_name"]), found.get("config")
+def _check_layer(part: dict[str, Any]) -> None:
+    kind, config = str(part["class_name"]), part.get("config")
     config = config if isinstance(config, dict) else {}
-    name = excerpt(str(config.get("name", found.get("name", "?"))))
-    module = str(found.get("module") or "keras")
+    name = excerpt(str(config.get("name", part.get("name", "?"))))
+    module = str(part.get("module") or "keras")
     if kind in ("TFOpLambda", "SlicingOpLambda") or ".ops." in module:
         symbol = str(config.get("function", kind)) if kind == "TFOpLambda" else kind
         if kind == "SlicingOpLambda" or stock.bare(symbol) not in stock.OPERATIONS:
@@ -253,11 +253,11 @@ def _check_layer(found: dict[str, Any]) -> None:
     raise BadInput(f"Layer '{name}' is a {excerpt(kind)}, {UNKNOWN}")
 
 
-def _check_value(found: dict[str, Any], values: frozenset[str], path: Path) -> None:
-    kind, module = str(found["class_name"]), str(found.get("module") or "keras")
+def _check_value(part: dict[str, Any], values: frozenset[str], path: Path) -> None:
+    kind, module = str(part["class_name"]), str(part.get("module") or "keras")
     shown = kind
     if kind == "function":  # an activation; its module may be any
-        shown = str(found.get("config"))
+        shown = str(part.get("config"))
         if stock.bare(shown) in stock.OPERATIONS:
             return
     elif kind in values and module.split(".")[0] in _MODULES:
@@ -270,11 +270,11 @@ def _check_value(found: dict[str, Any], values: frozenset[str], path: Path) -> N
 
 def _values(keras3: bool) -> frozenset[str]:
     """The names of all that a stock layer's configuration may hold."""
-    found: set[str] = set(_VALUES) | stock.LAYERS | stock.AUGMENTATIONS
+    names: set[str] = set(_VALUES) | stock.LAYERS | stock.AUGMENTATIONS
     for library in (tf_keras, _keras3()) if keras3 else (tf_keras,):
         for part in (library.initializers, library.regularizers, library.constraints):
-            found |= {name for name, value in vars(part).items() if inspect.isclass(value)}
-    return frozenset(found)
+            names |= {name for name, value in vars(part).items() if inspect.isclass(value)}
+    return frozenset(names)
 
 
 def _restored(config: dict[str, Any], path: Path) -> Any:

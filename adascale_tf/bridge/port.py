@@ -48,13 +48,13 @@ def port(model: Any, size: Sequence[int] = ()) -> tf_keras.Model:
         raise BadInput(f"Model '{model.name}' gives {tuple(output.shape[1:])}; a classifier gives one value a class.")
     ported = tf_keras.Model(image, output, name=port_layers.plain(model.name))
     for new, old in walk.weights:
-        found = old.get_weights()
-        if [value.shape for value in found] != [tuple(value.shape) for value in new.weights]:
+        values = old.get_weights()
+        if [value.shape for value in values] != [tuple(value.shape) for value in new.weights]:
             raise BadInput(
                 f"Layer '{old.name}' keeps other weights than a {type(new).__name__} of tf_keras (adapters, quantized, "
                 "rescaled?); replace it by a plain layer."
             )
-        new.set_weights(found)
+        new.set_weights(values)
     _verify(model, graph, ported, walk, softmax)
     return ported
 
@@ -116,8 +116,8 @@ class _Walk:
                 if node.is_input or id(node) not in needed:
                     continue
                 args, kwargs = _arguments(node, known)
-                found = self._call(operation, args, kwargs)
-                for old, new in zip(_outputs(node), found, strict=True):
+                outputs = self._call(operation, args, kwargs)
+                for old, new in zip(_outputs(node), outputs, strict=True):
                     known[id(old)] = new
                     if self.depth == 1:
                         self.tensors.append((operation.name, old, new))
@@ -155,19 +155,19 @@ def _needed(model: Any) -> set[int]:
     """The nodes that the outputs depend on otherwise than by a mask, which ``tf_keras`` passes on by itself."""
     nodes = [node for level in model._nodes_by_depth.values() for node in level]
     makers = {id(tensor): node for node in nodes for tensor in _outputs(node)}
-    found: set[int] = set()
+    needed: set[int] = set()
     stack = [id(tensor) for tensor in model.outputs]
     while stack:
         node = makers.get(stack.pop())
-        if node is None or id(node) in found:
+        if node is None or id(node) in needed:
             continue
-        found.add(id(node))
+        needed.add(id(node))
         if hasattr(node, "arguments"):
             kwargs = {key: value for key, value in node.arguments.kwargs.items() if key != "mask"}
             stack += [id(value) for value in _flat([*node.arguments.args, *kwargs.values()])]
         else:
             stack += [id(value) for value in node.keras_inputs]
-    return found
+    return needed
 
 
 def _outputs(node: Any) -> list[Any]:
@@ -243,8 +243,8 @@ def _samples(ported: tf_keras.Model, dtype: Any) -> list[np.ndarray]:
 
 
 def _softmax(logits: np.ndarray) -> np.ndarray:
-    found = np.exp(logits - logits.max(-1, keepdims=True))
-    return np.asarray(found / found.sum(-1, keepdims=True))
+    powers = np.exp(logits - logits.max(-1, keepdims=True))
+    return np.asarray(powers / powers.sum(-1, keepdims=True))
 
 
 def _agree(want: np.ndarray, got: np.ndarray, logits: np.ndarray, short: bool) -> bool:

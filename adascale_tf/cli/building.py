@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from adascale_tf.cli import console, tables
+from adascale_tf.cli import console, options, tables
 from adascale_tf.cli.options import data_option, max_loss_option
 from adascale_tf.verbs import inputs
 
@@ -23,7 +23,7 @@ from adascale_tf.verbs import inputs
     metavar="FILE",
     help="Your own model, with its weights: Keras 3 .keras, Keras 2 .keras, .h5 or SavedModel.",
 )
-@click.option("--backbone", default=None, help="resnet (images) or gru (sequences). Default: what suits the data.")
+@click.option("--backbone", cls=options.ListingOption, listing=options.list_backbones, default=None)
 @click.option("--recipes", default=None, help="Branches, comma-separated ('adascale operators'). Default: about ten.")
 @click.option("--epochs", type=click.IntRange(1), default=None, help="Passes over the data. Default: by its size.")
 @click.option("--flip", is_flag=True, help="Mirror training images at random (not for digits or text).")

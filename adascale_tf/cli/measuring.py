@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     "adascale profile bundle --fleet fleet.yaml --out m.jsonl"
 )
 @options.bundle_argument
-@click.option("--delegates", cls=options.DelegatesOption, default="cpu", show_default=True)
+@click.option(
+    "--delegates", cls=options.ListingOption, listing=options.list_delegates, default="cpu", show_default=True
+)
 @click.option("--threads", default="1", show_default=True, help="Numbers of threads: 1, or 1,4.")
 @click.option("--branches", default=None, help="Ids of branches, comma-separated. Default: all.")
 @click.option("--runs", type=click.IntRange(2), default=50, show_default=True, help="Timed runs per branch.")
@@ -64,13 +66,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Phones: seconds of running behind each energy.",
 )
-@click.option(
-    "--runner",
-    type=click.Choice(["agent", "benchmark_model"]),
-    default="agent",
-    show_default=True,
-    help="Phones: what measures there.",
-)
+@click.option("--runner", cls=options.ListingOption, listing=options.list_runners, default="agent", show_default=True)
 @click.option("--binary", type=click.Path(path_type=Path), default=None, help="Phones: Google's benchmark_model.")
 @click.option("--python", default="python3", show_default=True, help="Phones: the Python that runs the agent.")
 @options.litert_option

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -46,32 +47,48 @@ fleet_option = click.option(
 )  # fmt: skip
 
 
-class DelegatesOption(click.Option):
-    """``--delegates``, whose help names those of the registry with plug-ins, when it is asked for."""
+class ListingOption(click.Option):
+    """An option whose help names what a registry holds, plug-ins included, when the help is asked for."""
+
+    def __init__(self, *words: Any, listing: Callable[[], str], **more: Any) -> None:
+        super().__init__(*words, **more)
+        self._listing = listing
 
     def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
-        from adascale_runtime.engines import registry
-
-        both = {name for runner in ("host", "agent") for name in registry.names(runner)}
-        elsewhere = [name for name in registry.names("benchmark_model") if name not in both]
-        self.help = f"Comma-separated: {', '.join(sorted(both))}"
-        if elsewhere:
-            self.help += f"; {', '.join(elsewhere)} with --runner benchmark_model only"
-        self.help += "."
+        self.help = self._listing()
         return super().get_help_record(ctx)
 
 
-class PolicyOption(click.Option):
-    """``--policy`` of a loop, whose help names those of the registry with plug-ins, when it is asked for."""
+def list_delegates() -> str:
+    """What ``--delegates`` takes."""
+    from adascale_runtime.engines import registry
 
-    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
-        from adascale_runtime import plugins
-        from adascale_runtime.policies import policy, rivals
+    both = {name for runner in ("host", "agent") for name in registry.names(runner)}
+    elsewhere = [name for name in registry.names("benchmark_model") if name not in both]
+    more = f"; {', '.join(elsewhere)} with --runner benchmark_model only" if elsewhere else ""
+    return f"Comma-separated: {', '.join(sorted(both))}{more}."
 
-        plugins.load("policies")
-        others = sorted(set(policy.POLICIES) - {self.default} - set(rivals.REPLAY_ONLY))
-        self.help = f"Also: {', '.join(others)}."
-        return super().get_help_record(ctx)
+
+def list_policies() -> str:
+    """What ``--policy`` of a loop takes."""
+    from adascale_runtime.policies import policy, rivals
+
+    live = [name for name in policy.names() if name not in rivals.REPLAY_ONLY]
+    return f"One of {', '.join(live)}."
+
+
+def list_backbones() -> str:
+    """What ``--backbone`` takes."""
+    from adascale_tf.verbs import kinds
+
+    return f"One of {', '.join(kinds.names('backbones'))}. Default: what suits the data."
+
+
+def list_runners() -> str:
+    """What ``--runner`` takes."""
+    from adascale_tf.verbs import kinds
+
+    return f"Phones: what measures there, {' or '.join(kinds.names('runners'))}."
 
 
 def names(text: str) -> list[str]:

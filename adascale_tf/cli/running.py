@@ -28,7 +28,9 @@ from adascale_tf.cli import console, options, tables
 )
 @click.option("--threads", default="1", show_default=True, help="Numbers of threads, of which the policy chooses: 2,1.")
 @click.option("--delegates", default="cpu", show_default=True, help="Comma-separated; the policy chooses among them.")
-@click.option("--policy", cls=options.PolicyOption, default="adaptive", show_default=True)
+@click.option(
+    "--policy", cls=options.ListingOption, listing=options.list_policies, default="adaptive", show_default=True
+)
 @click.option("--cascade", is_flag=True, help="A cheap branch answers first; a better one is asked when it is unsure.")
 @click.option("--warm-mb", type=console.Number(0.1), default=None, help="Memory for branches that are kept ready.")
 @click.option(

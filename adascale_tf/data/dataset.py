@@ -102,9 +102,9 @@ def load(
     except OSError as error:
         raise BadInput(f"{excerpt(spec)} cannot be read ({error.strerror}); correct its name or permissions.") from None
     if path.is_dir() or path.suffix.lower() == ".zip":
-        with files.opened(path) as found, warnings.catch_warnings():
+        with files.opened(path) as listed, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's remarks on odd files; what cannot be used is an error
-            return _classes(found, preprocessing, size, tick)
+            return _classes(listed, preprocessing, size, tick)
     if path.suffix.lower() == ".npz":
         return _sized(_dataset(path.stem, arrays.read(path)), preprocessing, size)
     raise BadInput(f"{path} is neither a folder, a .zip nor a .npz; give data in one of these forms.")
@@ -122,7 +122,15 @@ def _sized(data: Dataset, preprocessing: dict[str, Any] | None, size: tuple[int,
 
 
 def fit(data: Dataset, preprocessing: dict[str, Any] | None) -> Dataset:
-    """Arrays as ``preprocessing`` asks: images of its height, width and channels (bilinear), its mean and scale."""
+    """Examples as a preprocessing asks: images of its height, width and channels (bilinear), its mean and scale.
+
+    Args:
+        data: the examples.
+        preprocessing: what is asked for; None leaves them as they are.
+
+    Raises:
+        BadInput: they are no images, or frames of another size.
+    """
     if preprocessing is None:
         return data
     x_train, x_test = data.x_train, data.x_test
@@ -155,11 +163,11 @@ def _digits() -> Dataset:
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
 
-    found = load_digits()
-    pixels = np.rint(found.images * (255 / 16)).astype(np.uint8)
+    bunch = load_digits()
+    pixels = np.rint(bunch.images * (255 / 16)).astype(np.uint8)
     resized = np.stack([np.asarray(Image.fromarray(p).resize((32, 32), Image.Resampling.BILINEAR)) for p in pixels])
     x_train, x_test, y_train, y_test = train_test_split(
-        resized[..., None], found.target.astype(np.int64), test_size=0.2, stratify=found.target, random_state=0
+        resized[..., None], bunch.target.astype(np.int64), test_size=0.2, stratify=bunch.target, random_state=0
     )
     how = {"kind": "image", "height": 32, "width": 32, "channels": 1, "scale": 1 / 255}
     return Dataset("digits", tuple(str(n) for n in range(10)), how, x_train, y_train, x_test, y_test)
@@ -170,23 +178,23 @@ def _dataset(name: str, checked: arrays.Arrays) -> Dataset:
     return Dataset(name, checked.labels, how, checked.x_train, checked.y_train, checked.x_test, checked.y_test)
 
 
-def _classes(found: Files, preprocessing: dict[str, Any] | None, size: tuple[int, int] | None, tick: Tick) -> Dataset:
-    path = found.path
-    splits = {split: [e for e in found.entries if e.split == split] for split in ("train", "test")}
-    labels = _labels(found, splits)
+def _classes(listed: Files, preprocessing: dict[str, Any] | None, size: tuple[int, int] | None, tick: Tick) -> Dataset:
+    path = listed.path
+    splits = {split: [e for e in listed.entries if e.split == split] for split in ("train", "test")}
+    labels = _labels(listed, splits)
     first = splits["train"][0]
     kind: Any = audio if first.is_sound else images
-    how = preprocessing or kind.derive(found.read(first), f"{path}: {first.name}", size)
+    how = preprocessing or kind.derive(listed.read(first), f"{path}: {first.name}", size)
     if how["kind"] != ("log-mel" if first.is_sound else "image"):
         raise BadInput(f"{path} holds {'sounds' if first.is_sound else 'images'}, but the bundle takes {how['kind']}.")
-    _check_memory(str(path), len(found.entries), kind, how)
-    decoded, changed = _decode(found, kind, how, tick)
-    notes = list(found.notes)
+    _check_memory(str(path), len(listed.entries), kind, how)
+    decoded, changed = _decode(listed, kind, how, tick)
+    notes = list(listed.notes)
     if changed and preprocessing is None and size is None:
         what = f"{how['sample_rate']} Hz" if first.is_sound else f"{how['width']}x{how['height']} pixels"
         choose = "" if first.is_sound else "; --input-size chooses another"
         notes.append(
-            f"{path}: {changed:,} of {len(found.entries):,} files were brought to {what}, as {first.name}{choose}."
+            f"{path}: {changed:,} of {len(listed.entries):,} files were brought to {what}, as {first.name}{choose}."
         )
     cut = len(splits["test"])  # entries are sorted: test before train
     decoded = _with_channel(decoded, how)
@@ -197,12 +205,12 @@ def _classes(found: Files, preprocessing: dict[str, Any] | None, size: tuple[int
     return Dataset(path.stem, tuple(labels), how, x_train, y_train, x_test, y_test, tuple(notes))
 
 
-def _labels(found: Files, splits: dict[str, list[Entry]]) -> list[str]:
+def _labels(listed: Files, splits: dict[str, list[Entry]]) -> list[str]:
     """The classes; :class:`BadInput` unless both splits have examples of the same, all of one kind."""
-    path = found.path
+    path = listed.path
     for split, entries in splits.items():
         if not entries:
-            more = f" ({' '.join(found.notes)[:500]})" if found.notes else ""
+            more = f" ({' '.join(listed.notes)[:500]})" if listed.notes else ""
             raise BadInput(
                 f"{path} has no {split}/<class>/ with images ({' '.join(files.IMAGES)}) or sounds "
                 f"({' '.join(files.SOUNDS)}); sort the files that way{more}."
@@ -216,27 +224,27 @@ def _labels(found: Files, splits: dict[str, list[Entry]]) -> list[str]:
     unknown = sorted(tested - set(labels))
     if unknown:
         raise BadInput(f"{path} has classes in test/ that train/ lacks: {excerpt(', '.join(unknown))}.")
-    if len({entry.is_sound for entry in found.entries}) > 1:
+    if len({entry.is_sound for entry in listed.entries}) > 1:
         raise BadInput(f"{path} mixes images and sounds; keep one kind.")
     for label in labels:
         if label not in tested:
-            found.notes.append(f"{path}: test/ has no example of '{excerpt(label)}', so nothing measures that class.")
+            listed.notes.append(f"{path}: test/ has no example of '{excerpt(label)}', so nothing measures that class.")
     return labels
 
 
-def _decode(found: Files, kind: Any, how: dict[str, Any], tick: Tick) -> tuple[np.ndarray, int]:
+def _decode(listed: Files, kind: Any, how: dict[str, Any], tick: Tick) -> tuple[np.ndarray, int]:
     """All examples in the order of the entries, and how many had another size than asked for."""
-    total, start, changed = len(found.entries), 0, 0
+    total, start, changed = len(listed.entries), 0, 0
 
     def one(entry: Entry, content: bytes) -> images.Decoded:
-        decoded: images.Decoded = kind.decode(content, f"{found.path}: {excerpt(entry.name, 120)}", how)
+        decoded: images.Decoded = kind.decode(content, f"{listed.path}: {excerpt(entry.name, 120)}", how)
         return decoded
 
     result: np.ndarray | None = None
     # Reading is sequential (one archive handle), decoding runs in threads: PIL and numpy release the lock.
     with ThreadPoolExecutor(max_workers=2) as pool:
-        for chunk in _chunks(found.entries):
-            rows = list(pool.map(one, chunk, [found.read(entry) for entry in chunk]))
+        for chunk in _chunks(listed.entries):
+            rows = list(pool.map(one, chunk, [listed.read(entry) for entry in chunk]))
             if result is None:
                 result = np.empty((total, *rows[0].values.shape), rows[0].values.dtype)
             for row in rows:

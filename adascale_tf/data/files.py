@@ -77,7 +77,7 @@ class Files:
         raise _unreadable(str(error.filename), error) from None
 
     def _list(self) -> list[Entry]:
-        found: list[Entry] = []
+        entries: list[Entry] = []
         kinds: Counter[str] = Counter()
         unknown, elsewhere, classes = [], [], set()
         for name, size in self._names():
@@ -92,7 +92,7 @@ class Files:
             elif len(parts) != 3 or parts[0] not in SPLITS:
                 elsewhere.append(name)
             elif name.lower().endswith(IMAGES + SOUNDS):
-                found.append(Entry(parts[0], parts[1], name, size))
+                entries.append(Entry(parts[0], parts[1], name, size))
             else:
                 unknown.append(name)
                 kinds[PurePosixPath(name).suffix.lower() or "without a suffix"] += 1
@@ -101,10 +101,10 @@ class Files:
             self._note(unknown, f"of kinds that are not read ({counts})")
         if elsewhere:
             self._note(elsewhere, "outside train/<class>/ and test/<class>/")
-        filled = {(entry.split, entry.label) for entry in found}
+        filled = {(entry.split, entry.label) for entry in entries}
         for split, label in sorted(classes - filled):
             self.notes.append(f"{self.path}: {split}/{excerpt(label)}/ holds no example that can be read.")
-        return found
+        return entries
 
     def _note(self, names: list[str], why: str) -> None:
         some = f"{len(names):,} files" if len(names) > 1 else "1 file"

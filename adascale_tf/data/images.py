@@ -77,8 +77,8 @@ def resize(x: np.ndarray, preprocessing: dict[str, Any]) -> np.ndarray:
         return x
     mode = "L" if channels == 1 else "RGB"
     rows = (Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).convert(mode) for image in x)
-    found = np.stack([np.asarray(row.resize((width, height), Image.Resampling.BILINEAR)) for row in rows])
-    return found.reshape(len(x), height, width, channels)
+    resized = np.stack([np.asarray(row.resize((width, height), Image.Resampling.BILINEAR)) for row in rows])
+    return resized.reshape(len(x), height, width, channels)
 
 
 def _opened(content: bytes, name: str) -> Image.Image:

@@ -72,7 +72,12 @@ def with_exits(model: tf_keras.Model) -> tf_keras.Model:
 
 
 def fit_heads(network: ElasticNetwork, data: Dataset) -> None:
-    """Fit the early exits' dense layers to the backbone's features by least squares, on up to 2,000 examples."""
+    """Fit the early exits' dense layers to the backbone's features by least squares.
+
+    Args:
+        network: whose exits are fitted in place; its other weights and its statistics stay as they are.
+        data: up to 2,000 of its training examples are used.
+    """
     graph = network.whole.graph
     names = [out for out in graph.outputs[:-1] if graph[out].kind == "Dense"]
     if not names:

@@ -22,12 +22,12 @@ class Derivation:
     def choose(self, share: float) -> None:
         """Make every choice anew from the current weights; ``share`` in [0, 1] of the final sparsity."""
         for key, choice in self._choices.items():
-            found = choice.choose(self.value(choice.of).numpy(), share)
+            constants = choice.choose(self.value(choice.of).numpy(), share)
             if key in self._constants:
-                for variable, value in zip(self._constants[key], found, strict=True):
+                for variable, value in zip(self._constants[key], constants, strict=True):
                     variable.assign(value)
             else:
-                self._constants[key] = [tf.Variable(value, trainable=False) for value in found]
+                self._constants[key] = [tf.Variable(value, trainable=False) for value in constants]
 
     def value(self, weight: Weight) -> tf.Tensor:
         """The weight's value now; differentiable with respect to the backbone's variables."""

@@ -34,7 +34,10 @@ UNROLL = 128
 class Trunk:
     """A structure with all its exits over the shared weights.
 
-    ``recipe``: its structure and weights steps. ``plan``: its graph, and where its weights come from.
+    Args:
+        recipe: its structure and weights steps.
+        plan: its graph, and where its weights come from.
+        backbone: whose weights are shared; the full trunk (no steps) is the backbone itself.
     """
 
     def __init__(self, recipe: Recipe, plan: Plan, backbone: tf_keras.Model) -> None:
@@ -49,7 +52,15 @@ class Trunk:
         self._derivation = Derivation([plan.weight(*key) for key in own], shared)
 
     def call(self, x: tf.Tensor, training: bool) -> list[tf.Tensor]:
-        """The logits of all exits, computed with the shared weights; differentiable with respect to them."""
+        """Compute the trunk with the shared weights; differentiable with respect to them.
+
+        Args:
+            x: examples as the network takes them, float32 (N, ...).
+            training: whether BatchNorm and dropout behave as in training.
+
+        Returns:
+            The logits of each exit, (N, classes), the last exit last.
+        """
         with substituted([(slot, self._derivation.value(self.plan.weight(*key))) for key, slot in self._own.items()]):
             outputs = self.model(x, training=training)
         return list(outputs) if isinstance(outputs, (list, tuple)) else [outputs]
@@ -90,8 +101,15 @@ class Trunk:
 class ElasticNetwork:
     """A backbone made elastic for a list of recipes; ``trunks[0]`` is the full one.
 
-    ``sort``: sort the backbone's channels by importance first, which leaves its outputs as they are. Worth it for
-    trained weights. ``known``: trunks over the same backbone that exist already.
+    Args:
+        backbone: a functional ``tf_keras`` model of known layers, one input, an output of logits for each exit.
+        recipes: the branches.
+        sort: sort the backbone's channels by importance first, which leaves its outputs as they are. Worth it for
+            trained weights.
+        known: trunks over the same backbone that exist already.
+
+    Raises:
+        BadInput: a recipe does not apply to the backbone.
     """
 
     def __init__(
@@ -107,8 +125,8 @@ class ElasticNetwork:
         if sort:
             self.sort()
         structures = dict.fromkeys([Recipe()] + [operators.trunk(recipe) for recipe in self.recipes])
-        found = {trunk.recipe: trunk for trunk in known}
-        self.trunks = tuple(found.get(structure) or self.derive(structure) for structure in structures)
+        existing = {trunk.recipe: trunk for trunk in known}
+        self.trunks = tuple(existing.get(structure) or self.derive(structure) for structure in structures)
 
     @property
     def classes(self) -> int:
@@ -123,16 +141,16 @@ class ElasticNetwork:
     @property
     def state(self) -> dict[str, tf.Variable]:
         """All that training changes, by name: the backbone's variables and every other trunk's statistics."""
-        found = {f"{layer}/{weight}": slot.variable for (layer, weight), slot in slots(self.backbone).items()}
+        variables = {f"{layer}/{weight}": slot.variable for (layer, weight), slot in slots(self.backbone).items()}
         for trunk in self.trunks[1:]:
-            found.update({f"{trunk.recipe}/{i}": variable for i, variable in enumerate(trunk.statistics)})
-        return found
+            variables.update({f"{trunk.recipe}/{i}": variable for i, variable in enumerate(trunk.statistics)})
+        return variables
 
     def copied(self) -> ElasticNetwork:
         """The same network with variables of its own, made in the scope that the caller is in."""
-        found = ElasticNetwork(build_model(self.whole.graph, self.backbone.name), self.recipes)
-        found.take(self.values)
-        return found
+        copied = ElasticNetwork(build_model(self.whole.graph, self.backbone.name), self.recipes)
+        copied.take(self.values)
+        return copied
 
     @property
     def values(self) -> dict[str, np.ndarray]:
@@ -154,24 +172,28 @@ class ElasticNetwork:
         return Trunk(structure, operators.structure(self.whole, structure), self.backbone)
 
     def sort(self) -> list[tuple[tf.Variable, Axes]]:
-        """Sort the backbone's channels by importance, its outputs unchanged; gives what was permuted, and how."""
-        found = slots(self.backbone)
+        """Sort the backbone's channels by importance; its outputs stay as they are.
+
+        Returns:
+            What was permuted: each variable with the kept positions of each of its axes.
+        """
+        held = slots(self.backbone)
 
         def value(key: Key) -> np.ndarray | None:
-            return found[key].variable.numpy() if key in found else None
+            return held[key].variable.numpy() if key in held else None
 
-        moved = [(found[key].variable, axes) for key, axes in importance.order(self.whole.graph, value).items()]
+        moved = [(held[key].variable, axes) for key, axes in importance.order(self.whole.graph, value).items()]
         for variable, axes in moved:
             variable.assign(cut(variable, axes))
         return moved
 
     def evolved(self, recipes: Iterable[Recipe]) -> ElasticNetwork:
         """The same weights with other branches; new trunks still need their statistics measured."""
-        found = ElasticNetwork(self.backbone, recipes, known=self.trunks)
-        for trunk in found.trunks:
+        evolved = ElasticNetwork(self.backbone, recipes, known=self.trunks)
+        for trunk in evolved.trunks:
             if trunk not in self.trunks:
                 trunk.choose(1.0)  # all of the sparsity at once: there is no training in which it could ramp up
-        return found
+        return evolved
 
     def trunk(self, recipe: Recipe) -> Trunk:
         """The trunk that a branch belongs to."""

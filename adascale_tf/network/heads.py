@@ -25,12 +25,12 @@ def bottlenecks(graph: Graph) -> tuple[str, ...]:
     """The nodes with positions left (images, sequences) that every path to the output runs through, in order."""
     position = {node.name: i for i, node in enumerate(graph.nodes)}
     last = {name: max((position[r] for r in readers), default=len(position)) for name, readers in graph.readers.items()}
-    found, open_until = [], 0
+    names, open_until = [], 0
     for i, node in enumerate(graph.nodes):
         if open_until <= i and node.inputs and len(node.shape) > 1 and prod(int(n or 1) for n in node.shape[:-1]) > 1:
-            found.append(node.name)
+            names.append(node.name)
         open_until = max(open_until, last[node.name])
-    return tuple(found)
+    return tuple(names)
 
 
 def add_exits(graph: Graph) -> Graph:
@@ -83,12 +83,12 @@ def _ends(graph: Graph) -> list[str]:
 def _blocks(graph: Graph, ends: list[str]) -> dict[str, str]:
     spatial = [i for i, node in enumerate(graph.nodes) if len(node.shape) > 1 and node.inputs]
     last = spatial[-1] if spatial else len(graph.nodes)
-    stage, found = 1, {}
+    stage, stages = 1, {}
     for i, node in enumerate(graph.nodes):
-        found[node.name] = f"stage{stage}" if i <= last else f"head{len(ends) + 1}"
+        stages[node.name] = f"stage{stage}" if i <= last else f"head{len(ends) + 1}"
         if stage <= len(ends) and node.name == ends[stage - 1]:
             stage += 1
-    return found
+    return stages
 
 
 def _head(end: Node, source: str, name: str, classes: int) -> list[Node]:

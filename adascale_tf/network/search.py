@@ -20,14 +20,20 @@ from adascale_tf.operators import Plan
 #: What a search tries: for each slot of a recipe (an operator that changes the structure, or a kind of which there is
 #: one step at most), and for each block or the whole network (None), the steps that can stand there.
 Space = Mapping[str, Mapping[str | None, Sequence[Step]]]
+#: The share of the trials that take a step of the whole network which had no turn yet, while there are any.
+_TURN = 0.5
+#: The share of the other changes that concern the whole network, where a step can be limited to blocks too.
+_WHOLE = 0.75
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A recipe with its accuracy in [0, 1] and its predicted latency."""
+    """A recipe, and what is known of its branch."""
 
     recipe: Recipe
+    #: Share of right answers, in [0, 1].
     accuracy: float
+    #: Predicted, in milliseconds.
     latency_ms: float
 
 
@@ -76,10 +82,14 @@ def search(
     for recipe in begin:
         seen[recipe.id] = evaluate(recipe)
         tick("search", len(seen), total, str(recipe))
+    # Chance alone would leave some steps of a large space untried: each for the whole network has its turn.
+    waiting = [step for places in space.values() for step in places.get(None, ())]
+    waiting = [waiting[index] for index in rng.permutation(len(waiting))]
     misses = 0
     while space and len(seen) < total and misses < 50 * (trials + 1):
         best = front(seen.values())
-        child = mutate(best[rng.integers(len(best))].recipe, space, rng)
+        parent = best[rng.integers(len(best))].recipe
+        child = with_step(parent, waiting.pop()) if waiting and rng.random() < _TURN else mutate(parent, space, rng)
         if child.id in seen or not operators.applies(plan, child):
             misses += 1
             continue
@@ -89,18 +99,25 @@ def search(
 
 
 def mutate(recipe: Recipe, space: Space, rng: np.random.Generator) -> Recipe:
-    """The recipe with a step put in, replaced or left out: half of the time for the whole network, else for a block."""
+    """The recipe with a step put in, replaced or left out, for the whole network or for one block."""
     slot = list(space)[rng.integers(len(space))]
     blocks = [block for block in space[slot] if block is not None]
-    whole = not blocks or (None in space[slot] and rng.random() < 0.5)
+    whole = not blocks or (None in space[slot] and rng.random() < _WHOLE)
     block = None if whole else blocks[rng.integers(len(blocks))]
     options = (None, *space[slot][block])
     new = options[rng.integers(len(options))]
     if new is None:
         steps = [step for step in recipe.steps if _slot(step) != slot or block not in (None, step.block)]
-    else:
-        # A step for the whole network takes the place of those for single blocks, and the other way round.
-        steps = [*(step for step in recipe.steps if not operators.exclusive(step, new)), new]
+        return Recipe(tuple(sorted(steps, key=_place)))
+    return with_step(recipe, new)
+
+
+def with_step(recipe: Recipe, new: Step) -> Recipe:
+    """The recipe with one more step, in the place of those that it excludes.
+
+    A step for the whole network takes the place of those for single blocks, and the other way round.
+    """
+    steps = [*(step for step in recipe.steps if not operators.exclusive(step, new)), new]
     return Recipe(tuple(sorted(steps, key=_place)))
 
 

@@ -160,8 +160,8 @@ class Checkpoint:
                 )
             return state.epochs_done
         with disk.writing(self.folder):
-            found = list(self.folder.iterdir()) if self.folder.exists() else []
-        if any(not _BEGINNINGS.fullmatch(path.name) for path in found):
+            others = list(self.folder.iterdir()) if self.folder.exists() else []
+        if any(not _BEGINNINGS.fullmatch(path.name) for path in others):
             raise BadInput(f"{self.folder} holds other files; choose another place with --checkpoint.")
         self._write(0)
         return 0
@@ -194,8 +194,8 @@ def read_state(folder: Path) -> TrainingState:
     path = folder / _STATE
     if not path.is_file():
         raise BadInput(f"{folder} is not a checkpoint: it has no {_STATE}; give the folder that 'adascale build' kept.")
-    found = codec.read_json(path)
-    name = found.get("format") if isinstance(found, dict) else None
+    raw = codec.read_json(path)
+    name = raw.get("format") if isinstance(raw, dict) else None
     if name == "adascale-checkpoint/1":
         raise BadInput(
             f"{folder} was kept by an older version, in a form that could carry code and is not opened any more; "
@@ -203,11 +203,11 @@ def read_state(folder: Path) -> TrainingState:
         )
     if name != FORMAT:
         raise BadInput(f"{path} is not of format {FORMAT}; build it again.")
-    schedule = found.get("schedule")
+    schedule = raw.get("schedule")
     missing = {field.name for field in fields(Schedule)} - set(schedule if isinstance(schedule, dict) else ())
     if missing:
         raise BadInput(f"{path} has no {', '.join(sorted(missing))} in its schedule; build it again.")
-    state = codec.from_json(TrainingState, found, str(path))
+    state = codec.from_json(TrainingState, raw, str(path))
     graph_file.check(state.graph, str(path))
     if not 0 <= state.epochs_done <= state.schedule.epochs + 1:
         raise BadInput(f"{path} counts {state.epochs_done} of {state.schedule.epochs} epochs; build it again.")
@@ -251,12 +251,12 @@ def _read(folder: Path, epoch: int, like: Mapping[str, np.ndarray]) -> dict[str,
             lost = [name for name in like if f"{name}.npy" not in names]
             if lost:
                 raise BadInput(f"{path} does not hold '{excerpt(lost[0])}'; copy it again.")
-            found = {}
+            arrays = {}
             for name, value in like.items():
                 with archive.open(f"{name}.npy") as member:
                     content = member.read()
-                found[name] = _array(content, value, f"{path}: {name}")
-            return found
+                arrays[name] = _array(content, value, f"{path}: {name}")
+            return arrays
     except BadInput as error:
         raise BadInput(f"{str(error).rstrip('.')}, or delete {folder} and train again.") from None
 
@@ -272,10 +272,10 @@ def _array(content: bytes, like: np.ndarray, where: str) -> np.ndarray:
         raise BadInput(f"{where} is damaged ({excerpt(str(error))}); copy it again.") from None
     if (shape, kind) != (like.shape, like.dtype) or len(content) - stream.tell() != like.nbytes:
         raise BadInput(f"{where} is {kind} {shape}, but the network has {like.dtype} {like.shape}; copy it again.")
-    found = np.frombuffer(content, kind, offset=stream.tell()).reshape(shape, order="F" if by_columns else "C")
-    if found.dtype.kind == "f" and not np.isfinite(found).all():
+    values = np.frombuffer(content, kind, offset=stream.tell()).reshape(shape, order="F" if by_columns else "C")
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
         raise BadInput(f"{where} holds numbers that are not finite; copy it again.")
-    return found
+    return values
 
 
 def _write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
@@ -305,8 +305,8 @@ def _variables(network: ElasticNetwork, optimizer: list[tf.Variable]) -> Mapping
 
 def _digest(graph: Graph, data: Dataset) -> str:
     """A short name of the layers and the examples."""
-    found = hashlib.sha256(codec.dump(graph).encode())
+    digest = hashlib.sha256(codec.dump(graph).encode())
     for array in (data.x_train, data.y_train):
-        found.update(str(array.shape).encode())
-        found.update(np.ascontiguousarray(array[:: max(1, len(array) // 256)]).tobytes())
-    return found.hexdigest()[:16]
+        digest.update(str(array.shape).encode())
+        digest.update(np.ascontiguousarray(array[:: max(1, len(array) // 256)]).tobytes())
+    return digest.hexdigest()[:16]

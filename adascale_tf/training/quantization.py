@@ -33,9 +33,18 @@ def wrap(network: tf_keras.Model) -> tf_keras.Model:
 
 
 def train_quantized(network: tf_keras.Model, data: Dataset, schedule: Schedule) -> tf_keras.Model:
-    """The network with fake-quantized weights and activations, trained on the labels for up to 300 steps.
+    """Train a branch with fake-quantized weights and activations, on the labels, for up to 300 steps.
 
-    ``network``: one output of logits (N, classes). :class:`BadInput` names the layers that TF-MOT refuses.
+    Args:
+        network: one output of logits (N, classes); it stays as it is.
+        data: the examples.
+        schedule: its augmentation, batch and seed are followed.
+
+    Returns:
+        The network wrapped by TF-MOT, for the converter.
+
+    Raises:
+        BadInput: names the layers that TF-MOT refuses.
     """
     model = wrap(network)
     optimizer = tf_keras.optimizers.Adam(tf_keras.optimizers.schedules.CosineDecay(LEARNING_RATE, STEPS))

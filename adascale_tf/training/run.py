@@ -37,15 +37,28 @@ def train(
     schedule: Schedule,
     tick: Tick = silent,
     checkpoint: Checkpoint | None = None,
+    *,
     cluster: Workers | None = None,
     accumulate: int = 1,
 ) -> Effort:
-    """Train all branches of ``network`` in place on the training split; ``tick("train", ...)`` at every step.
+    """Train all branches of a network in place on the training split.
 
-    With a ``checkpoint`` the state is saved after every epoch, and a training found there is taken up, at whatever
-    scale it was begun. Every replica of the ``cluster`` computes ``accumulate`` batches a step. Gives what the epochs
-    of this call took, in all replicas. :class:`BadInput` if more than one batch makes a step of an optimizer that
-    cannot use it; :class:`AdaScaleError` if another worker goes away, or if the loss or weights are not finite.
+    Args:
+        network: the network to train.
+        data: the examples.
+        schedule: how long and how strongly.
+        tick: called with "train" at every step.
+        checkpoint: where the state is saved after every epoch; a training that stands there already is taken up, at
+            whatever scale it was begun.
+        cluster: the replicas; by default this process alone.
+        accumulate: batches that every replica contributes to a step.
+
+    Returns:
+        What the epochs of this call took, in all replicas.
+
+    Raises:
+        BadInput: more than one batch makes a step of an optimizer that cannot use it.
+        AdaScaleError: another worker goes away, or the loss or the weights are not finite.
     """
     cluster = cluster or alone()
     if schedule.optimizer != "sgd" and cluster.replicas * accumulate > 1:

@@ -19,30 +19,36 @@ _RANGES = (
 
 @dataclass(frozen=True)
 class Schedule:
-    """How to train. ``learning_rate`` is the optimizer's peak, warmed up over the first tenth and cosine-decayed to 0.
+    """How to train.
 
-    ``optimizer``: "adamw", or "sgd" for :class:`~adascale_tf.training.AdaScaleSGD`, which alone knows how to use more
-    than one batch a step. ``exit_weight``: weight of each early exit's loss against the last one's. ``shift``: largest
-    random shift in pixels (images) or frames (sequences). ``flip``: mirror images at random. ``smoothing``: label
-    smoothing. ``warm``: share of the epochs in which the full trunk trains alone. ``sampled``: how many trunks beside
-    the full and the smallest one train at each later step.
+    Raises:
+        BadInput: a setting that no training can have.
     """
 
+    #: Passes over the data.
     epochs: int = 20
+    #: Examples of a batch; each replica has its own.
     batch: int = 64
+    #: The optimizer's peak, warmed up over the first tenth and cosine-decayed to 0.
     learning_rate: float = RATES["adamw"][0]
+    #: "adamw", or "sgd" for :class:`~adascale_tf.training.AdaScaleSGD`, which alone can use several batches a step.
     optimizer: str = "adamw"
     weight_decay: float = 1e-4
+    #: Weight of each early exit's loss against the last one's.
     exit_weight: float = 0.5
+    #: Largest random shift, in pixels (images) or frames (sequences).
     shift: int = 2
+    #: Mirror images at random.
     flip: bool = False
+    #: Label smoothing.
     smoothing: float = 0.05
+    #: Share of the epochs in which the full trunk trains alone.
     warm: float = 0.5
+    #: How many trunks beside the full and the smallest one train at each later step.
     sampled: int = 1
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Raises :class:`BadInput` for settings that no training can have, wherever they come from."""
         if self.optimizer not in RATES:
             raise BadInput(f"A schedule has the optimizer {excerpt(self.optimizer)}; use {' or '.join(RATES)}.")
         for name, least, most in _RANGES:
@@ -61,17 +67,19 @@ class Schedule:
 
 @dataclass(frozen=True)
 class Effort:
-    """What a training took. ``macs``: three times the forward ones (forward and backward); ``seconds``: wall time.
+    """What a training took."""
 
-    ``joint_*``: of the steps in which the branches train with the full trunk. ``steps``: updates of the weights, which
-    stand for ``iterations`` updates at one batch a step.
-    """
-
+    #: Multiply-accumulates: three times the forward ones (forward and backward).
     macs: float
+    #: Wall time.
     seconds: float
+    #: Of the steps in which the branches train with the full trunk.
     joint_macs: float
+    #: Of the same steps.
     joint_seconds: float
+    #: Updates of the weights.
     steps: int = 0
+    #: Updates at one batch a step that they are worth.
     iterations: float = 0.0
 
 

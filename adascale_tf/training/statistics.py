@@ -17,7 +17,17 @@ def recalibrate(trunks: Sequence[Trunk], data: Dataset, seed: int = 0, tick: Tic
     """Measure each trunk's BatchNorm statistics under its final weights, as the mean over some training batches.
 
     Moving averages of a trunk that was sampled now and then lag behind the shared weights; on batches without
-    augmentation their mean is exact. ``tick("BatchNorm", ...)`` once per trunk.
+    augmentation their mean is exact.
+
+    Args:
+        trunks: whose statistics are set.
+        data: its training split is used, without augmentation.
+        seed: of the batches.
+        tick: called with "BatchNorm" once per trunk.
+        batches: how many, of 256 examples each.
+
+    References:
+        Yu and Huang, Universally Slimmable Networks and Improved Training Techniques, ICCV 2019.
     """
     rng = np.random.default_rng(seed + 1)
     size = min(256, len(data.x_train))

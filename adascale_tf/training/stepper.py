@@ -7,13 +7,11 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-import tf_keras
 
 from adascale_runtime.progress import Tick
-from adascale_tf.network.derivation import cut
 from adascale_tf.network.elastic import Axes, ElasticNetwork, Trunk
-from adascale_tf.training.adascale_sgd import AdaScaleSGD
 from adascale_tf.training.feed import Batch
+from adascale_tf.training.rules import open_rule
 from adascale_tf.training.schedule import Schedule
 from adascale_tf.training.workers import Workers
 
@@ -21,9 +19,9 @@ Gradients = Callable[..., tuple[Any, Any, list[Any]]]
 
 
 class Stepper:
-    """One optimizer over the shared weights, and one traced gradient function per trunk.
+    """One rule over the shared weights, and one traced gradient function per trunk.
 
-    Made in the scope of the cluster's strategy, like the network; a step takes ``accumulate`` batches a replica.
+    Made in the scope of the workers' strategy, like the network; a step takes ``accumulate`` batches a replica.
     """
 
     def __init__(
@@ -33,36 +31,26 @@ class Stepper:
         self._schedule = schedule
         self._exits = 1 + schedule.exit_weight * (len(network.whole.graph.outputs) - 1)
         self._strategy, self._replicas, self._local = cluster.strategy, cluster.replicas, len(cluster.places)
-        self._optimizer = _optimizer(schedule, steps, accumulate)
-        self._optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
-        self._optimizer.build(network.variables)
+        self._rule = open_rule(schedule, steps, accumulate)
+        self._rule.optimizer.build(network.variables)
         self._full = self._gradients(network.trunks[0], distil=False)
         self._rest = {id(trunk): self._gradients(trunk, distil=True) for trunk in network.trunks[1:]}
-        self._hold = self._summed(lambda pairs: self._optimizer.accumulate(pairs))
-        self._apply = self._summed(
-            self._optimizer.step if isinstance(self._optimizer, AdaScaleSGD) else self._optimizer.apply_gradients
-        )
+        self._hold = self._summed(self._rule.hold)
+        self._apply = self._summed(self._rule.update)
 
     @property
     def state(self) -> list[tf.Variable]:
         """The optimizer's variables, for checkpoints; the same at any scale."""
-        return list(self._optimizer.variables)
+        return list(self._rule.optimizer.variables)
 
     @property
     def progress(self) -> float:
         """Scale-invariant iterations so far."""
-        scaled = isinstance(self._optimizer, AdaScaleSGD)
-        return float((self._optimizer.progress if scaled else self._optimizer.iterations).numpy())
+        return self._rule.progress
 
     def permute(self, moved: list[tuple[tf.Variable, Axes]]) -> None:
         """Permute the optimizer's moments like the variables they belong to."""
-        index = {id(variable): i for i, variable in enumerate(self._network.variables)}
-        kinds = [getattr(self._optimizer, name, None) for name in ("momentums", "_momentums", "_velocities")]
-        for variable, axes in moved:
-            if id(variable) in index:  # BatchNorm statistics have no moments
-                for moments in filter(None, kinds):
-                    moment = moments[index[id(variable)]]
-                    moment.assign(cut(moment, axes))
+        self._rule.permute(self._network.variables, moved)
 
     def prepare(self, x: np.ndarray, tick: Tick) -> None:
         """Trace every trunk's gradients, on a batch, without an update."""
@@ -81,8 +69,8 @@ class Stepper:
             inputs, targets = zip(*batches[start : start + self._local], strict=True)
             x = self._spread(inputs)
             loss, teacher, gradients = self._full(x, self._spread([self._target(y) for y in targets]))
-            found = [gradients, *[self._rest[id(trunk)](x, teacher)[2] for trunk in chosen]]
-            (self._apply if start + self._local >= len(batches) else self._hold)(*found)
+            parts = [gradients, *[self._rest[id(trunk)](x, teacher)[2] for trunk in chosen]]
+            (self._apply if start + self._local >= len(batches) else self._hold)(*parts)
         return float(self._strategy.experimental_local_results(loss)[0])
 
     def _target(self, y: np.ndarray) -> np.ndarray:
@@ -95,18 +83,14 @@ class Stepper:
         return self._strategy.experimental_distribute_values_from_function(lambda _: tf.constant(next(rest)))
 
     def _summed(self, act: Callable[[list[tuple[tf.Tensor, tf.Variable]]], Any]) -> Callable[..., Any]:
-        """A traced function that sums several trunks' gradients on each replica and hands them to the optimizer."""
+        """A traced function that sums several trunks' gradients on each replica and hands them to the rule."""
 
-        def update(*found: list[tf.Tensor]) -> None:
-            sums = [tf.add_n(list(gradients)) for gradients in zip(*found, strict=True)]
-            if isinstance(self._optimizer, AdaScaleSGD):
-                # A mean, so that the rate is the same however many trunks and exits train; AdamW sees no difference.
-                # And Keras' way: divided by the number of replicas, over which they are summed.
-                parts = len(found) * self._exits * self._replicas
-                sums = [gradient / parts for gradient in sums]
+        def update(*parts: list[tf.Tensor]) -> None:
+            sums = [tf.add_n(list(gradients)) for gradients in zip(*parts, strict=True)]
+            sums = self._rule.scaled(sums, len(parts) * self._exits * self._replicas)
             act(list(zip(sums, self._network.variables, strict=True)))
 
-        return tf.function(lambda *found: self._strategy.run(update, args=found))
+        return tf.function(lambda *parts: self._strategy.run(update, args=parts))
 
     def _gradients(self, trunk: Trunk, distil: bool) -> Gradients:
         """A traced ``(x, target distribution) -> (loss, own answer as a distribution, gradients)`` on each replica.
@@ -124,20 +108,10 @@ class Stepper:
                 loss = _cross_entropy(target, logits[-1])
                 for exit_logits in logits[:-1]:
                     loss += weight * _cross_entropy(early, exit_logits)
-            found = tape.gradient(loss, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-            return loss, answer, [tf.convert_to_tensor(g) for g in found]
+            slopes = tape.gradient(loss, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+            return loss, answer, [tf.convert_to_tensor(slope) for slope in slopes]
 
         return tf.function(lambda x, target: self._strategy.run(gradients, args=(x, target)), reduce_retracing=True)
-
-
-def _optimizer(schedule: Schedule, steps: int, accumulate: int) -> Any:
-    """The schedule's optimizer; the rate is a function of scale-invariant iterations, which are steps for AdamW."""
-    rate = tf_keras.optimizers.schedules.CosineDecay(
-        0.0, max(1, steps - steps // 10), warmup_target=schedule.learning_rate, warmup_steps=max(1, steps // 10)
-    )
-    if schedule.optimizer == "sgd":
-        return AdaScaleSGD(rate, 0.9, weight_decay=schedule.weight_decay, accumulation=accumulate)
-    return tf_keras.optimizers.AdamW(rate, weight_decay=schedule.weight_decay)
 
 
 def _cross_entropy(target: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:

@@ -67,11 +67,11 @@ class Workers:
         mine = self.strategy.experimental_distribute_values_from_function(
             lambda context: tf.constant(flat * (context.replica_id_in_sync_group == 0))
         )
-        found = self.strategy.reduce(tf.distribute.ReduceOp.SUM, mine, axis=None).numpy()
+        agreed = self.strategy.reduce(tf.distribute.ReduceOp.SUM, mine, axis=None).numpy()
         ends = np.cumsum([value.size for value in values])[:-1]
         return [
             part.reshape(value.shape).astype(value.dtype)
-            for part, value in zip(np.split(found, ends), values, strict=True)
+            for part, value in zip(np.split(agreed, ends), values, strict=True)
         ]
 
     @contextmanager
@@ -96,11 +96,17 @@ def alone() -> Workers:
 def open_workers(
     name: str, replicas: int | None = None, environment: Mapping[str, str] = os.environ, tick: Tick = silent
 ) -> Workers:
-    """The cluster of a strategy's name; must come before any other use of TensorFlow in this process.
+    """The workers of a strategy's name; to be opened before any other use of TensorFlow in this process.
 
-    ``mirrored``: ``replicas`` GPUs of this machine, all by default; without GPUs so many parts of its CPU, one by
-    default. ``multi-worker``: what the environment variable TF_CONFIG says; waits for the other workers.
-    :class:`BadInput` if the devices or TF_CONFIG do not allow it.
+    Args:
+        name: "none"; "mirrored", all GPUs of this machine; "multi-worker", what TF_CONFIG says.
+        replicas: with "mirrored" so many GPUs; without GPUs so many parts of the CPU, one by default.
+        environment: where TF_CONFIG stands.
+        tick: called with "wait for workers".
+
+    Raises:
+        BadInput: the devices or TF_CONFIG do not allow it.
+        AdaScaleError: the workers could not meet, or TensorFlow runs already.
     """
     if name not in STRATEGIES:
         raise BadInput(f"There is no strategy '{name}'; use {', '.join(STRATEGIES)}.")
@@ -142,8 +148,8 @@ def _interruptible() -> Iterator[None]:
 def parse_task(text: str | None) -> Role:
     """Read TF_CONFIG; :class:`BadInput` says what is wrong with it."""
     try:
-        found = json.loads(text or "")
-        cluster, task = found["cluster"], found["task"]
+        said = json.loads(text or "")
+        cluster, task = said["cluster"], said["task"]
         kind, index = task["type"], task["index"]
         order = [("chief", i, a) for i, a in enumerate(cluster.get("chief", []))]
         order += [("worker", i, a) for i, a in enumerate(cluster.get("worker", []))]

@@ -181,7 +181,9 @@ class ElasticModel:
         schedule = training.schedule(len(dataset.x_train), self.seed, self._trained)
         folder = training.checkpoint
         kept = Checkpoint(Path(folder), self.network, dataset, schedule, self.given) if folder else None
-        self.effort = train(self.network, dataset, schedule, tick, kept, workers, training.accumulate)
+        self.effort = train(
+            self.network, dataset, schedule, tick, kept, cluster=workers, accumulate=training.accumulate
+        )
         if self.effort.iterations > self.effort.steps:
             steps = self.effort.steps
             tick("steps", steps, steps, f"worth {self.effort.iterations:.0f} steps of one batch")

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from adascale_runtime.progress import Tick, silent
-from adascale_runtime.seams import bundle
-from adascale_runtime.seams.bundle import Accuracy
+from adascale_runtime.seams.bundle import Accuracy, Bundle
+from adascale_tf.verbs.given import bundle_of
 from adascale_tf.verbs.saying import Say, unsaid
 
 
@@ -27,7 +27,7 @@ class Evaluation:
 
 
 def evaluate(
-    path: str | Path | bundle.Bundle, data: Any, *, branch: str | None = None, tick: Tick = silent, say: Say = unsaid
+    path: str | Path | Bundle, data: Any, *, branch: str | None = None, tick: Tick = silent, say: Say = unsaid
 ) -> tuple[Evaluation, ...]:
     """Measure the accuracy of a bundle's branches on the test split, on this machine's CPU.
 
@@ -46,7 +46,7 @@ def evaluate(
     from adascale_tf.verbs import inputs
     from converters import verify
 
-    opened = path if isinstance(path, bundle.Bundle) else bundle.load(path)
+    opened = bundle_of(path)
     manifest = opened.manifest
     branches = manifest.branches if branch is None else (manifest.branch(branch),)
     dataset = inputs.load_for_bundle(opened, data, tick=tick, say=say)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from adascale_runtime.seams import bundle, losses
-from adascale_runtime.seams.bundle import Manifest
+from adascale_runtime.seams import losses
+from adascale_runtime.seams.bundle import Bundle, Manifest
+from adascale_tf.verbs.given import bundle_of
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,7 @@ class Inspection:
     remarks: tuple[str, ...]
 
 
-def inspect(path: str | Path | bundle.Bundle) -> Inspection:
+def inspect(path: str | Path | Bundle) -> Inspection:
     """Open a bundle, check that it is whole, and say what it holds.
 
     Args:
@@ -27,5 +28,5 @@ def inspect(path: str | Path | bundle.Bundle) -> Inspection:
     Raises:
         BadBundle: it is damaged or foreign.
     """
-    manifest = (path if isinstance(path, bundle.Bundle) else bundle.load(path)).manifest
+    manifest = bundle_of(path).manifest
     return Inspection(manifest, tuple(losses.remarks(manifest)))

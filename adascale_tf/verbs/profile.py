@@ -191,8 +191,11 @@ def _on_host(work: _Work, host: Host) -> None:
 
 def _options(request: Request, how: OnPhones, patience_s: float) -> Options:
     """A request and how phones are measured, as the harness takes them."""
+    from android_harness import benchmark_runner as benchmark_runner  # declares itself
     from android_harness.runner import Options
+    from profiling.runners import find_runner
 
+    find_runner(how.runner, "phone")
     return Options(
         runs=request.runs, energy=how.energy, affinity=how.affinity, allow_fallback=request.allow_fallback,
         cooldown_c=how.cooldown_c, batch_s=how.batch_s, idle_s=how.batch_s / 2, patience_s=patience_s,

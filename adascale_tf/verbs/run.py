@@ -126,9 +126,8 @@ def run(
         warnings = tuple(session.warnings())
         for sentence in warnings:
             say(sentence)
-        source = loop.cycle(dataset)
+        header, source = loop.header(session), loop.cycle(dataset)
         events = loop.run(session, source, seconds, write, pace_s=pace, tick=tick, watch=watch)
-        header = loop.header(session)
         asked_twice = _cascade(session, events) if isinstance(session, CascadeSession) else None
     return Ran(header, tuple(events), loop.summary(events), warnings, asked_twice)
 

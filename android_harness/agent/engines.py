@@ -6,45 +6,14 @@ phone finds its delegates as one on a host does.
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
-from typing import Any, Callable, Optional
+from typing import Any, Optional
 
-from adascale_runtime.engines import accelerators, delegates
-from adascale_runtime.engines.tensor import Tensor, dequantize
+from adascale_runtime.engines import delegates
+from adascale_runtime.engines.plain import PlainBranch, open_plain
 from adascale_runtime.errors import AdaScaleError, UnknownDelegate
 from adascale_runtime.seams.bundle import Branch
-
-
-class PlainBranch:
-    """A branch on a delegate, for callers without numpy. Not thread-safe: one caller at a time.
-
-    ``invoke`` runs the bytes of an input in the branch's own dtype, and gives those of the output, which have been
-    read.
-    """
-
-    def __init__(self, branch: Branch, invoke: Callable[[bytes], bytes]) -> None:
-        self.branch = branch
-        self.invoke = invoke
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """The real-valued output for a real-valued input; it has been read when this returns."""
-        return dequantize(self.invoke(self.quantize(x)), self.branch.output)
-
-    def quantize(self, x: Tensor) -> bytes:
-        """A real-valued input in the branch's input dtype."""
-        return x.quantize(self.branch.input)
-
-    def zeros(self) -> Tensor:
-        """A real-valued input of zeros."""
-        shape = self.branch.input.shape
-        count = 1
-        for size in shape:
-            count *= size
-        return Tensor([0.0] * count, shape)
-
-    def warm(self) -> None:
-        """Run once on zeros."""
-        self(self.zeros())
 
 
 def install(library: Optional[str]) -> str:
@@ -56,15 +25,8 @@ def install(library: Optional[str]) -> str:
     if library is not None:
         loaded = delegates.library(library)
 
-        def opener(name: str) -> delegates.Opener:
-            def open_branch(path: Path, branch: Branch, threads: int, allow_fallback: bool) -> PlainBranch:
-                made = accelerators.open_compiled(loaded, str(path), branch.signature, name, threads, allow_fallback)
-                return PlainBranch(branch, made.run)
-
-            return open_branch
-
         own = [name for name, record in delegates.DELEGATES.items() if record.litert and "agent" in record.runners]
-        delegates.install({name: opener(name) for name in own})
+        delegates.install({name: partial(open_plain, loaded, name) for name in own})
         return "libLiteRt.so"
     package, interpreter = _interpreter()
     delegates.install({"cpu": _python_opener(interpreter)})

@@ -249,19 +249,19 @@ class Coordinator:
 
     def _ended(self, route: Route, lease: Lease, answer: Answer) -> None:
         """A lease's answer: what is new goes into the output at once, then it is seen what the phone is good for."""
-        told, measured = _understood(answer, route.device)
-        found = {key: m for m in measured if (key := self._ledger.key(m)) in lease.cells}
-        failed, gone, bar = dict(told["failed"]), told["gone"], False
-        if found:
+        told = _understood(answer, route.device)
+        measured = {key: m for m in told.measurements if (key := self._ledger.key(m)) in lease.cells}
+        failed, gone, bar = dict(told.failed), told.gone, False
+        if measured:
             route.refused.clear()
-        if told["refused"] is not None:
+        if told.refused is not None:
             route.refused.add(self._group(lease.cells[0]))
             bar = len(route.refused) >= min(REFUSALS, len(set(map(self._group, self._ledger.cells))))
-            failed = {} if bar else dict.fromkeys(lease.cells, told["refused"])  # if barred, it is no cell's fault
-            gone = told["refused"] if bar else None
+            failed = {} if bar else dict.fromkeys(lease.cells, told.refused)  # if barred, it is no cell's fault
+            gone = told.refused if bar else None
         dispatcher = self._dispatchers[lease.kind]
-        new = dispatcher.take(lease.id, list(found), failed)
-        self._ledger.add(found[key] for key in new)
+        new = dispatcher.take(lease.id, list(measured), failed)
+        self._ledger.add(measured[key] for key in new)
         self._done += len(new)
         self._alive = self._clock()
         if gone is None and lease.id in dispatcher.open_leases:
@@ -335,14 +335,13 @@ class Coordinator:
                     self._hear(event)
 
 
-def _understood(answer: Answer, device: str) -> tuple[dict[str, Any], list[Measurement]]:
-    """What a lease's host says, and the measurements in it; an error, also one of a host that writes them otherwise, is
-    a phone that cannot be used."""
+def _understood(answer: Answer, device: str) -> work.LeaseResult:
+    """What a lease's host says; an error, also one of a host that writes it otherwise, is a phone that cannot be
+    used."""
     gone = answer.error
     if answer.value is not None:
         try:
-            found = [codec.from_json(Measurement, data, device) for data in answer.value["measurements"]]
-            return answer.value, found
+            return codec.from_json(work.LeaseResult, answer.value, device)
         except BadInput as error:
             gone = f"its host has another version of adascale-tf ({error})"
-    return {"failed": {}, "gone": gone, "refused": None}, []
+    return work.LeaseResult(gone=gone)

@@ -1,6 +1,6 @@
 """Hosts as named Dask workers: run a function on one of them, hear when it is done and when hosts come and go.
 
-A task belongs to one process of one host. If that process dies, so does the task, and the host comes back as another
+A call belongs to one process of one host. If that process dies, so does the call, and the host comes back as another
 process under the same name: Dask's own retries would hide that from who must know which phone is free.
 """
 
@@ -42,7 +42,7 @@ class Came:
 
 @dataclass(frozen=True)
 class Went:
-    """A host's process is gone; ``tickets``: of tasks that went with it."""
+    """A host's process is gone; ``tickets``: of calls that went with it."""
 
     host: str
     tickets: tuple[str, ...]
@@ -50,7 +50,7 @@ class Went:
 
 @dataclass(frozen=True)
 class Answer:
-    """A task ended: with a value, or with the ``error`` that it raised, in words."""
+    """A call ended: with a value, or with the ``error`` that it raised, in words."""
 
     ticket: str
     value: Any = None
@@ -61,7 +61,7 @@ Event = Came | Went | Answer
 
 
 @dataclass
-class _Task:
+class _Call:
     host: str
     address: str
     future: Any
@@ -73,7 +73,7 @@ class Hosts:
     def __init__(self, client: Any) -> None:
         self._client = client
         self._addresses: dict[str, str] = {}
-        self._tasks: dict[str, _Task] = {}
+        self._calls: dict[str, _Call] = {}
         self._ended: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._unsent: list[Event] = []
         self._looked = -LOOK_S + time.monotonic()
@@ -92,7 +92,7 @@ class Hosts:
                 self._unsent.append(Answer(ticket, error=f"{host} did not take {len(data)} bytes ({error})"))
                 return ticket
         future = self._client.submit(function, *arguments, key=ticket, workers=[address], pure=False)
-        self._tasks[ticket] = _Task(host, address, future)
+        self._calls[ticket] = _Call(host, address, future)
         future.add_done_callback(lambda _: self._ended.put(ticket))
         return ticket
 
@@ -132,8 +132,8 @@ class Hosts:
         found: list[Event] = []
         for host, address in self._addresses.items():
             if now.get(host) != address:
-                lost = [ticket for ticket, task in self._tasks.items() if task.address == address]
-                self._client.cancel([self._tasks.pop(ticket).future for ticket in lost], force=True)
+                lost = [ticket for ticket, call in self._calls.items() if call.address == address]
+                self._client.cancel([self._calls.pop(ticket).future for ticket in lost], force=True)
                 found.append(Went(host, tuple(lost)))
         found += [Came(host) for host, address in now.items() if self._addresses.get(host) != address]
         self._addresses = now
@@ -149,17 +149,17 @@ class Hosts:
         return found
 
     def _answer(self, ticket: str) -> list[Event]:
-        task = self._tasks.pop(ticket, None)
-        if task is None:  # it went with its host
+        call = self._calls.pop(ticket, None)
+        if call is None:  # it went with its host
             return []
-        if task.future.status == "cancelled":
-            return [Answer(ticket, error=f"the scheduler dropped what {task.host} did")]
+        if call.future.status == "cancelled":
+            return [Answer(ticket, error=f"the scheduler dropped what {call.host} did")]
         try:
-            return [Answer(ticket, task.future.result(timeout=ANSWER_S))]
+            return [Answer(ticket, call.future.result(timeout=ANSWER_S))]
         except TimeoutError:  # its process died with the value
-            return [Answer(ticket, error=f"{task.host} did not hand over what it found")]
+            return [Answer(ticket, error=f"{call.host} did not hand over what it found")]
         except Exception as error:  # of whatever kind the function raised on the host
-            return [Answer(ticket, error=f"{type(error).__name__} on {task.host}: {error}")]
+            return [Answer(ticket, error=f"{type(error).__name__} on {call.host}: {error}")]
 
 
 def watched(function: Callable[..., Any], *arguments: Any) -> Any:
@@ -200,7 +200,7 @@ def connect(inventory: Inventory) -> Iterator[Hosts]:
             yield cluster
         finally:
             with contextlib.suppress(Exception):  # what still runs hears that nobody waits for it
-                client.cancel([task.future for task in cluster._tasks.values()], force=True)
+                client.cancel([call.future for call in cluster._calls.values()], force=True)
 
 
 def _unanswered(address: str, why: str, source: str) -> AdaScaleError:

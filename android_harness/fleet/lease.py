@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from adascale_runtime.errors import AdaScaleError, BadInput
 from adascale_runtime.files import codec
 from adascale_runtime.seams import bundle as bundles
 from adascale_runtime.seams.bundle import Bundle
+from adascale_runtime.seams.records import Measurement
 from android_harness import discovery, keys, store
 from android_harness.adb import connect, parse_address
 from android_harness.fleet import parcels
@@ -51,6 +52,19 @@ class Order:
     clean: bool = False
 
 
+@dataclass(frozen=True)
+class LeaseResult:
+    """What came of a lease; between hosts it travels as plain JSON."""
+
+    measurements: tuple[Measurement, ...] = ()
+    #: Why cells failed by their own fault, by their keys.
+    failed: dict[str, str] = field(default_factory=dict)
+    #: Why the phone could not finish.
+    gone: str | None = None
+    #: What the phone lacks for this delegate.
+    refused: str | None = None
+
+
 class Abandoned(AdaScaleError):
     """Nobody waits for this lease any more."""
 
@@ -65,28 +79,21 @@ def survey(addresses: Sequence[str], key: str | None) -> list[dict[str, Any]]:
 
 
 def measure(order: Order, wanted: Callable[[], bool] = lambda: True) -> dict[str, Any]:
-    """Measure a lease's cells; plain JSON: ``measurements``, ``failed`` (cell -> reason, the cell's own fault).
+    """Measure a lease's cells; a :class:`LeaseResult` as plain JSON. Stops soon after ``wanted`` has become false."""
+    return codec.to_json(_measure(order, wanted))
 
-    ``gone`` says why the phone could not finish, ``refused`` what it lacks for this delegate; else they are None. Stops
-    soon after ``wanted`` has become false.
-    """
+
+def _measure(order: Order, wanted: Callable[[], bool]) -> LeaseResult:
     try:
         with _alone(order, wanted):
             outcome = _profile(order, wanted)
     except BadInput as error:
-        return _answer(refused=str(error))
+        return LeaseResult(refused=str(error))
     except AdaScaleError as error:
-        return _answer(gone=str(error))
+        return LeaseResult(gone=str(error))
     if outcome.device["name"] != order.phone:
-        return _answer(gone=f"{order.address} is another phone now ({outcome.device['name']})")
-    return _answer(codec.to_json(outcome.measurements), outcome.failed)
-
-
-def _answer(
-    measurements: Sequence[Any] = (), failed: dict[str, str] | None = None, gone: str | None = None,
-    refused: str | None = None,
-) -> dict[str, Any]:  # fmt: skip
-    return {"measurements": list(measurements), "failed": failed or {}, "gone": gone, "refused": refused}
+        return LeaseResult(gone=f"{order.address} is another phone now ({outcome.device['name']})")
+    return LeaseResult(tuple(outcome.measurements), outcome.failed)
 
 
 def _profile(order: Order, wanted: Callable[[], bool]) -> Outcome:

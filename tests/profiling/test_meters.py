@@ -1,72 +1,12 @@
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
-import pytest
-
-from adascale_runtime.device import meters
 from adascale_runtime.seams.bundle import Cost
 from profiling import device
 from profiling import meters as estimates
 from profiling.doctor import examine
 from profiling.load import Burners
-
-
-def zone(root: Path, name: str, energy: int, wrap: int = 1_000_000) -> Path:
-    folder = root / name
-    folder.mkdir(parents=True)
-    (folder / "energy_uj").write_text(f"{energy}\n")
-    (folder / "max_energy_range_uj").write_text(f"{wrap}\n")
-    return folder
-
-
-def test_rapl_sums_packages_and_survives_the_wrap_around(tmp_path: Path) -> None:
-    first, second = zone(tmp_path, "intel-rapl:0", 900_000), zone(tmp_path, "intel-rapl:1", 5)
-    zone(tmp_path, "intel-rapl:0:0", 77)  # a part of package 0, which counts it already
-    read = meters.rapl(str(tmp_path))
-    assert read is not None and read() == 0.0
-    (first / "energy_uj").write_text("100000")
-    (second / "energy_uj").write_text("300005")
-    assert read() == pytest.approx(0.2 + 0.3)
-    (first / "energy_uj").write_text("150000")
-    assert read() == pytest.approx(0.55)
-
-
-def test_the_platform_counter_is_not_added_to_its_packages(tmp_path: Path) -> None:
-    package, platform = zone(tmp_path, "intel-rapl:0", 0), zone(tmp_path, "intel-rapl:1", 0)
-    (package / "name").write_text("package-0\n")
-    (platform / "name").write_text("psys\n")
-    read = meters.rapl(str(tmp_path))
-    assert read is not None
-    (package / "energy_uj").write_text("100000")
-    (platform / "energy_uj").write_text("150000")
-    assert read() == pytest.approx(0.1)
-
-
-def test_energy_of_runs_shorter_than_the_counters_step() -> None:
-    """A counter that moves every 10 ms at 10 W, and runs of about 1 ms, which cost 10 mJ each."""
-    runs = 0
-
-    def run() -> None:
-        nonlocal runs
-        runs += 1
-        time.sleep(0.001)
-
-    begun = time.perf_counter()
-    found = meters.per_run_mj(run, lambda: int((time.perf_counter() - begun) / 0.01) * 0.01 * 10)
-    spent_s = time.perf_counter() - begun
-    assert found is not None and found == pytest.approx(1e3 * 10 * spent_s / runs, rel=0.25)
-
-
-def test_a_counter_that_stands_still_measures_nothing() -> None:
-    assert meters.per_run_mj(lambda: None, lambda: 5.0) is None
-
-
-def test_no_counter_is_no_meter(tmp_path: Path) -> None:
-    assert meters.rapl(str(tmp_path)) is None
-    (zone(tmp_path, "intel-rapl:0", 1) / "energy_uj").write_text("garbage")
-    assert meters.rapl(str(tmp_path)) is None
 
 
 def test_the_estimate_says_so_and_orders_branches() -> None:

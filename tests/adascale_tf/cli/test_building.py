@@ -73,4 +73,11 @@ def test_losses_shout_and_nothing_broken_replaces_a_bundle(capsys: pytest.Captur
     code, _, err = run(capsys, *evolve)
     assert code == 1 and "No branch is left to write: int8" in err and not (tmp_path / "e").exists()
     code, text, err = run(capsys, *evolve, "--max-loss", 90, "--json")
-    assert code == 0 and json.loads(text)["max_loss"] == 90
+    told = json.loads(text)
+    assert code == 0 and told["max_loss"] == 90
+    assert told["given"] == {
+        "metric": "top-1",
+        "value": 1.0,
+        "samples": 40,
+        "split": "test",
+    }  # as the checkpoint has it

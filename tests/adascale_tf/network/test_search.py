@@ -112,11 +112,9 @@ def test_the_search_finds_what_is_good(plan: Any) -> None:
         )
 
     seen: list[int] = []
-    candidates = search.search(
-        plan, cost, [Recipe(), Recipe()], 40, 1, lambda what, done, total, note: seen.append(done)
-    )
-    assert len(candidates) == 41 == seen[-1] and len({c.recipe.id for c in candidates}) == 41
-    best = search.choose(candidates, 4)
+    tried = search.search(plan, cost, [Recipe(), Recipe()], 40, 1, lambda what, done, total, note: seen.append(done))
+    assert len(tried) == 41 == seen[-1] and len({c.recipe.id for c in tried}) == 41
+    best = search.choose(tried, 4)
     assert any("depth(0.5)" in str(c.recipe) and "int8" in str(c.recipe) for c in best)
     assert [str(c.recipe) for c in search.search(plan, cost, [Recipe()], 5, 1)] == [
         str(c.recipe) for c in search.search(plan, cost, [Recipe()], 5, 1)

@@ -103,7 +103,7 @@ def test_sorting_in_between_moves_the_optimizers_memory_too(small: Dataset, opti
     before = {v.name: v.numpy() for v in stepper.state}
     kernel = net.backbone.get_layer("stage3_block1_1_conv").kernel
     ids = [id(v) for v in net.variables]
-    moment = getattr(stepper._optimizer, name)[ids.index(id(kernel))]
+    moment = getattr(stepper._rule.optimizer, name)[ids.index(id(kernel))]
     pairs = {tuple(p) for p in zip(kernel.numpy().ravel(), before[moment.name].ravel(), strict=True)}
     outputs = net.trunks[0].call(x, training=False)[-1].numpy()
     old = kernel.numpy()

@@ -76,7 +76,8 @@ def test_the_block_runs_as_written_and_gives_the_bundle_of_the_commands(
     names: dict[str, Any] = {"model": model, "data": "digits", "x": digits.inputs(digits.x_test[:1])}
     exec(BLOCK, names)
     assert facts(names["bundle"]) == facts(ada.load("b"))
-    assert names["session"] and len(names["measured"]) == len(names["bundle"].manifest.branches)
+    assert len(names["measured"].measurements) == len(names["bundle"].manifest.branches)
+    assert names["predictors"].find("latency_ms", "cpu", 1) is not None
 
 
 def test_what_was_not_trained_is_not_exported(tmp_path: Path) -> None:

@@ -222,7 +222,7 @@ def test_the_same_history_gives_the_same_leases() -> None:
         ).stdout
         for seed in ("1", "2")
     ]  # fmt: skip
-    assert runs[0] == runs[1] and "gone" in runs[0] and "fault" in runs[0]
+    assert runs[0] == runs[1] and "('galaxy', 'g0/cpu')" in runs[0] and "fault" in runs[0]
 
 
 def joined(dispatcher: Dispatcher, *serials: str) -> list[tuple[Phone, Lease]]:

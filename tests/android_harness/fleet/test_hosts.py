@@ -48,7 +48,7 @@ def test_a_host_does_as_much_at_once_as_it_has_phones(lab: Hosts, tmp_path: Path
     files = [str(tmp_path / name) for name in "ab"]
     tickets = [lab.submit("lab-a", watched, count, file) for file in files]
     wait_for(lambda: all(Path(file).exists() for file in files))
-    lab._client.cancel([lab._tasks[ticket].future for ticket in tickets], force=True)
+    lab._client.cancel([lab._calls[ticket].future for ticket in tickets], force=True)
     dropped: list[Event] = []
     while len(dropped) < 2:
         dropped += until(lab, lambda event: True)
@@ -86,7 +86,7 @@ def test_only_this_machine_can_reach_a_local_cluster(lab: Hosts) -> None:
     assert 8786 not in ports and 8787 not in ports
 
 
-def test_a_process_that_is_killed_takes_its_tasks_with_it_and_comes_back(lab: Hosts) -> None:
+def test_a_process_that_is_killed_takes_its_calls_with_it_and_comes_back(lab: Hosts) -> None:
     killed = pid(lab, "lab-a")
     lost = [lab.submit("lab-a", time.sleep, 600) for _ in range(2)]
     other = lab.submit("lab-b", time.sleep, 0.1)
@@ -95,7 +95,7 @@ def test_a_process_that_is_killed_takes_its_tasks_with_it_and_comes_back(lab: Ho
     assert [e for e in events if isinstance(e, Went)] == [Went("lab-a", tuple(lost))]
     assert events.index(Went("lab-a", tuple(lost))) < events.index(Came("lab-a"))
     assert pid(lab, "lab-a") != killed
-    assert other not in lab._tasks or answer(lab, other).error is None
+    assert other not in lab._calls or answer(lab, other).error is None
 
 
 def test_data_for_a_process_that_is_gone_are_an_error_of_their_task(

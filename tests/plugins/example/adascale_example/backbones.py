@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import tf_keras
+from typing import Any
 
 from adascale_tf.bridge.backbones import backbone
 
-L = tf_keras.layers
-
 
 @backbone("tiny")
-def tiny(input_shape: tuple[int, ...], classes: int) -> tf_keras.Model:
+def tiny(input_shape: tuple[int, ...], classes: int) -> Any:
     """Two convolutions with an exit after each, for images (H, W, C)."""
+    import tf_keras
+    from tf_keras import layers as L
+
     image = L.Input(input_shape, name="image")
     x, exits = image, []
     for stage, filters in enumerate((16, 32), start=1):
