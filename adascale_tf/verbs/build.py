@@ -17,6 +17,8 @@ from adascale_tf.verbs.elastic import ElasticModel, elastic, fresh
 from adascale_tf.verbs.saying import Say, unsaid
 from adascale_tf.verbs.training import Training
 
+#: What is said of a training that was cut short.
+GOING_ON = "Going on with the training in {}."
 #: TensorFlow's server of a worker has no option for an address to listen on.
 LISTENING = (
     "TensorFlow will listen on all network interfaces, and whoever reaches its port needs no password; see "
@@ -98,7 +100,7 @@ def build(
     if model is not None and backbone is not None:
         raise BadInput("--model brings its own network and --backbone names another one; give one of them.")
     if training.checkpoint is not None and begun(training.checkpoint):
-        say(f"Going on with the training in {training.checkpoint}.")
+        say(GOING_ON.format(training.checkpoint))
     if training.strategy == "multi-worker":
         say(LISTENING)
     if model is None:  # a wrong SPEC should not wait for TensorFlow

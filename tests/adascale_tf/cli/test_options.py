@@ -32,7 +32,7 @@ def test_the_help_offers_the_delegates_that_there_are(capfd: pytest.CaptureFixtu
 
 def test_the_help_offers_the_policies_that_serve(capfd: pytest.CaptureFixture[str]) -> None:
     help_ = " ".join(run(capfd, "run", "--help")[1].split())
-    live = sorted(set(POLICIES) - {*REPLAY_ONLY})
+    live = sorted(set(POLICIES) - set(REPLAY_ONLY))
     assert f"One of {', '.join(live)}. [default: adaptive]" in help_
 
 
