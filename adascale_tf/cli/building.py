@@ -80,11 +80,16 @@ def build(
     A build that was killed goes on at its last whole epoch when the same command is given again, with as many
     workers as there are then.
     """
+    from adascale_tf.verbs.build import LISTENING, begun
     from adascale_tf.verbs.build import build as verb
     from adascale_tf.verbs.training import Training
 
     kept = checkpoint or out.with_name(out.name + ".checkpoint")
     training = Training(epochs, flip, optimizer, strategy, replicas, accumulate, kept)
+    if not quiet and begun(kept):
+        console.say(f"Going on with the training in {kept}.", err=True)
+    if not quiet and strategy == "multi-worker":
+        console.note(LISTENING)
     with console.progress(quiet) as tick:
         built = verb(
             spec, out, model=model, backbone=backbone, recipes=recipes, input_size=inputs.parse_size(input_size),
