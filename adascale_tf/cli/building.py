@@ -86,22 +86,20 @@ def build(
     A build that was killed goes on at its last whole epoch when the same command is given again, with as many
     workers as there are then.
     """
-    from adascale_tf.verbs.build import GOING_ON, LISTENING
+    from adascale_tf.verbs.build import LISTENING, begun
     from adascale_tf.verbs.build import build as verb
     from adascale_tf.verbs.training import Training
 
     kept = checkpoint or out.with_name(out.name + ".checkpoint")
     training = Training(epochs, flip, optimizer, strategy, replicas, accumulate, kept)
-    unasked = (GOING_ON.format(kept), LISTENING) if quiet else ()
-
-    def say(sentence: str) -> None:
-        if sentence not in unasked:
-            console.note(sentence)
-
+    if not quiet and begun(kept):
+        console.say(f"Going on with the training in {kept}.", err=True)
+    if not quiet and strategy == "multi-worker":
+        console.note(LISTENING)
     with console.progress(quiet) as tick:
         built = verb(
             spec, out, model=model, backbone=backbone, recipes=recipes, input_size=inputs.parse_size(input_size),
-            input_range=input_range, training=training, seed=seed, max_loss=max_loss, tick=tick, say=say,
+            input_range=input_range, training=training, seed=seed, max_loss=max_loss, tick=tick, say=console.note,
         )  # fmt: skip
     if built.written is None:
         if not quiet:

@@ -81,7 +81,8 @@ def _list_runners() -> str:
 @click.option("--clean", is_flag=True, help="Phones: remove what an earlier time left, first.")
 @console.output_options
 def profile(
-    *, path: Path, delegates: str, threads: str, branches: str | None, runs: int, allow_fallback: bool, op_profile: bool,
+    *, path: Path, delegates: str, threads: str, branches: str | None, runs: int, allow_fallback: bool,
+    op_profile: bool,
     calibrate: bool, contexts: str, out: Path, again: bool, devices: tuple[str, ...], every: bool, lab: Path | None,
     energy: bool, affinity: str | None, cooldown: float | None, patience: float, batch: float, runner: str,
     binary: Path | None, python: str, litert: Path | None, key: Path | None, keep: bool, clean: bool, quiet: bool,

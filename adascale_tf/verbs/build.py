@@ -17,9 +17,7 @@ from adascale_tf.verbs.elastic import ElasticModel, elastic, fresh
 from adascale_tf.verbs.saying import Say, unsaid
 from adascale_tf.verbs.training import Training
 
-#: What is said of a training that was cut short.
-GOING_ON = "Going on with the training in {}."
-#: TensorFlow's server of a worker has no option for an address to listen on.
+#: What whoever starts one of several workers should know: TensorFlow's server has no option for an address.
 LISTENING = (
     "TensorFlow will listen on all network interfaces, and whoever reaches its port needs no password; see "
     "'Who can reach a worker' in docs/scale.md."
@@ -99,10 +97,6 @@ def build(
     wanted = None if recipes is None else parsed(recipes)
     if model is not None and backbone is not None:
         raise BadInput("--model brings its own network and --backbone names another one; give one of them.")
-    if training.checkpoint is not None and begun(training.checkpoint):
-        say(GOING_ON.format(training.checkpoint))
-    if training.strategy == "multi-worker":
-        say(LISTENING)
     if model is None:  # a wrong SPEC should not wait for TensorFlow
         data = inputs.load(data, size=input_size, seed=seed, tick=tick, say=say)
     trained = _trained(
