@@ -77,6 +77,7 @@ class CascadeSession(BaseSession):
             labels: The class of each.
         """
         with self._lock:
+            self._check_open()
             outputs = [self._ask(self.pair.first.id, self.ready.checked(x)) for x in inputs]
         self.temperature = cascade.fit_temperature([cascade.logits(output) for output in outputs], labels)
 

@@ -135,13 +135,16 @@ class BaseSession:
         """
         x = self.ready.checked(x)
         with self._lock:
-            if self._closed:
-                raise AdaScaleError("The session is closed; open another.")
+            self._check_open()
             return self._serve(x, phase)
 
     def _serve(self, x: "np.ndarray", phase: Optional[str]) -> "np.ndarray":
         """Answer a checked input, and set :attr:`last`; the lock is held."""
         raise NotImplementedError
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise AdaScaleError("The session is closed; open another.")
 
     def _forget(self) -> None:
         """Begin anew; the lock is held."""

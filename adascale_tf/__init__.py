@@ -18,7 +18,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from adascale_runtime import __version__ as __version__
 
 #: Public name -> the module that defines it; after a colon, its name there if that differs.
 _PUBLIC = {

@@ -108,11 +108,11 @@ class Adb:
         """The lines of a command's output as they come; at most ``silence_s`` seconds may pass between two."""
         rest = b""
         with self._guarded(command[:60]):
-            found = self._device.streaming_shell(
+            received = self._device.streaming_shell(
                 command, transport_timeout_s=silence_s, read_timeout_s=NO_LIMIT, decode=False
             )
             begun = time.monotonic()
-            for data in found:
+            for data in received:
                 *lines, rest = (rest + data).split(b"\n")
                 if len(rest) > LINE:
                     raise AdaScaleError(f"{self.address} says a line without an end to '{command[:60]}'; restart it.")

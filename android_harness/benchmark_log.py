@@ -172,9 +172,9 @@ def command(
     threads: int,
     runs: int,
     warmup_runs: int,
+    *,
     op_profile: bool = False,
     mask: str | None = None,
-    *,
     external_delegate: str | None = None,
     signature: str | None = None,
 ) -> str:
@@ -213,14 +213,14 @@ def _lines(text: str) -> list[str]:
 
 def _statistics(line: str) -> dict[str, float]:
     """``count=.. first=.. ..``; one run, or equal ones, are printed as ``count=5 curr=71(all same)`` alone."""
-    found = {key: float(token) for key, token in STATISTIC.findall(line)}
-    found = {key: value for key, value in found.items() if math.isfinite(value) and value >= 0}
-    if found.get("count") == 0:
+    figures = {key: float(token) for key, token in STATISTIC.findall(line)}
+    figures = {key: value for key, value in figures.items() if math.isfinite(value) and value >= 0}
+    if figures.get("count") == 0:
         return {"count": 0.0}
-    if "curr" in found and "count" in found and "first=" not in line:
-        same = found["curr"]
-        found = {"first": same, "min": same, "max": same, "avg": same, "std": 0.0, **found}
-    return found
+    if "curr" in figures and "count" in figures and "first=" not in line:
+        same = figures["curr"]
+        figures = {"first": same, "min": same, "max": same, "avg": same, "std": 0.0, **figures}
+    return figures
 
 
 def _positive(figures: dict[str, float], key: str, scale: float = 1e3) -> float | None:
@@ -243,21 +243,21 @@ def _delegation(lines: list[str], asked: str | None) -> tuple[Delegation | None,
     nodes: int | None = None  # of the graph, before any delegate
     for number, line in enumerate(lines):
         name = ""
-        if found := REPLACED.search(line):
-            delegated, total, name, pieces, graph = found.groups()
+        if match := REPLACED.search(line):
+            delegated, total, name, pieces, graph = match.groups()
             whole = int(total) if total else None
             nodes = whole if nodes is None else nodes
             # Another line for the same graph means that the delegate was applied anew.
             taken.setdefault(_family(name), {})[graph or number] = (whole, int(delegated), int(pieces))
-        elif found := COUNTED.search(line):
-            name = found[1]
-            taken.setdefault(_family(name), {})["counted"] = (int(found[3]), int(found[2]), int(found[4]))
-        elif (found := APPLIED.search(line)) and (ends := list(EXECUTED.finditer(line, found.end()))):
-            name = found[1]
+        elif match := COUNTED.search(line):
+            name = match[1]
+            taken.setdefault(_family(name), {})["counted"] = (int(match[3]), int(match[2]), int(match[4]))
+        elif (match := APPLIED.search(line)) and (ends := list(EXECUTED.finditer(line, match.end()))):
+            name = match[1]
             kernels_told = DELEGATE_KERNELS.findall(line, ends[-1].end())
             applied[_family(name)] = (VERDICTS[ends[-1][1]], int(kernels_told[-1]) if kernels_told else 0)
-        elif found := FAILED.search(line):
-            name = next(filter(None, found.groups()), "")
+        elif match := FAILED.search(line):
+            name = next(filter(None, match.groups()), "")
             failures.add(_family(name) if name else "")
         if name:
             names.setdefault(_family(name), name)
@@ -290,7 +290,7 @@ def _delegation(lines: list[str], asked: str | None) -> tuple[Delegation | None,
 
 def _tables(lines: list[str]) -> tuple[tuple[OpProfile, ...], tuple[OpProfile, ...]]:
     """The tables "Run Order" of the timed runs: the main graph's, and the inside of its delegates."""
-    found: dict[str, list[OpProfile]] = {"main": [], "inside": []}
+    rows: dict[str, list[OpProfile]] = {"main": [], "inside": []}
     timed, section, table, starts = True, "main", "", None
     for line in lines:
         if title := TITLE.search(line):
@@ -302,12 +302,12 @@ def _tables(lines: list[str]) -> tuple[tuple[OpProfile, ...], tuple[OpProfile, .
             section = "inside"
         elif "Subgraph (index:" in line:
             section = "subgraph"
-        elif table == "Run Order" and timed and section in found:
+        elif table == "Run Order" and timed and section in rows:
             if "node type" in line:
                 starts = "start" in line
             elif "%" in line and (row := _row(line, starts)):
-                found[section].append(row)
-    return tuple(found["main"]), tuple(found["inside"])
+                rows[section].append(row)
+    return tuple(rows["main"]), tuple(rows["inside"])
 
 
 def _row(line: str, starts: bool | None) -> OpProfile | None:

@@ -116,7 +116,15 @@ class BenchmarkRunner:
         branch, name = self.bundle.manifest.branch(job.branch), job.delegate
         graph = f"{store.FOLDER}/{store.bundle_folder(self.bundle)}/{branch.file}"
         asked = command(
-            self._path, graph, name, job.threads, runs, 1, op_profile, mask=self._mask, signature=branch.signature
+            self._path,
+            graph,
+            name,
+            job.threads,
+            runs,
+            1,
+            op_profile=op_profile,
+            mask=self._mask,
+            signature=branch.signature,
         )
         code, text = adb.shell(asked + more, self.options.patience_s)
         log = parse(text + "\n", name)

@@ -71,7 +71,7 @@ def _usb() -> list[Address]:
     try:
         from adb_shell.transport.usb_transport import UsbTransport
 
-        return [Address(None, serial=found.serial_number) for found in UsbTransport.find_all_adb_devices(1000)]
+        return [Address(None, serial=device.serial_number) for device in UsbTransport.find_all_adb_devices(1000)]
     except Exception:  # without libusb, or without the right to use it, in ways that differ from system to system
         return []
 
@@ -82,9 +82,9 @@ def look(addresses: Sequence[Address], signer: Any, timeout_s: float = 5.0) -> l
     def one(address: Address) -> Found:
         try:
             with connect(address, signer, timeout_s, DIALOG_S) as adb:
-                found = phone_facts.read(adb)
+                facts = phone_facts.read(adb)
                 remember(address) if address.host not in (None, "127.0.0.1") else None
-                return Found(str(address), "ready", facts=found)
+                return Found(str(address), "ready", facts=facts)
         except PhoneGone as error:
             return Found(str(address), "absent", str(error))
         except AdaScaleError as error:

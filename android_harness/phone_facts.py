@@ -51,10 +51,10 @@ def parse_battery(text: str) -> Battery:
 
     def number(name: str) -> float | None:
         try:
-            found = float(fields[name])
+            value = float(fields[name])
         except (KeyError, ValueError):
             return None
-        return found if math.isfinite(found) else None
+        return value if math.isfinite(value) else None
 
     level, scale = number("level"), number("scale") or 100.0
     voltage, temperature, status = number("voltage"), number("temperature"), number("status")
@@ -90,20 +90,20 @@ def read(adb: Adb) -> dict[str, Any]:
     asked += f"; echo '{_MARK} battery'; dumpsys battery; echo '{_MARK} thermal'; dumpsys thermalservice"
     output = adb.shell(asked)[1][:OUTPUT]
     told = dict(re.findall(rf"{_MARK} (\w+) (.*)", output))
-    found: dict[str, Any] = {key: excerpt(told.get(key, ""), PROPERTY) or None for key in _PROPS}
+    facts: dict[str, Any] = {key: excerpt(told.get(key, ""), PROPERTY) or None for key in _PROPS}
     kilobytes = count(told.get("memory", ""))
     _, _, battery = output.partition(f"{_MARK} battery")
     battery, _, thermal = battery.partition(f"{_MARK} thermal")
     level = parse_battery(battery)
-    model = " ".join(str(found[key]) for key in ("manufacturer", "model") if found[key]) or "phone"
+    model = " ".join(str(facts[key]) for key in ("manufacturer", "model") if facts[key]) or "phone"
     return {
-        "name": f"{model} {found['serial'] or adb.address}",
+        "name": f"{model} {facts['serial'] or adb.address}",
         "kind": "phone",
         "address": str(adb.address),
-        **found,
-        "cpu": found["soc"] or found["board"],
-        "arch": found["abi"],
-        "os": f"Android {found['android']}" if found["android"] else None,
+        **facts,
+        "cpu": facts["soc"] or facts["board"],
+        "arch": facts["abi"],
+        "os": f"Android {facts['android']}" if facts["android"] else None,
         "cores": count(told.get("cores", "")),
         "memory_bytes": None if kilobytes is None else kilobytes * 1024,
         "battery": level.level,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from adascale_runtime.engines.delegates import DELEGATES, lookup
+from adascale_runtime.engines.delegates import DELEGATES
 from adascale_runtime.errors import AdaScaleError, BadInput
 from adascale_runtime.files import codec
 from adascale_runtime.progress import Tick
@@ -136,7 +136,8 @@ class AgentRunner:
             )
         self.versions["python"] = excerpt("".join(re.findall(f"{MARK}(.*)", version)))
         library = self.options.litert or host_library(facts.get("abi"))
-        accelerated = any(lookup(name).hardware != "cpu" for name in delegates)
+        known = [DELEGATES[name] for name in delegates if name in DELEGATES]
+        accelerated = any(record.hardware != "cpu" for record in known)
         files = store.agent_files(library, str(facts.get("abi")), accelerated)
         store.bring(adb, files, tick, self.owner)
         place = {Path(name).name: f"{store.FOLDER}/{name}" for name in files}
@@ -174,7 +175,7 @@ class AgentRunner:
 def _instead(name: str) -> str:
     """What there is on phones in the place of a delegate that the agent lacks, for the end of a sentence."""
     record = DELEGATES.get(name)
-    others = () if record is None else [runner for runner in record.runners if RUNNERS[runner].where == "phone"]
+    others = () if record is None else [r for r in record.runners if r in RUNNERS and RUNNERS[r].where == "phone"]
     if others and "agent" not in others:
         return f" ({name}: use '--runner {others[0]}')"
     if record is not None and record.kernels == "reference":

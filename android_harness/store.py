@@ -57,8 +57,8 @@ def bundle_files(bundle: Bundle) -> dict[str, Content]:
 
 def agent_files(library: Path | None, abi: str, accelerators: bool) -> dict[str, Content]:
     """The agent and LiteRT's libraries, those of accelerators only where asked, by their place below :data:`FOLDER`."""
-    found = {} if library is None else libraries(library, abi)
-    chosen = {name: data for name, data in found.items() if accelerators or "Accelerator" not in name}
+    there = {} if library is None else libraries(library, abi)
+    chosen = {name: data for name, data in there.items() if accelerators or "Accelerator" not in name}
     return _named("agent", {AGENT: package.agent()}) | _named("litert", chosen)
 
 
@@ -90,10 +90,10 @@ def libraries(path: Path, abi: str) -> dict[str, Content]:
             name for name in archive.namelist() if Path(name).name.startswith("libLiteRt") and name.endswith(".so")
         ]
         fitting = [name for name in inside if f"/{abi}/" in name or name.startswith("ai_edge_litert/")]
-        found: dict[str, Content] = {Path(name).name: archive.read(name) for name in fitting}
-    if LITERT not in found:
+        packed: dict[str, Content] = {Path(name).name: archive.read(name) for name in fitting}
+    if LITERT not in packed:
         raise BadInput(f"{path} holds no libLiteRt.so for {abi}; get LiteRT's package for that processor.")
-    return found
+    return packed
 
 
 def accelerators_of(library: Path) -> list[Path]:
@@ -110,12 +110,12 @@ def present(adb: Adb, names: Iterable[str]) -> dict[str, str]:
     """The sha256 of files below :data:`FOLDER` on the phone; nothing where it has no ``sha256sum``."""
     listed = " ".join(quote(name) for name in names)
     _, output = adb.shell(f"cd {FOLDER} && sha256sum {listed}", timeout_s=120)
-    found = {}
+    digests = {}
     for line in output.splitlines():
         value, _, name = line.strip().partition("  ")
         if len(value) == 64 and name:
-            found[name] = value
-    return found
+            digests[name] = value
+    return digests
 
 
 def bring(adb: Adb, files: Mapping[str, Content], tick: Tick = silent, owner: Owner | None = None) -> int:

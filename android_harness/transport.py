@@ -131,10 +131,10 @@ class IOManager(_AdbIOManager):
         self, expected_cmds: list[bytes], adb_info: Any
     ) -> tuple[bytes, int, int, bytes]:
         while True:
-            found = self._read_packet_from_device(adb_info)
-            if found[0] in expected_cmds:
-                return found
-            if found[0] == constants.AUTH:  # after our public key
+            packet = self._read_packet_from_device(adb_info)
+            if packet[0] in expected_cmds:
+                return packet
+            if packet[0] == constants.AUTH:  # after our public key
                 raise KeyRefused("it answers our key with another challenge")
 
 

@@ -151,10 +151,10 @@ def measure(opened: bundle.Bundle, seconds: float, seed: int = 0) -> dict[str, A
     }  # fmt: skip
 
 
-def judge(opened: bundle.Bundle, found: dict[str, Any]) -> tuple[dict[str, dict[str, tuple[float, float]]], str]:
+def judge(opened: bundle.Bundle, played: dict[str, Any]) -> tuple[dict[str, dict[str, tuple[float, float]]], str]:
     """By contender and phase: the share of deadlines missed and the mean accuracy; and the smallest branch's name."""
     accuracy = {_option(b.id, n): b.accuracy.value for b in opened.manifest.branches for n in THREADS}
-    idle, limit = found["idle_ms"], found["budget_ms"]
+    idle, limit = played["idle_ms"], played["budget_ms"]
     smallest = min(idle, key=lambda key: idle[key])
     table = tuple(Option(key, accuracy[key], idle[key]) for key in idle)
     budget = Budget(latency_ms=limit)
@@ -162,14 +162,14 @@ def judge(opened: bundle.Bundle, found: dict[str, Any]) -> tuple[dict[str, dict[
     for name in ("ours", "static full", "static smallest", "threshold", "oracle"):
         result[name] = {}
         for phase in ("all", *(p[0] for p in PHASES)):
-            rows = [row["runs"] for row in found["rows"] if phase in ("all", row["phase"])]
+            rows = [row["runs"] for row in played["rows"] if phase in ("all", row["phase"])]
             picked = []
             for runs in rows:
                 if name == "oracle":
                     best = rivals.foresee(budget, table, {key: runs[key][1] for key in idle})
                     picked.append(runs[best.id])
                 else:
-                    key = {"static full": found["full"], "static smallest": smallest}.get(name, name)
+                    key = {"static full": played["full"], "static smallest": smallest}.get(name, name)
                     picked.append(runs[key])
             if picked:
                 missed = sum(ms > limit for _, ms in picked) / len(picked)
@@ -187,18 +187,18 @@ def saver(opened: bundle.Bundle) -> tuple[float, float, str]:
     return ratio, full.accuracy.value - thrifty.accuracy.value, thrifty.id
 
 
-def facts_of(opened: bundle.Bundle, found: dict[str, Any]) -> dict[str, Any]:
+def facts_of(opened: bundle.Bundle, played: dict[str, Any]) -> dict[str, Any]:
     """What the results file keeps of a run."""
-    judged, smallest = judge(opened, found)
+    judged, smallest = judge(opened, played)
     above = {name: facts["all"][1] - judged["static smallest"]["all"][1] for name, facts in judged.items()}
     ratio, loss, thrifty = saver(opened)
     return {
-        "bundle": opened.digest, "model": opened.manifest.name, "ticks": len(found["rows"]), "smallest": smallest,
-        "idle_ms": found["idle_ms"], "budget_ms": found["budget_ms"], "judged": judged,
+        "bundle": opened.digest, "model": opened.manifest.name, "ticks": len(played["rows"]), "smallest": smallest,
+        "idle_ms": played["idle_ms"], "budget_ms": played["budget_ms"], "judged": judged,
         "kept": above["ours"] / above["oracle"] if above["oracle"] > 0 else 1.0,
-        "decide_ms": {"p50": quantile(found["decide_ms"], 0.5), "p99": quantile(found["decide_ms"], 0.99)},
-        "switch_ms": {"p50": quantile(found["switch_ms"], 0.5), "p99": quantile(found["switch_ms"], 0.99)},
-        "overhead": quantile(found["overhead"], 0.5),
+        "decide_ms": {"p50": quantile(played["decide_ms"], 0.5), "p99": quantile(played["decide_ms"], 0.99)},
+        "switch_ms": {"p50": quantile(played["switch_ms"], 0.5), "p99": quantile(played["switch_ms"], 0.99)},
+        "overhead": quantile(played["overhead"], 0.5),
         "saver": {"ratio": ratio, "loss": loss, "branch": thrifty},
     }  # fmt: skip
 

@@ -42,20 +42,20 @@ SEEDS = (1, 2, 3, 4, 5)
 def scenarios(phones: int) -> list[tuple[Plan, Assumptions]]:
     """What is varied: who shares, how phones die, how large leases are and whether they shrink."""
     assumed = Assumptions(phones=phones, models=max(1, min(300, phones // 4)), hosts=max(1, phones // 25))
-    found = []
+    chosen = []
     for share in ("none", "model"):
         for deaths in (0.0, 0.01, 0.05):
             dying = replace(assumed, deaths=deaths, host_deaths=assumed.host_deaths if deaths else 0.0)
-            found.append((Plan(f"{share}, deaths {deaths:.0%}/h", share), dying))
-    found += [(Plan(f"none, leases of {most}", "none", most), assumed) for most in (1, 12, 24)]
+            chosen.append((Plan(f"{share}, deaths {deaths:.0%}/h", share), dying))
+    chosen += [(Plan(f"none, leases of {most}", "none", most), assumed) for most in (1, 12, 24)]
     for most in (4, 24):
-        found += [
+        chosen += [
             (Plan(f"model, {name} {most}", "model", most, size), assumed)
             for name, size in (("at most", guided), ("always", fixed))
         ]
-    found.append((Plan("none, without energy", "none", energy=False), assumed))
-    found.append((Plan("none, phones twice as slow", "none"), replace(assumed, slower=2 * assumed.slower)))
-    return found
+    chosen.append((Plan("none, without energy", "none", energy=False), assumed))
+    chosen.append((Plan("none, phones twice as slow", "none"), replace(assumed, slower=2 * assumed.slower)))
+    return chosen
 
 
 def dispatching(phones: int, leases: int) -> float:
@@ -108,26 +108,26 @@ def show(outcomes: Sequence[Outcome], phones: int) -> None:
     console.table(f"Simulated: {phones:,} phones, {outcomes[0].cells // phones} cells each", names, rows)
 
 
-def show_measured(found: dict[str, Any]) -> None:
+def show_measured(measured: dict[str, Any]) -> None:
     """The measurements' table: medians and the 90th percentile, in seconds unless it says otherwise."""
-    leased, stored = found["leases"], found["storage"]
+    leased, stored = measured["leases"], measured["storage"]
     cells = [seconds for repeats in leased["cells"].values() for seconds in repeats]
     samples = {
         "a cell's tasks": cells, "energy of a cell": leased["energy"], "beside the tasks, bare phone": leased["first"],
         "beside the tasks, files there": leased["next"], **{f"  {k}": v for k, v in leased["steps"].items()},
-        "phone cut off until given up, beyond patience": found["deaths"]["cut"],
-        "silent phone until given up, beyond patience and silence": found["deaths"]["silent"],
-        "a Dask task there and back": found["dask"]["round_trip_s"],
+        "phone cut off until given up, beyond patience": measured["deaths"]["cut"],
+        "silent phone until given up, beyond patience and silence": measured["deaths"]["silent"],
+        "a Dask task there and back": measured["dask"]["round_trip_s"],
         **{f"a lease added to {a['lines']:,} lines": a["seconds"] for a in stored["appends"]},
     }  # fmt: skip
     rows = [(n, len(v), f"{quantile(v, 0.5):.3f}", f"{quantile(v, 0.9):.3f}") for n, v in samples.items()]
     console.table("Measured, s", ("what", "samples", "p50", "p90"), rows)
-    dask, lines = found["dask"], stored["line_bytes"]
+    dask, lines = measured["dask"], stored["line_bytes"]
     cpu = sum(leased["host_cpu_s"]) / sum(leased["seconds"])
     print(f"Dask: {dask['nothing_per_s']:.0f} empty tasks a second, {dask['answers_per_s']:.0f} with answers.")
     print(f"A phone in use takes {cpu:.1%} of a host's core. A bare phone gets {leased['pushed_bytes']} bytes.")
     print(f"A measurement is {sum(lines) / len(lines):.0f} bytes, {stored['gzip_bytes_per_line']:.0f} gzipped.")
-    for phones, seconds in found["dispatcher_s_per_1000"].items():
+    for phones, seconds in measured["dispatcher_s_per_1000"].items():
         print(f"The dispatcher takes {1e3 * seconds:.1f} ms of CPU for 1,000 leases on {int(phones):,} phones.")
 
 

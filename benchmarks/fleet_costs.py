@@ -55,7 +55,7 @@ def leases(opened: bundle.Bundle, folder: Path, repeats: int) -> dict[str, Any]:
     The phone keeps the files between the leases of a repetition and is bare before the next.
     """
     ids = [branch.id for branch in opened.manifest.branches]
-    found: dict[str, Any] = {
+    leases: dict[str, Any] = {
         "cells": {}, "tasks": {}, "first": [], "next": [], "energy": [], "seconds": [], "host_cpu_s": [],
         "lines": [], "measured_cells": 0,
     }  # fmt: skip
@@ -70,44 +70,44 @@ def leases(opened: bundle.Bundle, folder: Path, repeats: int) -> dict[str, Any]:
                 harness = Harness(opened, address, Options(), out, signer=signer, tick=watch)
                 cpu = time.process_time()
                 outcome = harness.profile([delegate], [1], chosen, keep=True, clean=place == 0)
-                _note(found, outcome, watch, time.process_time() - cpu, "next" if place else "first")
+                _note(leases, outcome, watch, time.process_time() - cpu, "next" if place else "first")
         watch, out = Watch(), folder / "energy.jsonl"
         energetic = Options(energy=True, patience_s=30.0)
         outcome = Harness(opened, address, energetic, out, signer=signer, tick=watch).profile(
             ["cpu"], [1], ids[: 2 * repeats]
         )
-        found["energy"] = [seconds for kind, _, seconds in watch.tasks if kind == "energy"]
-        found["energy_lines"] = [codec.dump_line(m) for m in outcome.measurements]
-        found["steps"] = _steps(address, signer, opened, repeats)
-    found["pushed_bytes"] = _pushed(opened)
-    return found
+        leases["energy"] = [seconds for kind, _, seconds in watch.tasks if kind == "energy"]
+        leases["energy_lines"] = [codec.dump_line(m) for m in outcome.measurements]
+        leases["steps"] = _steps(address, signer, opened, repeats)
+    leases["pushed_bytes"] = _pushed(opened)
+    return leases
 
 
-def _note(found: dict[str, Any], outcome: Outcome, watch: Watch, cpu_s: float, place: str) -> None:
+def _note(leases: dict[str, Any], outcome: Outcome, watch: Watch, cpu_s: float, place: str) -> None:
     """Keep what a lease took: each cell's tasks together, and what is beside them."""
     if outcome.failed:
         raise AdaScaleError(f"{len(outcome.failed)} cells failed: {next(iter(outcome.failed.values()))}")
     sums: dict[str, float] = {}
     for kind, cell, seconds in watch.tasks:
-        found["tasks"].setdefault(kind, []).append(seconds)
+        leases["tasks"].setdefault(kind, []).append(seconds)
         sums[cell] = sums.get(cell, 0.0) + seconds
     for cell, seconds in sums.items():
-        found["cells"].setdefault(cell, []).append(seconds)
-    found[place].append(outcome.seconds - sum(sums.values()))
-    found["seconds"].append(outcome.seconds)
-    found["host_cpu_s"].append(cpu_s)
-    found["measured_cells"] += len(sums)
-    found["lines"] += [codec.dump_line(m) for m in outcome.measurements]
+        leases["cells"].setdefault(cell, []).append(seconds)
+    leases[place].append(outcome.seconds - sum(sums.values()))
+    leases["seconds"].append(outcome.seconds)
+    leases["host_cpu_s"].append(cpu_s)
+    leases["measured_cells"] += len(sums)
+    leases["lines"] += [codec.dump_line(m) for m in outcome.measurements]
 
 
 def _steps(address: Address, signer: Any, opened: bundle.Bundle, repeats: int) -> dict[str, list[float]]:
     """Seconds of what surrounds the tasks, each step by itself: files sent to a bare phone, seen there, removed."""
-    found: dict[str, list[float]] = {name: [] for name in ("connect", "facts", "bring", "see", "agent", "remove")}
+    spent: dict[str, list[float]] = {name: [] for name in ("connect", "facts", "bring", "see", "agent", "remove")}
 
     def timed(name: str, act: Callable[[], Any]) -> Any:
         begun = time.monotonic()
         told = act()
-        found[name].append(time.monotonic() - begun)
+        spent[name].append(time.monotonic() - begun)
         return told
 
     for _ in range(repeats):
@@ -121,7 +121,7 @@ def _steps(address: Address, signer: Any, opened: bundle.Bundle, repeats: int) -
         timed("agent", prepare)
         timed("remove", partial(store.remove, adb))
         adb.close()
-    return found
+    return spent
 
 
 def _pushed(opened: bundle.Bundle) -> dict[str, int]:
@@ -198,7 +198,7 @@ def dask(tasks: int = 2000, answer_bytes: int = 16_000) -> dict[str, Any]:
     from distributed import Client, LocalCluster, as_completed
 
     logging.getLogger("distributed").setLevel(logging.ERROR)
-    found: dict[str, Any] = {"tasks": tasks, "answer_bytes": answer_bytes}
+    dask: dict[str, Any] = {"tasks": tasks, "answer_bytes": answer_bytes}
     with (
         LocalCluster(
             n_workers=2, threads_per_worker=4, processes=True, host="127.0.0.1", dashboard_address=None
@@ -216,14 +216,14 @@ def dask(tasks: int = 2000, answer_bytes: int = 16_000) -> dict[str, Any]:
             futures = [submit(n, size) for n in range(tasks)]
             for future in as_completed(futures):
                 assert len(future.result()) == size
-            found[f"{name}_per_s"] = tasks / (time.monotonic() - begun)
+            dask[f"{name}_per_s"] = tasks / (time.monotonic() - begun)
             del futures
-        found["round_trip_s"] = []
+        dask["round_trip_s"] = []
         for number in range(100):
             begun = time.monotonic()
             submit(number, answer_bytes).result()
-            found["round_trip_s"].append(time.monotonic() - begun)
-    return found
+            dask["round_trip_s"].append(time.monotonic() - begun)
+    return dask
 
 
 def measure(opened: bundle.Bundle, folder: Path, repeats: int, tasks: int) -> dict[str, Any]:
@@ -237,12 +237,12 @@ def measure(opened: bundle.Bundle, folder: Path, repeats: int, tasks: int) -> di
     return {"leases": leased, "deaths": died, "storage": stored, "dask": dask(tasks)}
 
 
-def costs(found: dict[str, Any]) -> Costs:
+def costs(measured: dict[str, Any]) -> Costs:
     """What the simulation draws from."""
-    leased, died = found["leases"], found["deaths"]
-    appends = [seconds for size in found["storage"]["appends"] for seconds in size["seconds"]]
+    leased, died = measured["leases"], measured["deaths"]
+    appends = [seconds for size in measured["storage"]["appends"] for seconds in size["seconds"]]
     return Costs(
         tuple(map(tuple, leased["cells"].values())), tuple(leased["energy"]), tuple(leased["first"]),
         tuple(leased["next"]), tuple(died["cut"]), tuple(died["silent"]), sum(leased["pushed_bytes"].values()),
-        1 / found["dask"]["answers_per_s"], records.quantile(appends, 0.5),
+        1 / measured["dask"]["answers_per_s"], records.quantile(appends, 0.5),
     )  # fmt: skip

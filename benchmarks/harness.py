@@ -139,13 +139,13 @@ def calls(opened: bundle.Bundle, count: int) -> dict[str, list[float]]:
         return target[0].read(values, np.dtype(branch.output.dtype).type)
 
     assert ours.run(stored) == np.asarray(theirs()).tobytes()
-    found: dict[str, list[float]] = {"ctypes": [], "wheel": []}
+    opening_ms: dict[str, list[float]] = {"ctypes": [], "wheel": []}
     for _ in range(count):
         for name, call in (("ctypes", lambda: ours.run(stored)), ("wheel", theirs)):
             begun = time.perf_counter()
             call()
-            found[name].append(1e3 * (time.perf_counter() - begun))
-    return found
+            opening_ms[name].append(1e3 * (time.perf_counter() - begun))
+    return opening_ms
 
 
 def once(opened: bundle.Bundle, sizes: Size) -> dict[str, Any]:

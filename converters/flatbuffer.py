@@ -83,17 +83,17 @@ def _signature(tree: Any, key: str) -> Any:
 
 
 def _reachable(tree: Any, first: int) -> list[int]:
-    found, stack = [], [first]
+    reached, stack = [], [first]
     while stack:
         index = stack.pop()
-        if index in found:
+        if index in reached:
             continue
-        found.append(index)
+        reached.append(index)
         for operator in tree.subgraphs[index].operators or []:
             stack += [
                 getattr(operator.builtinOptions, f) for f in _SUBGRAPH_FIELDS if hasattr(operator.builtinOptions, f)
             ]
-    return found
+    return reached
 
 
 def _keep_used_buffers(tree: Any) -> None:
@@ -167,22 +167,22 @@ class FileOperator:
 def operators(model: bytes, signature: str) -> list[FileOperator]:
     """The operators of a signature and of what it calls, in the file's order."""
     tree = parse(model)
-    found: list[FileOperator] = []
+    executed: list[FileOperator] = []
     for index in _reachable(tree, _signature(tree, signature).subgraphIndex):
-        found += _operators(_graph(tree, index), tree.subgraphs[index])
-    return found
+        executed += _operators(_graph(tree, index), tree.subgraphs[index])
+    return executed
 
 
 def _operators(graph: _Graph, subgraph: Any) -> list[FileOperator]:
-    found = []
+    rows = []
     for operator, alive in zip(graph.operators, _alive_bytes(graph, subgraph), strict=True):
         inputs = [int(t) for t in operator.inputs if t >= 0]
         touched = [t for t in inputs if not graph.is_constant(t)] + [int(t) for t in operator.outputs]
         stored = sum(_stored_bytes(graph, t) for t in inputs if graph.is_constant(t))
         moved = sum(graph.bytes_of(t) for t in touched)
         name, taken = kernel_classes.name(graph, operator), kernel_classes.delegated(graph, operator)
-        found.append(FileOperator(graph.kind(operator), name, _macs(graph, operator), stored, moved, alive, taken))
-    return found
+        rows.append(FileOperator(graph.kind(operator), name, _macs(graph, operator), stored, moved, alive, taken))
+    return rows
 
 
 def cost(model: bytes, signature: str) -> Cost:
@@ -193,7 +193,7 @@ def cost(model: bytes, signature: str) -> Cost:
     """
     tree = parse(model)
     first = _signature(tree, signature).subgraphIndex
-    found: list[FileOperator] = []
+    executed: list[FileOperator] = []
     weights: dict[int, int] = {}
     sums: kernel_classes.Sums = {"file": {"bytes": float(len(model))}}
     for index in range(len(tree.subgraphs)):
@@ -204,7 +204,7 @@ def cost(model: bytes, signature: str) -> Cost:
         if index == first:  # what is copied in and out
             sums["border"] = {"bytes": sum(graph.bytes_of(int(t)) for t in (*subgraph.inputs, *subgraph.outputs))}
         own = _operators(graph, subgraph)
-        found += own
+        executed += own
         peak = max(peak, sum(graph.bytes_of(int(t)) for t in subgraph.inputs), *(o.alive_bytes for o in own))
         for operator in graph.operators:
             for t in [int(t) for t in operator.inputs if t >= 0 and graph.is_constant(int(t))]:
@@ -214,12 +214,12 @@ def cost(model: bytes, signature: str) -> Cost:
         for name, more in kernel_classes.sums(graph, list(zip(graph.operators, macs, sizes, strict=True))).items():
             kernel_classes.add(sums.setdefault(name, {}), more)
     return Cost(
-        macs=sum(o.macs for o in found),
+        macs=sum(o.macs for o in executed),
         params=sum(weights.values()),
-        weight_bytes=int(sum(o.weight_bytes for o in found)),
-        activation_bytes=int(sum(o.activation_bytes for o in found)),
+        weight_bytes=int(sum(o.weight_bytes for o in executed)),
+        activation_bytes=int(sum(o.activation_bytes for o in executed)),
         peak_bytes=int(peak),
-        ops=len(found),
+        ops=len(executed),
         kernels=sums,
     )
 
@@ -282,12 +282,12 @@ def _alive_bytes(graph: _Graph, subgraph: Any) -> list[float]:
             if t >= 0 and not graph.is_constant(t):
                 last_use[int(t)] = max(step, last_use.get(int(t), -1))
     alive = {int(t): graph.bytes_of(t) for t in subgraph.inputs}
-    found = []
+    peaks = []
     for step, operator in enumerate(graph.operators):
         alive.update({int(t): graph.bytes_of(t) for t in operator.outputs})
-        found.append(sum(alive.values()))
+        peaks.append(sum(alive.values()))
         alive = {t: size for t, size in alive.items() if last_use.get(t, -1) > step}
-    return found
+    return peaks
 
 
 _DTYPES = {

@@ -61,14 +61,14 @@ def sums(graph: Any, operators: list[tuple[Any, int, float]]) -> Sums:
     Beside the operators' classes there is ``partition``: ``count`` of the pieces that XNNPACK takes and ``operators``
     in them; and ``reuse``, see :func:`reuse`.
     """
-    found: Sums = {}
+    totals: Sums = {}
     for operator, macs, weight_bytes in operators:
-        add(found.setdefault(name(graph, operator), {}), terms(graph, operator, macs, weight_bytes))
+        add(totals.setdefault(name(graph, operator), {}), terms(graph, operator, macs, weight_bytes))
     taken = [delegated(graph, operator) for operator, _, _ in operators]
     pieces = partitions([_edges(graph, operator) for operator, _, _ in operators], taken)
-    found["partition"] = {"count": float(pieces), "operators": float(sum(taken))}
-    found["reuse"] = reuse(touched(graph, [operator for operator, _, _ in operators]))
-    return found
+    totals["partition"] = {"count": float(pieces), "operators": float(sum(taken))}
+    totals["reuse"] = reuse(touched(graph, [operator for operator, _, _ in operators]))
+    return totals
 
 
 def name(graph: Any, operator: Any) -> str:
@@ -111,7 +111,7 @@ def terms(graph: Any, operator: Any, macs: int, weight_bytes: float) -> dict[str
     """
     own, arithmetic = _class(graph, operator), _arithmetic(graph, operator)
     variable = [int(t) for t in operator.inputs if t >= 0 and not graph.is_constant(int(t))]
-    found = {
+    values = {
         "count": 1.0,
         "input_bytes": sum(graph.bytes_of(t) for t in variable),
         "output_bytes": sum(graph.bytes_of(int(t)) for t in operator.outputs),
@@ -119,20 +119,20 @@ def terms(graph: Any, operator: Any, macs: int, weight_bytes: float) -> dict[str
     output = [int(n) for n in graph.tensors[int(operator.outputs[0])].shape]
     positions, filters = math.prod(output[:-1]), output[-1] if output else 1
     if own != "view":  # a reshape moves a block as a whole
-        found["rows"] = float(positions * max(len(variable), len(operator.outputs)))
+        values["rows"] = float(positions * max(len(variable), len(operator.outputs)))
     if own in _POOLS:
         options = operator.builtinOptions
-        found["macs"] = float(math.prod(output) * options.filterHeight * options.filterWidth)
+        values["macs"] = float(math.prod(output) * options.filterHeight * options.filterWidth)
     if own not in _PRODUCTS or not macs:
-        return found
-    found.update(macs=float(macs), weight_bytes=weight_bytes)
+        return values
+    values.update(macs=float(macs), weight_bytes=weight_bytes)
     if own == "depthwise":
         taps = macs // (positions * filters)
-        found["fetches"] = float(positions * taps)
+        values["fetches"] = float(positions * taps)
         for columns in (8, 16):
-            found[f"macs_1x{columns}"] = float(positions * _up(filters, columns) * taps)
-            found[f"tiles_1x{columns}"] = float(positions * -(-filters // columns))
-        return found
+            values[f"macs_1x{columns}"] = float(positions * _up(filters, columns) * taps)
+            values[f"tiles_1x{columns}"] = float(positions * -(-filters // columns))
+        return values
     depth = int(graph.tensors[operator.inputs[1]].shape[3]) if own in ("conv", "gemm") else macs // positions // filters
     taps = max(1, macs // max(1, positions * filters * depth))
     for rows, columns in TILES.get(arithmetic, ()):
@@ -140,9 +140,9 @@ def terms(graph: Any, operator: Any, macs: int, weight_bytes: float) -> dict[str
         height = 1 if positions == 1 else rows  # a single row has kernels of its own
         width = columns // 2 if columns == 32 and filters <= 16 else columns  # and so have few filters
         filled = _up(depth, DEPTH) if arithmetic != "float" else depth
-        found[f"macs_{rows}x{columns}"] = float(tiles * height * width * filled * taps)
-        found[f"tiles_{rows}x{columns}"] = float(tiles * taps)
-    return found
+        values[f"macs_{rows}x{columns}"] = float(tiles * height * width * filled * taps)
+        values[f"tiles_{rows}x{columns}"] = float(tiles * taps)
+    return values
 
 
 def partitions(edges: list[tuple[set[int], set[int]]], taken: list[bool]) -> int:
@@ -153,7 +153,7 @@ def partitions(edges: list[tuple[set[int], set[int]]], taken: list[bool]) -> int
     ``graph_info.cc``).
     """
     made = {t for _, outputs in edges for t in outputs}
-    left, kind, found = list(range(len(edges))), True, 0
+    left, kind, pieces = list(range(len(edges))), True, 0
     while left:
         before = len(left)
         for index in list(left):
@@ -161,11 +161,11 @@ def partitions(edges: list[tuple[set[int], set[int]]], taken: list[bool]) -> int
             if taken[index] == kind and not inputs & made:
                 left.remove(index)
                 made -= outputs
-        found += kind and len(left) < before
+        pieces += kind and len(left) < before
         if len(left) == before and not any(taken[i] != kind and not edges[i][0] & made for i in left):
             break  # a cycle: no order runs this file
         kind = not kind
-    return found
+    return pieces
 
 
 def touched(graph: Any, operators: list[Any]) -> list[tuple[Any, float]]:
@@ -173,11 +173,11 @@ def touched(graph: Any, operators: list[Any]) -> list[tuple[Any, float]]:
 
     Constants belong to the operator that reads them, because XNNPACK packs a copy for each.
     """
-    found: list[tuple[Any, float]] = []
+    touches: list[tuple[Any, float]] = []
     for number, operator in enumerate(operators):
         tensors = [int(t) for t in (*operator.inputs, *operator.outputs) if t >= 0]
-        found += [((t, number) if graph.is_constant(t) else t, graph.bytes_of(t)) for t in tensors]
-    return found
+        touches += [((t, number) if graph.is_constant(t) else t, graph.bytes_of(t)) for t in tensors]
+    return touches
 
 
 def reuse(touches: list[tuple[Any, float]]) -> dict[str, float]:
@@ -190,7 +190,7 @@ def reuse(touches: list[tuple[Any, float]]) -> dict[str, float]:
     """
     tree = [0.0] * (2 * len(touches) + 1)  # a Fenwick tree over time: the bytes of whatever was touched last then
     last: dict[Any, int] = {}
-    found: dict[str, float] = {}
+    distances: dict[str, float] = {}
 
     def put(time: int, size: float) -> None:
         while time < len(tree):
@@ -208,11 +208,11 @@ def reuse(touches: list[tuple[Any, float]]) -> dict[str, float]:
         if key in last:
             if time > len(touches) and size > 0:
                 bound = str(1 << max(0, math.ceil(math.log2(before(time) - before(last[key] - 1)))))
-                found[bound] = found.get(bound, 0.0) + size
+                distances[bound] = distances.get(bound, 0.0) + size
             put(last[key], -size)
         last[key] = time
         put(time, size)
-    return found
+    return distances
 
 
 def _edges(graph: Any, operator: Any) -> tuple[set[int], set[int]]:

@@ -26,11 +26,11 @@ class _Nodes:
 
     def add(self, op: str, *inputs: str, name: str | None = None) -> str:
         """A node of the replaced one's type; ``name`` None for one inside."""
-        found = name or f"{self._name}/lowered_{len(self.nodes)}"
-        node = tf.compat.v1.NodeDef(op=op, name=found, input=inputs)
+        own = name or f"{self._name}/lowered_{len(self.nodes)}"
+        node = tf.compat.v1.NodeDef(op=op, name=own, input=inputs)
         node.attr["T"].type = self._type
         self.nodes.append(node)
-        return found
+        return own
 
     def constant(self, value: float) -> str:
         """A scalar of the replaced node's type."""
@@ -64,14 +64,14 @@ _LOWERED: dict[str, Callable[[_Nodes, str, str], None]] = {"Selu": _selu, "Softp
 
 def lower(graph: Any) -> Any:
     """A ``GraphDef`` that computes the same, without the operators listed here; names of all others stay."""
-    found = tf.compat.v1.GraphDef()
-    found.CopyFrom(graph)
-    del found.node[:]
+    lowered = tf.compat.v1.GraphDef()
+    lowered.CopyFrom(graph)
+    del lowered.node[:]
     for node in graph.node:
         if node.op not in _LOWERED:
-            found.node.append(node)
+            lowered.node.append(node)
             continue
         nodes = _Nodes(node)
         _LOWERED[node.op](nodes, node.input[0], node.name)
-        found.node.extend(nodes.nodes)
-    return found
+        lowered.node.extend(nodes.nodes)
+    return lowered

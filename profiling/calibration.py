@@ -57,24 +57,24 @@ def candidates(classes: Sequence[str], count: int = 60, seed: int = 0) -> list[K
     multiply-accumulates.
     """
     rng = random.Random(seed)
-    found: list[Kernel] = []
+    kernels: list[Kernel] = []
     for name in sorted(set(classes)):
         kind, _, arithmetic = name.partition("-")
         if arithmetic not in micro_kernels.ARITHMETICS:
             continue
         drawn = {_draw(rng, kind, arithmetic) for _ in range(4 * count)} - {None}
-        found += sorted((k for k in drawn if k is not None), key=lambda k: rng.random())[:count]
+        kernels += sorted((k for k in drawn if k is not None), key=lambda k: rng.random())[:count]
     if any(name.startswith("builtin") for name in classes):
         kinds = {name.partition("-")[2] for name in classes if name.startswith("dense")} & set(
             micro_kernels.ARITHMETICS
         )
-        found += [
+        kernels += [
             Kernel("gru", kind, 1, units, repeat=steps)
             for kind in sorted(kinds)
             for units in (16, 32, 48, 64, 96, 128)
             for steps in (2, 8, 20, 40)
         ]
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(kernels))
 
 
 def _draw(rng: random.Random, kind: str, arithmetic: str) -> Kernel | None:

@@ -11,9 +11,9 @@ from profiling.cells import Cell
 
 def find(bundle: Bundle, cells: Sequence[Cell], allow_fallback: bool = False) -> list[tuple[Cell, str]]:
     """The cells that crash or never end, each with a sentence that says so."""
-    found = []
+    bad = []
     for name, threads in dict.fromkeys((cell.delegate, cell.threads) for cell in cells):
         members = [cell for cell in cells if (cell.delegate, cell.threads) == (name, threads)]
         crashed = delegates.examine(bundle, [cell.branch for cell in members], name, threads, allow_fallback)
-        found += [(cell, crashed[cell.branch.id]) for cell in members if cell.branch.id in crashed]
-    return found
+        bad += [(cell, crashed[cell.branch.id]) for cell in members if cell.branch.id in crashed]
+    return bad

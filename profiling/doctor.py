@@ -12,8 +12,9 @@ from pathlib import Path
 
 import psutil
 
+from adascale_runtime import plugins
 from adascale_runtime.device import identity, meters
-from adascale_runtime.engines.delegates import DELEGATES, available
+from adascale_runtime.engines import registry
 from profiling import device
 
 #: Where the Vulkan loader looks for drivers (LoaderInterfaceArchitecture.md, "Driver Discovery on Linux").
@@ -22,12 +23,19 @@ VULKAN = (Path("/usr/share/vulkan/icd.d"), Path("/etc/vulkan/icd.d"), Path("/usr
 
 @dataclass(frozen=True)
 class Check:
-    """One finding. ``status``: ok, limited or missing; ``remedy`` is empty where nothing needs to be done."""
+    """One finding."""
 
     name: str
+    """What was looked at."""
+
     status: str
+    """``ok``, ``limited`` or ``missing``."""
+
     detail: str
+    """What is there, or why it is wanted."""
+
     remedy: str = ""
+    """What to do; empty where nothing needs to be done."""
 
 
 def examine() -> list[Check]:
@@ -36,6 +44,7 @@ def examine() -> list[Check]:
         _python(),
         *_packages(),
         _delegates(),
+        *_plugins(),
         _energy(),
         *_signals(),
         *_programs(),
@@ -67,16 +76,27 @@ def _packages() -> list[Check]:
 
 
 def _delegates() -> Check:
-    here = [DELEGATES[name] for name in available()]
-    always = ", ".join(record.name for record in here if record.hardware == "cpu")
-    driven = " and ".join(record.name for record in here if record.hardware != "cpu")
-    return Check("delegates", "ok", f"{always}; {driven} where there are drivers for them")
+    records = [registry.lookup(name) for name in registry.names("host")]
+    always = ", ".join(record.name for record in records if record.hardware == "cpu")
+    driven = " and ".join(record.name for record in records if record.hardware != "cpu")
+    return Check("delegates", "ok", always + (f"; {driven} where there are drivers for them" if driven else ""))
+
+
+def _plugins() -> list[Check]:
+    """What is installed of other people, and which of it cannot be imported; nothing where there is none."""
+    left_out = plugins.load()
+    checks = [Check("plug-in", "limited", sentence, "mend or remove the package") for sentence in left_out]
+    brought: dict[str, list[str]] = {}
+    for entry in plugins.installed():
+        if not any(f"({entry.module})" in sentence for sentence in left_out):
+            brought.setdefault(entry.distribution, []).append(entry.kind)
+    return checks + [Check("plug-in", "ok", f"{name}: {', '.join(kinds)}") for name, kinds in brought.items()]
 
 
 def _energy() -> Check:
-    found = meters.find()
-    if found:
-        return Check("energy meter", "ok", found[0])
+    meter = meters.find()
+    if meter:
+        return Check("energy meter", "ok", meter[0])
     return Check("energy meter", "missing", "no readable RAPL counter", "energy figures here are estimates, and say so")
 
 

@@ -69,11 +69,11 @@ def fit(measurements: list[Measurement], share: str = "none") -> Predictors:
         cells.setdefault((device.kind_of(m.device, share), m.delegate, m.threads), []).append(m)
     if not cells:
         raise BadInput("There are no measurements to fit; write some with 'adascale profile'.")
-    found: list[Predictor] = []
+    fitted: list[Predictor] = []
     for (name, _, _), members in cells.items():
-        found += fit_cell(members, name)
+        fitted += fit_cell(members, name)
     created = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    return Predictors(predictors.FORMAT, tuple(found), created, device.versions())
+    return Predictors(predictors.FORMAT, tuple(fitted), created, device.versions())
 
 
 def fit_cell(members: Sequence[Measurement], name: str) -> list[Predictor]:
@@ -92,29 +92,29 @@ def fit_cell(members: Sequence[Measurement], name: str) -> list[Predictor]:
     latency, guessed = _fit(replace(empty, quantity="latency_ms"), rows, (*FEATURE_SETS, _kernel_set(rows)))
     slowdown, spread, reference = _slowdown(members)
     latency = replace(latency, slowdown=slowdown, strained=spread, reference=reference)
-    found = [latency]
+    fitted = [latency]
     rows = _rows(idle, [m.memory_mb for m in idle], caches)
     if len(rows) >= MINIMUM:
         sets = (_PROCESS,) if any(row.kernel for row in rows) else (*FEATURE_SETS, _PROCESS)
-        found.append(_fit(replace(empty, quantity="memory_mb"), rows, sets)[0])
+        fitted.append(_fit(replace(empty, quantity="memory_mb"), rows, sets)[0])
     measured = [m.energy.value_mj if m.energy.how.startswith("measured") else None for m in idle]
     rows = _rows(idle, measured, caches)
     energy = replace(empty, quantity="energy_mj")
     if len(rows) >= MINIMUM:
-        found.append(_fit_energy(energy, rows, latency, guessed))
+        fitted.append(_fit_energy(energy, rows, latency, guessed))
     else:
         rows = _rows(idle, [meters.estimate_mj(m.cost, m.precision) for m in idle], caches)
         estimated, _ = _fit(energy, rows, FEATURE_SETS)
         # Against an estimate there is no measured error.
-        found.append(replace(estimated, how="estimated:model", error=None, spread=()))
-    return found
+        fitted.append(replace(estimated, how="estimated:model", error=None, spread=()))
+    return fitted
 
 
 def _about(members: Sequence[Measurement]) -> dict[str, str]:
     """What all measured devices have in common of what tells devices apart."""
     keys = ("serial", "manufacturer", "model", "soc", "board", "cpu")
     values = {key: {str(m.device.get(key) or "") for m in members} for key in keys}
-    return {key: found.pop() for key, found in values.items() if len(found) == 1 and found != {""}}
+    return {key: told.pop() for key, told in values.items() if len(told) == 1 and told != {""}}
 
 
 def is_idle(m: Measurement) -> bool:
@@ -209,13 +209,13 @@ def held_out(x: np.ndarray, y: np.ndarray, kernel: np.ndarray) -> dict[int, floa
     ``x``: features (rows, features). ``y``: the quantity (rows,), positive. ``kernel``: which rows are micro-kernels.
     """
     judged = np.flatnonzero(~kernel) if (~kernel).sum() >= MINIMUM else np.arange(len(y))
-    found: dict[int, float] = {}
+    predicted: dict[int, float] = {}
     for _, left_out in _folds(len(judged)):
         test = judged[left_out]
         train = np.setdiff1d(np.arange(len(y)), test)
         coefficients = _regression(x[train], y[train], kernel[train])
-        found.update({int(i): float(x[i] @ coefficients) for i in test})
-    return found
+        predicted.update({int(i): float(x[i] @ coefficients) for i in test})
+    return predicted
 
 
 def held_out_error(x: np.ndarray, y: np.ndarray) -> float:
@@ -269,8 +269,8 @@ def _slowdown(members: Sequence[Measurement]) -> tuple[dict[str, float], tuple[f
     y = np.array([sum(m.latency_ms) / len(m.latency_ms) / base.latency_quantile_ms(IDLE) for m, base in pairs])
     fitted = LinearRegression(positive=True, fit_intercept=False).fit(x / y[:, None], (y - 1.0) / y)
     ratios = list(y / (1.0 + x @ fitted.coef_))
-    found = {name: float(c) for name, c in zip(names, fitted.coef_, strict=True) if c > 0}
-    return found, _spread(ratios), reference
+    weights = {name: float(c) for name, c in zip(names, fitted.coef_, strict=True) if c > 0}
+    return weights, _spread(ratios), reference
 
 
 def strain(m: Measurement, reference: dict[str, float]) -> dict[str, float]:

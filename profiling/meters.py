@@ -17,7 +17,7 @@ CACHE_BYTES = 2_000_000
 
 
 def estimate_mj(cost: Cost, precision: str) -> float:
-    """E = s1*MACs + s2*eps*M + s3*(1-eps)*M in millijoules; M and eps as in :mod:`profiling.accesses`."""
+    """E = s1*MACs + s2*eps*M + s3*(1-eps)*M in mJ; M and eps as in :mod:`adascale_runtime.seams.predictors`."""
     moved, eps = moved_bytes(cost), hit_rate(cost, CACHE_BYTES)
     computing = precisions.of(precision, cost.arithmetic).mac_pj * cost.macs
     return (computing + (CACHE_PJ * eps + DRAM_PJ * (1 - eps)) * moved) * 1e-9

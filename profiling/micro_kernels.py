@@ -126,7 +126,7 @@ class _Writer:
 
     def operator(
         self, name: str, inputs: list[int], output: tuple[int, ...], options: Any = None, version: int = 1,
-        scale: float = _STEP, zero: int = 0, outputs: int = 1,
+        *, scale: float = _STEP, zero: int = 0, outputs: int = 1,
     ) -> int:  # fmt: skip
         """Append an operator with ``outputs`` outputs of that shape, which follow each other; gives the first."""
         code = schema.OperatorCodeT()
@@ -300,7 +300,7 @@ def _curve(name: str) -> Any:
         # LiteRT demands these output scales of its int8 kernels.
         scale, zero = (1 / 256, -128) if name == "LOGISTIC" else (1 / 128, 0)
         version = 2 if writer.integer else 1
-        return writer.operator(name, [source], writer.shape(source), None, version, scale, zero)
+        return writer.operator(name, [source], writer.shape(source), None, version, scale=scale, zero=zero)
 
     return build
 

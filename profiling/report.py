@@ -1,7 +1,7 @@
 """The report: one HTML page, readable without a network, of a bundle, its measurements, traces and predictors.
 
-The words and the columns stand in ``report.html.j2``; here are the values. An absent value is a dash that carries its
-reason; an estimated number is called an estimate.
+The sentences and the columns stand in ``report.html.j2``; here are the values, as :mod:`profiling.report_words` writes
+them.
 """
 
 from __future__ import annotations
@@ -22,41 +22,36 @@ from adascale_runtime.seams import bundle, events, losses, predictors, records
 from adascale_runtime.seams.bundle import Manifest
 from adascale_runtime.seams.events import Event, Header
 from adascale_runtime.seams.predictors import Predictors
-from adascale_runtime.seams.records import Context, Energy, Measurement, quantile
+from adascale_runtime.seams.records import Measurement
 from profiling import plots
+from profiling.report_words import FILTERS, ReportCell, budget, device, percent, phases, plural, share, short, size
 
 Trace = tuple[Header, list[Event]]
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a report is made of; whatever is absent leaves its sections out.
-
-    ``measurements`` are of all runs: a cell may have several, the latest last.
-    """
+    """What a report is made of; whatever is absent leaves its sections out."""
 
     manifest: Manifest | None
     measurements: list[Measurement]
+    """Of all runs: a cell may have several, the latest last."""
+
     traces: list[Trace]
     predictors: Predictors | None
 
 
 @dataclass(frozen=True)
-class ReportCell:
-    """A value of a table or card as text; ``text`` None is absent and ``reason`` says why. ``note`` stands below."""
-
-    text: str | None
-    note: str = ""
-    reason: str = ""
-
-
-@dataclass(frozen=True)
 class Picture:
-    """An inline SVG, what it shows (for those who do not see it) and what it is of."""
+    """An inline SVG."""
 
     id: str
     label: str
+    """What it shows, for those who do not see it."""
+
     caption: str
+    """What it is of."""
+
     svg: Markup
 
 
@@ -141,8 +136,7 @@ def write(
     run = [trace for trace in traces if trace[1]]
     loader = FileSystemLoader(Path(__file__).parent)
     environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
-    filters = (percent, size, count, short, device, energy, context, phases, share, budget, accuracy, quantile)
-    environment.filters.update({f.__name__: f for f in (*filters, estimate, plain)})
+    environment.filters.update(FILTERS)
     facts: dict[str, Any] = {"title": title, "version": __version__, "manifest": manifest, "digest": _digest(manifest)}
     facts.update(
         measurements=measurements,
@@ -253,98 +247,3 @@ def _timelines(traces: list[Trace]) -> list[Picture]:
 
 def _place(m: Measurement) -> tuple[str, str, int]:
     return device(m.device), m.delegate, m.threads
-
-
-def device(facts: dict[str, Any]) -> str:
-    """A device's name, as in predictors."""
-    return str(facts.get("name", "unnamed device"))
-
-
-def phases(log: list[Event]) -> list[tuple[str, list[Event]]]:
-    """The events by phase label, in order of first appearance."""
-    names = dict.fromkeys(e.phase for e in log)
-    return [(name or "no phase", [e for e in log if e.phase == name]) for name in names]
-
-
-def share(log: Sequence[Event]) -> float:
-    """The share of inferences that kept the budget."""
-    return sum(e.kept for e in log) / len(log)
-
-
-def accuracy(log: Sequence[Event]) -> float | None:
-    """The share of right answers among the inferences whose answer is known; None if none is."""
-    known = [e.correct for e in log if e.correct is not None]
-    return sum(known) / len(known) if known else None
-
-
-def budget(header: Header) -> str:
-    """The budget as text: ``latency_ms = 2``."""
-    return ", ".join(f"{name} = {value:g}" for name, value in header.budget.items()) or "no budget"
-
-
-def estimate(how: str) -> bool:
-    """Whether a number obtained that way is an estimate."""
-    return how.startswith("estimated")
-
-
-def energy(e: Energy) -> ReportCell:
-    """Energy of one inference, marked where it is an estimate."""
-    kind, _, source = e.how.partition(":")
-    if e.value_mj is None:
-        return ReportCell(None, reason=e.reason or "no meter on this device")
-    note = f"{'estimate' if estimate(e.how) else kind}{f' ({source})' if source else ''}"
-    return ReportCell(f"{'≈ ' if estimate(e.how) else ''}{short(e.value_mj)}", note)
-
-
-def context(before: Context, after: Context) -> ReportCell:
-    """What the device had left before and after a measurement."""
-    facts = []
-    for name, unit, factor in _CONTEXT:
-        ends = [getattr(c, name) for c in (before, after)]
-        texts = ["?" if v is None else f"{v * factor:.0f}" for v in ends]
-        if texts != ["?", "?"]:
-            text = f"{texts[0]}{unit}" if texts[0] == texts[1] else f"{texts[0]} → {texts[1]}{unit}"
-            facts.append(text.replace(" ", "\xa0"))
-    return (
-        ReportCell(facts[0], ", ".join(facts[1:]))
-        if facts
-        else ReportCell(None, reason="the device does not tell its state")
-    )
-
-
-_CONTEXT = [("cpu_load", " % load", 100), ("cpu_freq_mhz", " MHz", 1), ("memory_free_mb", " MB free", 1)]
-_CONTEXT += [("temperature_c", " °C", 1), ("battery", " % battery", 100)]
-
-
-def percent(value: float, digits: int = 1) -> str:
-    """0.9712 as ``97.1 %``."""
-    return f"{100 * value:.{digits}f} %"
-
-
-def size(value: int) -> str:
-    """Bytes as ``81.4 kB`` or ``1.2 MB``."""
-    return f"{value / 1e6:.2f} MB" if value >= 1e6 else f"{value / 1e3:.1f} kB"
-
-
-def count(value: int) -> str:
-    """A large number as ``1.23 M``."""
-    factor, unit = next((pair for pair in ((1e9, " G"), (1e6, " M"), (1e3, " k")) if value >= pair[0]), (1, ""))
-    return f"{value / factor:.2f}{unit}" if unit else str(value)
-
-
-def short(value: float) -> str:
-    """Three significant digits, never an exponent."""
-    if value and 1e-4 <= abs(value) < 999.5:
-        return f"{value:#.3g}".rstrip(".")
-    return f"{value:,.{6 if 0 < abs(value) < 1 else 0}f}"
-
-
-def plain(value: Any) -> str:
-    """A fact of a device as text."""
-    many = [f"{k} {v}" for k, v in value.items()] if isinstance(value, dict) else value
-    return ", ".join(map(str, many)) if isinstance(many, (list, tuple)) else str(many)
-
-
-def plural(number: int, noun: str) -> str:
-    """``1 branch``, ``4,200 branches``."""
-    return f"{number:,} {noun}" + ("" if number == 1 else "es" if noun.endswith("ch") else "s")

@@ -118,6 +118,16 @@ def test_help_imports_nothing_heavy() -> None:
     assert done.stdout.splitlines()[-1] == "[]"
 
 
+def test_no_public_function_takes_more_than_six_positional_parameters() -> None:
+    for path in MODULES.values():
+        for scope in ast.walk(ast.parse(path.read_text())):
+            for function in getattr(scope, "body", []) if isinstance(scope, (ast.Module, ast.ClassDef)) else []:
+                if isinstance(function, ast.FunctionDef) and not re.match("_(?!_init__)", function.name):
+                    own = isinstance(scope, ast.ClassDef)  # self
+                    count = len(function.args.posonlyargs) + len(function.args.args) - own
+                    assert count <= 6, f"{path}:{function.lineno} {function.name}"
+
+
 def test_modules_stay_readable() -> None:
     for path in MODULES.values():
         assert len(path.read_text().splitlines()) <= 350, path

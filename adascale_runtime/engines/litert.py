@@ -137,7 +137,7 @@ class Compiled:
 
     def __init__(
         self, library: Library, path: str, signature: str, hardware: int, threads: int = 1,
-        kernels: str = "xnnpack", profiling: bool = False,
+        kernels: str = "xnnpack", *, profiling: bool = False,
     ) -> None:  # fmt: skip
         self._library = library
         self._handles: List[Tuple[str, c_void_p]] = []

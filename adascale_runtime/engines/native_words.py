@@ -78,5 +78,5 @@ def _beside(stream: Any, real: int) -> Any:
 
 def reason(words: str) -> str:
     """The first error in a library's words, for the end of a clause: ": WORDS"; empty if there is none."""
-    found: List[str] = _ERROR.findall(words)
-    return ": {}".format(excerpt(found[0], 120).rstrip(".")) if found else ""
+    errors: List[str] = _ERROR.findall(words)
+    return ": {}".format(excerpt(errors[0], 120).rstrip(".")) if errors else ""

@@ -59,8 +59,8 @@ def add(keys: Sequence[str]) -> None:
     place = _place()
     with suppress(AdaScaleError, OSError):  # else the next process tries them again
         if place is not None:
-            found = list({**_load(), **known()})[-MOST:]
-            codec.write_text(place, codec.dump({"format": FORMAT, "known": found}))
+            kept = list({**_load(), **known()})[-MOST:]
+            codec.write_text(place, codec.dump({"format": FORMAT, "known": kept}))
 
 
 def key(bundle: Bundle, branch: Branch, delegate: str, allow_fallback: bool = False) -> str:

@@ -53,12 +53,12 @@ def _quantize(values: Sequence[float], spec: TensorSpec) -> bytes:
 
 def dequantize(stored: bytes, spec: TensorSpec) -> Tensor:
     """The real numbers behind a tensor's bytes."""
-    found = array(CODES[spec.dtype])
-    found.frombytes(stored)
+    values = array(CODES[spec.dtype])
+    values.frombytes(stored)
     if spec.scale is None or spec.zero_point is None:
-        return Tensor(found, spec.shape)
+        return Tensor(values, spec.shape)
     scale = array("f", [spec.scale])[0]
-    return Tensor([(value - spec.zero_point) * scale for value in found], spec.shape)
+    return Tensor([(value - spec.zero_point) * scale for value in values], spec.shape)
 
 
 def samples(data: bytes, shape: Sequence[int]) -> Any:
@@ -73,9 +73,9 @@ def samples(data: bytes, shape: Sequence[int]) -> Any:
 def read(data: bytes, shape: Sequence[int]) -> Tuple[Tensor, ...]:
     """The tensors of a shape (the batch of 1 included) that lie one after the other in raw float32."""
     step = 4 * prod(shape)
-    found = []
+    tensors = []
     for start in range(0, len(data) - step + 1, step):
         values = array("f")
         values.frombytes(data[start : start + step])
-        found.append(Tensor(values, shape))
-    return tuple(found)
+        tensors.append(Tensor(values, shape))
+    return tuple(tensors)

@@ -27,14 +27,14 @@ def refused_loss(branch: Branch, max_loss: float) -> Optional[str]:
 
 def remarks(manifest: Manifest) -> List[str]:
     """What a person should know about a bundle before using it, a sentence each; empty if nothing is wrong."""
-    found = [
+    sentences = [
         f"Branch '{b.recipe}' loses {b.loss:.1f} points of accuracy as a file ({b.float_accuracy or 0:.1%} -> "
         f"{b.accuracy.value:.1%}); try another precision, such as int16x8 or dynamic."
         for b in manifest.branches
         if manifest.lossy(b)
     ]
-    found += [f"Branch '{recipe}' is left out: {reason}." for recipe, reason in manifest.left_out.items()]
-    return found + _collapsed(manifest) + _given(manifest)
+    sentences += [f"Branch '{recipe}' is left out: {reason}." for recipe, reason in manifest.left_out.items()]
+    return sentences + _collapsed(manifest) + _given(manifest)
 
 
 def _collapsed(manifest: Manifest) -> List[str]:

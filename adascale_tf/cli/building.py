@@ -11,6 +11,12 @@ from adascale_tf.cli.options import data_option, max_loss_option
 from adascale_tf.verbs import inputs
 
 
+def _list_backbones() -> str:
+    from adascale_tf.verbs import kinds
+
+    return f"One of {', '.join(kinds.names('backbones'))}. Default: what suits the data."
+
+
 @click.command(
     epilog="Example: adascale build --data photos.zip --recipes 'full,int8,width(0.5)+int8' --epochs 10 --out bundle; "
     "adascale build --model my_model.keras --data photos.zip --out bundle"
@@ -23,7 +29,7 @@ from adascale_tf.verbs import inputs
     metavar="FILE",
     help="Your own model, with its weights: Keras 3 .keras, Keras 2 .keras, .h5 or SavedModel.",
 )
-@click.option("--backbone", cls=options.ListingOption, listing=options.list_backbones, default=None)
+@click.option("--backbone", cls=options.ListingOption, listing=_list_backbones, default=None)
 @click.option("--recipes", default=None, help="Branches, comma-separated ('adascale operators'). Default: about ten.")
 @click.option(
     "--epochs", type=click.IntRange(1), default=None, help="Number of epochs. Default: depends on the size of the data."
@@ -86,11 +92,16 @@ def build(
     To resume an interrupted build after its last complete epoch, run the same command again; the number of workers
     may differ.
     """
+    from adascale_tf.verbs.build import LISTENING, begun
     from adascale_tf.verbs.build import build as verb
     from adascale_tf.verbs.training import Training
 
     kept = checkpoint or out.with_name(out.name + ".checkpoint")
     training = Training(epochs, flip, optimizer, strategy, replicas, accumulate, kept)
+    if not quiet and begun(kept):
+        console.say(f"Going on with the training in {kept}.", err=True)
+    if not quiet and strategy == "multi-worker":
+        console.note(LISTENING)
     with console.progress(quiet) as tick:
         built = verb(
             spec, out, model=model, backbone=backbone, recipes=recipes, input_size=inputs.parse_size(input_size),

@@ -14,6 +14,12 @@ if TYPE_CHECKING:
     from adascale_tf.verbs.places import Place
 
 
+def _list_runners() -> str:
+    from adascale_tf.verbs import kinds
+
+    return f"Phones: what measures there, {' or '.join(kinds.names('runners'))}."
+
+
 @click.command(
     epilog="Example: adascale profile bundle --delegates cpu,reference --runs 100 --out m.jsonl; "
     "adascale profile bundle --device 192.168.1.20:5555 --delegates cpu,gpu --threads 1,4 --energy --out m.jsonl; "
@@ -66,7 +72,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Phones: seconds of continuous inference per energy measurement.",
 )
-@click.option("--runner", cls=options.ListingOption, listing=options.list_runners, default="agent", show_default=True)
+@click.option("--runner", cls=options.ListingOption, listing=_list_runners, default="agent", show_default=True)
 @click.option("--binary", type=click.Path(path_type=Path), default=None, help="Phones: Google's benchmark_model.")
 @click.option("--python", default="python3", show_default=True, help="Phones: the Python that runs the agent.")
 @options.litert_option
@@ -75,7 +81,8 @@ if TYPE_CHECKING:
 @click.option("--clean", is_flag=True, help="Phones: first remove files that an earlier run left.")
 @console.output_options
 def profile(
-    path: Path, delegates: str, threads: str, branches: str | None, runs: int, allow_fallback: bool, op_profile: bool,
+    *, path: Path, delegates: str, threads: str, branches: str | None, runs: int, allow_fallback: bool,
+    op_profile: bool,
     calibrate: bool, contexts: str, out: Path, again: bool, devices: tuple[str, ...], every: bool, lab: Path | None,
     energy: bool, affinity: str | None, cooldown: float | None, patience: float, batch: float, runner: str,
     binary: Path | None, python: str, litert: Path | None, key: Path | None, keep: bool, clean: bool, quiet: bool,

@@ -77,20 +77,6 @@ def list_policies() -> str:
     return f"One of {', '.join(live)}."
 
 
-def list_backbones() -> str:
-    """What ``--backbone`` takes."""
-    from adascale_tf.verbs import kinds
-
-    return f"One of {', '.join(kinds.names('backbones'))}. Default: depends on the data."
-
-
-def list_runners() -> str:
-    """What ``--runner`` takes."""
-    from adascale_tf.verbs import kinds
-
-    return f"Phones: program that measures, {' or '.join(kinds.names('runners'))}."
-
-
 def names(text: str) -> list[str]:
     """The words of a comma-separated list."""
     return [word.strip() for word in text.split(",") if word.strip()]

@@ -68,7 +68,7 @@ def pair(named: str, key: Path | None, wait_s: float) -> None:
 @options.litert_option
 @options.key_option
 def agent(
-    path: Path | None, out: Path | None, termux: bool, devices: tuple[str, ...], delegates: str, threads: str,
+    *, path: Path | None, out: Path | None, termux: bool, devices: tuple[str, ...], delegates: str, threads: str,
     runs: int, energy: bool, litert: Path | None, key: Path | None,
 ) -> None:  # fmt: skip
     """Write the agent that runs on phones, or prepare it for Termux."""
@@ -101,7 +101,7 @@ def agent(
     "--clean", is_flag=True, help="Afterwards remove results, plan, bundle and agent from the phone's storage."
 )
 @console.output_options
-def pull(path: Path, address: str, out: Path, key: Path | None, clean: bool, quiet: bool, as_json: bool) -> None:
+def pull(*, path: Path, address: str, out: Path, key: Path | None, clean: bool, quiet: bool, as_json: bool) -> None:
     """Fetch what the agent measured in Termux and append what is new to a file of measurements."""
     from adascale_tf.verbs.pull import pull as fetch
 

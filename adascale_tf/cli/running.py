@@ -42,7 +42,7 @@ from adascale_tf.cli import console, options, tables
 )  # fmt: skip
 @console.output_options
 def run(
-    path: Path, spec: str, budget_text: str, seconds: float, fps: float | None, predictors: Path | None,
+    *, path: Path, spec: str, budget_text: str, seconds: float, fps: float | None, predictors: Path | None,
     device_name: str | None, best_effort: bool, threads: str, delegates: str, policy: str, cascade: bool,
     warm_mb: float | None, out: Path | None, quiet: bool, as_json: bool,
 ) -> None:  # fmt: skip

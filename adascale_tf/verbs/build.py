@@ -17,7 +17,7 @@ from adascale_tf.verbs.elastic import ElasticModel, elastic, fresh
 from adascale_tf.verbs.saying import Say, unsaid
 from adascale_tf.verbs.training import Training
 
-#: TensorFlow's server of a worker has no option for an address to listen on.
+#: What whoever starts one of several workers should know: TensorFlow's server has no option for an address.
 LISTENING = (
     "TensorFlow will listen on all network interfaces, without a password; see "
     "'Who can reach a worker' in docs/scale.md."
@@ -73,7 +73,7 @@ def build(
     Args:
         data: a SPEC or examples in memory, as for :meth:`ElasticModel.fit`.
         out: the bundle's folder: new, empty, or a bundle, which is replaced.
-        model: a Keras model with its weights, or the path of one; by default a built-in backbone is trained from scratch.
+        model: a Keras model with its weights, or the path of one; by default a new built-in backbone.
         backbone: the built-in one, "resnet" (images) or "gru" (sequences); by default what suits the data.
         recipes: the branches, as text or a list; by default about ten.
         input_size: the size that all images are resized to; required if the input size of a ``model`` is
@@ -97,10 +97,6 @@ def build(
     wanted = None if recipes is None else parsed(recipes)
     if model is not None and backbone is not None:
         raise BadInput("--model brings its own network and --backbone names another one; give one of them.")
-    if training.checkpoint is not None and begun(training.checkpoint):
-        say(f"Resuming the training in {training.checkpoint}.")
-    if training.strategy == "multi-worker":
-        say(LISTENING)
     if model is None:  # a wrong SPEC should not wait for TensorFlow
         data = inputs.load(data, size=input_size, seed=seed, tick=tick, say=say)
     trained = _trained(

@@ -33,7 +33,7 @@ _PACKAGES = ("tensorflow", "tf-keras", "tensorflow-model-optimization", "ai-edge
 
 
 def write_bundle(
-    network: ElasticNetwork, data: Dataset, schedule: Schedule, out: Path, tick: Tick = silent,
+    network: ElasticNetwork, data: Dataset, schedule: Schedule, out: Path, tick: Tick = silent, *,
     given: Accuracy | None = None, max_loss: float = bundle.MAX_LOSS,
 ) -> bundle.Bundle:  # fmt: skip
     """Convert, verify and write every branch of a trained network; all of the bundle appears, or nothing.

@@ -26,7 +26,8 @@ class Training:
     flip: bool = False
     #: "adamw", or "sgd" for AdaScale SGD; by default AdaScale SGD wherever more than one batch may make a step.
     optimizer: str | None = None
-    #: "none", "mirrored" (all GPUs of this machine) or "multi-worker" (several machines, named by TF_CONFIG).
+    #: "none", "mirrored" (all GPUs of this machine) or "multi-worker" (several machines, named by TF_CONFIG; TensorFlow
+    #: then listens on all network interfaces, without a password: see docs/scale.md).
     strategy: str = "none"
     #: With "mirrored": the number of GPUs; without GPUs, of parts of the CPU.
     replicas: int | None = None

@@ -84,9 +84,9 @@ def _taken(path: Path, owner: Owner) -> int:
 def _holder(handle: int) -> Dict[str, Any]:
     """What the lock says of its holder; empty where it says nothing that can be used."""
     try:
-        found = json.loads(os.pread(handle, 4096, 0).decode("utf-8", "replace"))
-        if isinstance(found, dict) and isinstance(found["pid"], int) and isinstance(found["group"], int):
-            return found
+        holder = json.loads(os.pread(handle, 4096, 0).decode("utf-8", "replace"))
+        if isinstance(holder, dict) and isinstance(holder["pid"], int) and isinstance(holder["group"], int):
+            return holder
     except (ValueError, KeyError, RecursionError):
         pass
     return {}

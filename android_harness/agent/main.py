@@ -1,4 +1,7 @@
-"""The agent's command line: bench, loop, replay, serve, info; for Python 3.8 or later, in the adb shell or Termux."""
+"""The agent's command line: bench, loop, replay, serve, info; for Python 3.8 or later, in the adb shell or Termux.
+
+Each mode imports what it needs when it starts: a phone compiles every module that is imported, at every start.
+"""
 
 from __future__ import annotations
 
@@ -8,21 +11,14 @@ import os
 import platform
 import sys
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Optional, Tuple
 
-from adascale_runtime import loop
-from adascale_runtime.device import identity, sensors
-from adascale_runtime.device.monitor import Monitor
-from adascale_runtime.engines import delegates
-from adascale_runtime.engines.tensor import Tensor
 from adascale_runtime.errors import AdaScaleError, BadInput
-from adascale_runtime.files import codec
-from adascale_runtime.policies import replay as replaying
-from adascale_runtime.seams import budget as budgets
-from adascale_runtime.seams import bundle as bundles
-from adascale_runtime.seams import events, jobs, predictors
-from adascale_runtime.session import Session
-from android_harness.agent import bench, engines, serve, work
+
+if TYPE_CHECKING:
+    from adascale_runtime.engines.tensor import Tensor
+    from adascale_runtime.seams.jobs import Message
+    from adascale_runtime.session import Session
 
 
 def main(arguments: Optional[List[str]] = None) -> int:
@@ -76,8 +72,8 @@ def _parser() -> argparse.ArgumentParser:
             mode.add_argument(
                 "--idle-s",
                 type=_seconds,
-                default=serve.IDLE_S,
-                help="close connections that are silent so long",
+                default=None,
+                help="close connections that are silent so many seconds",
             )
             mode.set_defaults(run=_serve)
 
@@ -92,10 +88,10 @@ def _parser() -> argparse.ArgumentParser:
 
 def _seconds(text: str) -> float:
     """A positive number of seconds."""
-    found = float(text)
-    if not 0.0 < found < 1e9:
+    seconds = float(text)
+    if not 0.0 < seconds < 1e9:
         raise ValueError(text)
-    return found
+    return seconds
 
 
 def _counts(text: str) -> Tuple[int, ...]:
@@ -104,7 +100,12 @@ def _counts(text: str) -> Tuple[int, ...]:
 
 
 def _info(options: Any) -> None:
-    found: Dict[str, Any] = {
+    from adascale_runtime.device import sensors
+    from adascale_runtime.engines import delegates
+    from adascale_runtime.files import codec
+    from android_harness.agent import engines, work
+
+    info: Dict[str, Any] = {
         "python": platform.python_version(),
         "machine": platform.machine(),
         "cores": os.cpu_count(),
@@ -113,27 +114,39 @@ def _info(options: Any) -> None:
         "context": work.snapshot(options.root),
     }
     try:
-        found["engine"] = engines.install(options.litert)
-        found["delegates"] = list(delegates.available())
+        info["engine"] = engines.install(options.litert)
+        info["delegates"] = list(delegates.available())
     except AdaScaleError as error:
-        found["reason"] = str(error)
+        info["reason"] = str(error)
     try:
-        found["max_freq_mhz"] = sensors.frequencies_mhz(options.root, "cpuinfo_max_freq")
+        info["max_freq_mhz"] = sensors.frequencies_mhz(options.root, "cpuinfo_max_freq")
     except (OSError, ValueError):
-        found["max_freq_mhz"] = None
-    print(json.dumps(codec.to_json(found)))
+        info["max_freq_mhz"] = None
+    print(json.dumps(codec.to_json(info)))
 
 
 def _bench(options: Any) -> None:
+    from adascale_runtime.files import codec
+    from adascale_runtime.seams import jobs
+    from android_harness.agent import bench
+
     agenda = codec.from_json(bench.Agenda, codec.read_json(Path(options.plan)), options.plan)
 
-    def say(message: jobs.Message) -> None:
+    def say(message: "Message") -> None:
         print(jobs.line(message), end="", flush=True)
 
     bench.bench(agenda, options.litert, options.root, say)
 
 
-def _session(options: Any) -> Session:
+def _session(options: Any) -> "Session":
+    from adascale_runtime.device import identity, sensors
+    from adascale_runtime.device.monitor import Monitor
+    from adascale_runtime.seams import budget as budgets
+    from adascale_runtime.seams import bundle as bundles
+    from adascale_runtime.seams import predictors
+    from adascale_runtime.session import Session
+    from android_harness.agent import engines
+
     engines.install(options.litert)
     bundle = bundles.load(options.bundle)
     known = None
@@ -157,14 +170,19 @@ def _session(options: Any) -> Session:
 
 
 def _loop(options: Any) -> None:
+    from adascale_runtime import loop
+    from adascale_runtime.files import codec
+
     with _session(options) as session, loop.writer(options.out) as write:
         pace = None if options.fps is None else 1.0 / options.fps
-        found = loop.run(session, _cycle(session), options.seconds, write, pace_s=pace)
-    print(json.dumps(codec.to_json(loop.summary(found))))
+        events = loop.run(session, _cycle(session), options.seconds, write, pace_s=pace)
+    print(json.dumps(codec.to_json(loop.summary(events))))
 
 
-def _cycle(session: Session) -> Iterator[Tuple[Tensor, int]]:
+def _cycle(session: "Session") -> "Iterator[Tuple[Tensor, int]]":
     """The bundle's samples with their labels, over and over."""
+    from android_harness.agent import work
+
     inputs, labels = work.samples(session.bundle), session.bundle.manifest.samples.labels
     while True:
         for x, label in zip(inputs, labels):
@@ -172,9 +190,11 @@ def _cycle(session: Session) -> Iterator[Tuple[Tensor, int]]:
 
 
 def _serve(options: Any) -> None:
+    from android_harness.agent import serve, work
+
     with _session(options) as session:
         inputs = work.samples(session.bundle)
-        serve.serve(session, inputs, options.listen, _listening, options.idle_s)
+        serve.serve(session, inputs, options.listen, _listening, options.idle_s or serve.IDLE_S)
 
 
 def _listening(where: str) -> None:
@@ -182,6 +202,12 @@ def _listening(where: str) -> None:
 
 
 def _replay(options: Any) -> None:
+    from adascale_runtime.files import codec
+    from adascale_runtime.policies import replay as replaying
+    from adascale_runtime.seams import budget as budgets
+    from adascale_runtime.seams import events
+    from android_harness.agent import work
+
     header, recorded = events.read(options.trace)
     bundle = work.open_bundle(options.bundle)
     if header.bundle != bundle.digest:

@@ -38,28 +38,28 @@ def answer(session: Session, inputs: Sequence[Tensor], line: bytes, lock: thread
         return {"error": "The line is not JSON."}
     if not isinstance(asked, dict):
         return {"error": "The line is not a JSON object."}
-    found: Dict[str, Any] = {}
+    said: Dict[str, Any] = {}
     if "id" in asked:
         if isinstance(asked["id"], (dict, list)):
             return {"error": "The 'id' should be a string or a number."}
-        found["id"] = asked["id"]
+        said["id"] = asked["id"]
     if asked.get("stop") is True:
-        found["stopped"] = True
-        return found
+        said["stopped"] = True
+        return said
     try:
         x = _input(session, inputs, asked)
         with lock:  # the event belongs to this prediction
             output = session.predict(x)  # type: ignore[arg-type]
             event = session.last
     except AdaScaleError as error:
-        found["error"] = str(error)
-        return found
+        said["error"] = str(error)
+        return said
     assert event is not None
-    found.update(
+    said.update(
         output=codec.to_json(list(output.values)), top=int(output.argmax()), branch=event.branch,  # type: ignore[attr-defined]
         latency_ms=event.latency_ms, kept=event.kept,
     )  # fmt: skip
-    return found
+    return said
 
 
 def _input(session: Session, inputs: Sequence[Tensor], asked: Dict[str, Any]) -> Tensor:
@@ -72,14 +72,14 @@ def _input(session: Session, inputs: Sequence[Tensor], asked: Dict[str, Any]) ->
         data = base64.b64decode(asked["input"], validate=True)
     except ValueError:
         raise BadInput("The input is not base64.") from None
-    found = read(data, shape)
-    if len(found) != 1 or len(data) != 4 * len(found[0].values):
+    tensors = read(data, shape)
+    if len(tensors) != 1 or len(data) != 4 * len(tensors[0].values):
         raise BadInput(
             "The input should be {} float32 numbers, but has {} bytes.".format(len(inputs[0].values), len(data))
         )
-    if not math.isfinite(found[0].sum()):  # else every branch would answer NaN, and be taken out for it
+    if not math.isfinite(tensors[0].sum()):  # else every branch would answer NaN, and be taken out for it
         raise BadInput("The input holds a NaN or an infinity.")
-    return found[0]
+    return tensors[0]
 
 
 def serve(
@@ -102,20 +102,20 @@ def serve(
         timeout = idle_s
 
         def handle(self) -> None:
-            found: Dict[str, Any] = {}
+            said: Dict[str, Any] = {}
             try:
                 for line in lines(self.rfile, limit):
                     if line is None:
-                        found = {"error": "The line is longer than {} bytes, which no input is.".format(limit)}
+                        said = {"error": "The line is longer than {} bytes, which no input is.".format(limit)}
                     else:
-                        found = answer(session, inputs, line, lock)
-                    self.wfile.write(codec.dump_line(found).encode())
-                    if found.get("stopped"):
+                        said = answer(session, inputs, line, lock)
+                    self.wfile.write(codec.dump_line(said).encode())
+                    if said.get("stopped"):
                         return
             except (ConnectionError, socket.timeout):  # the client left, or fell asleep
                 pass
             finally:
-                if found.get("stopped"):
+                if said.get("stopped"):
                     threading.Thread(target=self.server.shutdown, daemon=True).start()
 
     where, kind = _address(address)

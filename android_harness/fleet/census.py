@@ -17,7 +17,7 @@ LOOK_S = 0.5
 
 def look(cluster: Hosts, inventory: Inventory) -> list[dict[str, Any]]:
     """Who answers in a fleet: :class:`android_harness.discovery.Found` as JSON with its ``host``, in order."""
-    found: dict[str, list[dict[str, Any]]] = {}
+    surveyed: dict[str, list[dict[str, Any]]] = {}
     asked: dict[str, str] = {}
     known = {host.name: host for host in inventory.hosts}
     events = cluster.wait(LOOK_S)  # the first look sees all hosts that are there
@@ -28,13 +28,13 @@ def look(cluster: Hosts, inventory: Inventory) -> list[dict[str, Any]]:
                 asked[cluster.submit(host.name, survey, host.phones, host.key)] = host.name
             elif isinstance(event, Answer) and event.ticket in asked:
                 name = asked.pop(event.ticket)
-                found[name] = event.value or _absent(known[name], str(event.error))
+                surveyed[name] = event.value or _absent(known[name], str(event.error))
             elif isinstance(event, Went):
                 asked = {ticket: host for ticket, host in asked.items() if host != event.host}
         if not asked:
             break
         events = cluster.wait(LOOK_S)
-    told = {host.name: found.get(host.name) or _absent(host, f"{absence(host.name)}.") for host in inventory.hosts}
+    told = {host.name: surveyed.get(host.name) or _absent(host, f"{absence(host.name)}.") for host in inventory.hosts}
     return [{"host": name, **one} for name, ones in told.items() for one in ones]
 
 

@@ -201,8 +201,8 @@ class Coordinator:
 
     def _met(self, host: str, routes: list[Route], answer: Answer) -> None:
         self._asking.discard(host)
-        found = answer.value or [{"state": "unasked", "detail": answer.error}] * len(routes)
-        for route, one in zip(routes, found, strict=True):
+        met = answer.value or [{"state": "unasked", "detail": answer.error}] * len(routes)
+        for route, one in zip(routes, met, strict=True):
             if one["state"] == "ready":
                 self._join(route, one["facts"])
             else:

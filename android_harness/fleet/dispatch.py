@@ -180,7 +180,7 @@ class Dispatcher:
 
     def assign(self) -> list[tuple[Phone, Lease]]:
         """Leases for phones that have nothing to do; who waits longest comes first."""
-        found = []
+        leases = []
         for name in self._changed:
             kind = self._kinds[name]
             skipped = []
@@ -190,12 +190,12 @@ class Dispatcher:
                 if not cells:
                     skipped.append(phone_id)  # fewer than `strikes`: a cell failed on no more phones than that
                     continue
-                found.append(self._lend(kind.phones[phone_id], cells))
+                leases.append(self._lend(kind.phones[phone_id], cells))
             for phone_id in reversed(skipped):
                 kind.idle[phone_id] = None
                 kind.idle.move_to_end(phone_id, last=False)
         self._changed.clear()
-        return found
+        return leases
 
     def take(self, lease_id: str, done: Collection[str], failed: Mapping[str, str]) -> tuple[str, ...]:
         """What came of cells of a lease; gives those that are new, in the lease's order.

@@ -103,11 +103,11 @@ class Hosts:
         """
         deadline = time.monotonic() + timeout_s
         while True:
-            found, self._unsent = self._unsent + self._look(), []
-            left = 0.0 if found else max(0.0, deadline - time.monotonic())
-            found += self._answers(min(LOOK_S, left))
-            if found or time.monotonic() >= deadline:
-                return found
+            events, self._unsent = self._unsent + self._look(), []
+            left = 0.0 if events else max(0.0, deadline - time.monotonic())
+            events += self._answers(min(LOOK_S, left))
+            if events or time.monotonic() >= deadline:
+                return events
 
     def _look(self) -> list[Event]:
         """Compare the hosts that are there with those of the last look."""
@@ -129,24 +129,24 @@ class Hosts:
         for address, worker in workers.items():
             now.setdefault(str(worker.get("name")), str(address))
         now = {name: self._addresses[name] if self._addresses.get(name) in workers else a for name, a in now.items()}
-        found: list[Event] = []
+        events: list[Event] = []
         for host, address in self._addresses.items():
             if now.get(host) != address:
                 lost = [ticket for ticket, call in self._calls.items() if call.address == address]
                 self._client.cancel([self._calls.pop(ticket).future for ticket in lost], force=True)
-                found.append(Went(host, tuple(lost)))
-        found += [Came(host) for host, address in now.items() if self._addresses.get(host) != address]
+                events.append(Went(host, tuple(lost)))
+        events += [Came(host) for host, address in now.items() if self._addresses.get(host) != address]
         self._addresses = now
-        return found
+        return events
 
     def _answers(self, timeout_s: float) -> list[Event]:
-        found: list[Event] = []
+        events: list[Event] = []
         with contextlib.suppress(queue.Empty):
             ticket = self._ended.get(timeout=timeout_s) if timeout_s else self._ended.get_nowait()
             while True:
-                found += self._answer(ticket)
+                events += self._answer(ticket)
                 ticket = self._ended.get_nowait()
-        return found
+        return events
 
     def _answer(self, ticket: str) -> list[Event]:
         call = self._calls.pop(ticket, None)

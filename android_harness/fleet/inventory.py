@@ -161,8 +161,8 @@ def _host(name: Any, value: Any, source: str) -> Host:
 def _scheduler(value: Any, source: str) -> str | None:
     if value is None:
         return None
-    scheme, found, rest = str(value).partition("://")
-    if not isinstance(value, str) or not found or scheme not in _SCHEMES or not rest:
+    scheme, separator, rest = str(value).partition("://")
+    if not isinstance(value, str) or not separator or scheme not in _SCHEMES or not rest:
         raise BadInput(f"{source}: scheduler is {_shown(value)}; write its address as tcp://lab:8786.")
     return value
 

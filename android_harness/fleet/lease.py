@@ -72,10 +72,10 @@ class Abandoned(AdaScaleError):
 def survey(addresses: Sequence[str], key: str | None) -> list[dict[str, Any]]:
     """Who answers at these addresses: :class:`android_harness.discovery.Found` as JSON, in order."""
     try:
-        found = discovery.look([parse_address(text) for text in addresses], _signer(key))
+        met = discovery.look([parse_address(text) for text in addresses], _signer(key))
     except AdaScaleError as error:  # of the key
-        found = [discovery.Found(address, "waiting", str(error)) for address in addresses]
-    return codec.to_json(found)
+        met = [discovery.Found(address, "waiting", str(error)) for address in addresses]
+    return codec.to_json(met)
 
 
 def measure(order: Order, wanted: Callable[[], bool] = lambda: True) -> dict[str, Any]:

@@ -80,11 +80,11 @@ class Ledger:
 
     def groups(self, kind: str) -> list[list[str]]:
         """Cells that a kind of phone lacks, by delegate and threads, in the table's order."""
-        found: dict[tuple[str, int], list[str]] = {}
+        groups: dict[tuple[str, int], list[str]] = {}
         for key, cell in self.cells.items():
             if key not in self._found.get(kind, {}):
-                found.setdefault((cell.delegate, cell.threads), []).append(key)
-        return list(found.values())
+                groups.setdefault((cell.delegate, cell.threads), []).append(key)
+        return list(groups.values())
 
     def key(self, measured: Measurement) -> str | None:
         """The cell that a measurement belongs to; None if it is none of this profile's."""

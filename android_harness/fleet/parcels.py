@@ -53,7 +53,7 @@ def of_bundle(bundle: Bundle) -> Parcel:
 def of_file(path: Path) -> Parcel:
     """A file by its own name; a ``libLiteRt.so`` takes the accelerators that lie beside it along."""
     beside = accelerators_of(path) if path.suffix == ".so" else []
-    return pack({found.name: found for found in [path, *beside]})
+    return pack({file.name: file for file in [path, *beside]})
 
 
 def cache() -> Path:

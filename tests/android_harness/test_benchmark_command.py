@@ -36,7 +36,8 @@ def test_the_command(delegate: str, flag: str) -> None:
 
 
 def test_the_command_for_an_npu_with_all_options() -> None:
-    line = command("b", "$(reboot)", "npu", 1, 5, 1, True, "0xF0", external_delegate="/l/lib Q.so", signature="w0.5")
+    more = {"mask": "0xF0", "external_delegate": "/l/lib Q.so", "signature": "w0.5"}
+    line = command("b", "$(reboot)", "npu", 1, 5, 1, op_profile=True, **more)
     assert "'--graph=$(reboot)'" in line
     assert flags(line)[:3] == ["taskset", "f0", "b"]
     assert flags(line)[-4:] == [

@@ -197,7 +197,8 @@ def test_other_files_on_the_phone_stay(profile: Callable[..., Outcome], pixel: t
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"delegates": ["npx"]}, "has no delegate npx; it has cpu"),
+        ({"delegates": ["npx"]}, "has no delegate npx; it has builtin, cpu"),
+        ({"delegates": ["reference"]}, "has no delegate reference; .* without XNNPACK are the delegate builtin there"),
         ({"delegates": ["nnapi"]}, r"nnapi: use '--runner benchmark_model'"),
         ({"delegates": []}, "No delegate is named"),
         ({"branches": ["none"]}, "has no branch 'none'"),

@@ -61,20 +61,20 @@ def test_it_holds_sources_only() -> None:
 
 def executed(body: list[ast.stmt]) -> list[ast.stmt]:
     """The import statements that run when the module is imported."""
-    found: list[ast.stmt] = []
+    statements: list[ast.stmt] = []
     for node in body:
         if isinstance(node, (ast.Import, ast.ImportFrom)):
-            found.append(node)
+            statements.append(node)
         elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             continue
         elif isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
-            found += executed(node.orelse)
+            statements += executed(node.orelse)
         else:
             for field in ("body", "orelse", "finalbody"):
-                found += executed(getattr(node, field, []))
+                statements += executed(getattr(node, field, []))
             for handler in getattr(node, "handlers", []):
-                found += executed(handler.body)
-    return found
+                statements += executed(handler.body)
+    return statements
 
 
 @pytest.mark.parametrize("name", sorted(SOURCES))
@@ -91,6 +91,13 @@ def test_python_3_8_and_the_standard_library_are_enough(name: str) -> None:
                 assert module in modules(), f"{name} imports {module}, which the agent lacks"
             else:
                 assert top in sys.stdlib_module_names and top not in YOUNGER, f"{name} imports {module}"
+
+
+@pytest.mark.parametrize("name", sorted(SOURCES))
+def test_what_functions_import_is_packed_too(name: str) -> None:
+    for node in ast.walk(ast.parse(SOURCES[name], name)):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] in OWN:
+            assert node.module in modules(), f"{name} imports {node.module}, which the agent lacks"
 
 
 def pythons() -> list[str]:
@@ -122,6 +129,16 @@ def test_every_module_runs_alone_in_an_empty_place(agent: Path, tmp_path: Path, 
     done = subprocess.run([python, "-I", "-S", str(agent), "--help"], cwd=tmp_path, env={}, capture_output=True)
     assert done.returncode == 0 and b"bench" in done.stdout
     assert list(tmp_path.iterdir()) == []
+
+
+def test_help_imports_no_session(agent: Path) -> None:
+    """A phone compiles what is imported at every start, so each mode imports what it needs and no more."""
+    command = [sys.executable, "-I", "-S", "-X", "importtime", str(agent)]
+    for arguments, wanted in ((["--help"], 6), (["bench", "/nowhere"], 60)):
+        done = subprocess.run([*command, *arguments], capture_output=True, text=True)
+        loaded = [line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if "import time" in line]
+        own = [name for name in loaded if name.split(".")[0] in OWN]
+        assert own and len(own) <= wanted and "adascale_runtime.session" not in own, own
 
 
 def test_it_can_be_started_by_its_name(agent: Path) -> None:

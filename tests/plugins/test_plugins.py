@@ -97,7 +97,7 @@ def test_what_a_plug_in_brings_is_named(adascale: Run) -> None:
 @pytest.mark.slow
 def test_a_branch_of_plug_ins_from_build_to_report(adascale: Run, tmp_path: Path) -> None:
     folder = tmp_path / "bundle"
-    built = ("--data", "digits", "--backbone", "tiny", "--recipes", "full,slim+int8f", "--epochs", 2)
+    built = ("--data", "digits", "--backbone", "tiny", "--recipes", "full,int8,slim,slim+int8f", "--epochs", 2)
     adascale("build", *built, "--out", folder, "--quiet")
     opened = bundle.load(folder)  # by a process that knows no plug-in
     branch = opened.manifest.branch("slim-int8f")
@@ -109,7 +109,7 @@ def test_a_branch_of_plug_ins_from_build_to_report(adascale: Run, tmp_path: Path
     adascale("profile", folder, "--delegates", "cpu,single", "--runs", 10, "--out", measured, "--quiet")
     on_host = records.read([measured])
     assert {(m.branch, m.delegate) for m in on_host} == {
-        (b, d) for b in ("full", "slim-int8f") for d in ("cpu", "single")
+        (b, d) for b in ("full", "int8", "slim", "slim-int8f") for d in ("cpu", "single")
     }
     # A machine with a counter of its own uses that one.
     assert {m.energy.how for m in on_host} <= {"measured:cputime", "measured:rapl"}
@@ -117,6 +117,7 @@ def test_a_branch_of_plug_ins_from_build_to_report(adascale: Run, tmp_path: Path
     keys.load(tmp_path / "adbkey")
     with emulated(tmp_path / "phone", update_s=0.15) as (_, adbd):
         where = ("--device", f"127.0.0.1:{adbd.address[1]}", "--key", tmp_path / "adbkey", "--runner", "noted")
+        where += ("--branches", "full,slim-int8f")
         adascale("profile", folder, *where, "--runs", 4, "--out", tmp_path / "phone.jsonl", "--quiet")
     on_phone = records.read([tmp_path / "phone.jsonl"])
     assert len(on_phone) == 2 and {m.versions["adascale-example"] for m in on_phone} == {"1.0"}

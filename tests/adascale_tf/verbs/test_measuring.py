@@ -134,7 +134,7 @@ def test_a_report_is_of_objects_and_of_paths(
     assert report(built, tmp_path / "b.html").out.exists()
     with pytest.raises(BadInput, match="about one bundle"):
         report([built, built.root], tmp_path / "x.html")
-    with pytest.raises(BadInput, match="must end in .html"):
+    with pytest.raises(BadInput, match=r"must end in \.html"):
         report(built, tmp_path / "x.csv")
     with pytest.raises(BadInput, match="cannot be made of"):
         report([7], tmp_path / "x.html")  # type: ignore[list-item]

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+from adascale_runtime.device.monitor import Monitor
+from adascale_runtime.observer import Observer
+from adascale_runtime.policies.limits import Option, Settings
+from adascale_runtime.policies.state import State
+from adascale_runtime.seams.records import Context
+
+
+class Script:
+    """A sampler that gives the contexts of a list, again and again the last one."""
+
+    def __init__(self, *contexts: Context) -> None:
+        self.contexts = list(contexts)
+
+    def sample(self, time_s: float) -> Context:
+        return self.contexts.pop(0) if len(self.contexts) > 1 else self.contexts[0]
+
+
+def observer(*contexts: Context, clock: float = 0.0) -> tuple[Observer, Monitor, list[float]]:
+    now = [clock]
+    monitor = Monitor(clock=lambda: now[0], sampler=Script(*contexts))
+    return Observer(monitor, Settings()), monitor, now
+
+
+def test_time_counts_from_the_latest_start_and_stands_in_the_context() -> None:
+    seen, _, now = observer(Context(0.0, cpu_load=0.5, cores=2), clock=100.0)
+    now[0] = 101.25
+    moment = seen.begin()
+    assert (moment.time_s, seen.now_s()) == (1.25, 1.25)
+    assert moment.context == Context(1.25, cpu_load=0.5, cores=2) and moment.snapshot.time_s == 0.0
+    seen.restart()
+    now[0] = 102.0
+    assert seen.begin().context.time_s == 0.75
+
+
+def test_a_new_snapshot_is_seen() -> None:
+    seen, monitor, _ = observer(Context(0.0, cpu_load=0.1), Context(0.0, cpu_load=0.9))
+    assert seen.begin().context.cpu_load == 0.1
+    monitor._latest = monitor._sampler.sample(1.0)
+    assert seen.begin().context.cpu_load == 0.9
+
+
+def test_an_event_tells_what_is_new_and_no_more() -> None:
+    seen, _, _ = observer(Context(0.0, cpu_load=0.1))
+    snapshot = seen.begin().snapshot
+    seen.lost("full")
+    seen.lost("half")
+    assert seen.news(snapshot) == (("full", "half"), snapshot)
+    assert seen.news(snapshot) == ((), None)
+    assert seen.news(Context(1.0)) == ((), Context(1.0))
+    seen.restart()
+    assert seen.news(snapshot) == ((), snapshot)
+
+
+def test_what_is_lost_is_forgotten_as_the_branch_in_use_and_learning_goes_on() -> None:
+    seen, _, _ = observer(Context(0.0))
+    seen.state = State(branch="full")
+    seen.seen(Option("full", 0.9, 1.0), 2.0, 0.1, late=True)
+    assert seen.state.served == seen.state.late == 1.0 and seen.state.window(("cpu", 1)).mean() > 1.0
+    seen.lost("half")
+    assert seen.state.branch == "full"
+    seen.lost("full")
+    assert seen.state.branch is None
+    seen.restart()
+    assert seen.state == State()
