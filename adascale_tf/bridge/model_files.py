@@ -59,7 +59,7 @@ def opened(path: Path) -> Any:
     if not path.exists():
         raise BadInput(f"There is no model at {path}; give a .keras or .h5 file, or a SavedModel folder.")
     if path.is_dir() and not (path / "keras_metadata.pb").is_file():
-        raise BadInput(f"{path} is no SavedModel of Keras 2 (no keras_metadata.pb); save the model as .keras.")
+        raise BadInput(f"{path} is not a SavedModel of Keras 2 (no keras_metadata.pb); save the model as .keras.")
     if path.is_file() and path.suffix not in (".keras", ".h5", ".hdf5"):
         raise BadInput(f"{path} is not a .keras or .h5 file; save the model as .keras.")
     sight = _look(path)

@@ -14,7 +14,7 @@ from adascale_tf.verbs import inputs
 def _list_backbones() -> str:
     from adascale_tf.verbs import kinds
 
-    return f"One of {', '.join(kinds.names('backbones'))}. Default: what suits the data."
+    return f"One of {', '.join(kinds.names('backbones'))}. Default: depends on the data."
 
 
 @click.command(
@@ -99,7 +99,7 @@ def build(
     kept = checkpoint or out.with_name(out.name + ".checkpoint")
     training = Training(epochs, flip, optimizer, strategy, replicas, accumulate, kept)
     if not quiet and begun(kept):
-        console.say(f"Going on with the training in {kept}.", err=True)
+        console.say(f"Resuming the training in {kept}.", err=True)
     if not quiet and strategy == "multi-worker":
         console.note(LISTENING)
     with console.progress(quiet) as tick:

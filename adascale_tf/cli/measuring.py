@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def _list_runners() -> str:
     from adascale_tf.verbs import kinds
 
-    return f"Phones: what measures there, {' or '.join(kinds.names('runners'))}."
+    return f"Phones: program that measures, {' or '.join(kinds.names('runners'))}."
 
 
 @click.command(

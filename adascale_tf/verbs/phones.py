@@ -194,7 +194,9 @@ def _told_apart(ways: Sequence[Reached], named: set[Address]) -> Chosen:
         serial = str(one.facts.get("serial") or way.address)
         if serial in first:
             chosen = first[serial].address
-            notes.append(f"{way.address} is the same phone as {chosen} ({one.facts['name']}); it is measured at {chosen}.")
+            notes.append(
+                f"{way.address} is the same phone as {chosen} ({one.facts['name']}); it is measured at {chosen}."
+            )
         else:
             first[serial] = way
     if not first:

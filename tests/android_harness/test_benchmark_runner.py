@@ -147,7 +147,7 @@ def test_what_cannot_be_asked_is_refused(profile: Any, tmp_path: Path) -> None:
     good = benchmark_model.write(tmp_path)
     with pytest.raises(BadInput, match=r"--runner benchmark_model needs --binary PATH"):
         profile(None)
-    with pytest.raises(BadInput, match=r"needs --binary PATH.*absent is no file\."):
+    with pytest.raises(BadInput, match=r"needs --binary PATH.*absent is not a file\."):
         profile(tmp_path / "absent")
     with pytest.raises(BadInput, match="not used for the delegate npu; use cpu, builtin, gpu, nnapi"):
         profile(good, "npu")
@@ -180,7 +180,7 @@ def test_a_warm_phone_is_waited_for(built: Bundle, phone: tuple[Phone, Address],
 def test_memory_that_the_tool_does_not_tell_has_a_reason() -> None:
     line = "Memory footprint delta from the start of the tool (MB): init=0.5 overall={}\n"
     assert _process(parse(line.format(2.5))) == Process(None, 2.5, None)
-    for text, reason in (("", "told no memory footprint"), (line.format(-1.5), "shrank by 1.5 MB")):
+    for text, reason in (("", "printed no memory footprint"), (line.format(-1.5), "shrank by 1.5 MB")):
         told = _process(parse(text))
         assert told.memory_mb is None and reason in str(told.reason)
 

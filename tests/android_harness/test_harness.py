@@ -205,7 +205,7 @@ def test_other_files_on_the_phone_stay(profile: Callable[..., Outcome], pixel: t
         ({"runs": 0}, "0 runs"),
         ({"threads": [0]}, r"threads"),
         ({"python": "no-python"}, "has no no-python of version 3.8 or later"),
-        ({"litert": Path("/no/libLiteRt.so")}, "is not there; give --litert"),
+        ({"litert": Path("/no/libLiteRt.so")}, "does not exist; give --litert"),
         ({"runner": "other"}, "no runner 'other'"),
     ],
 )

@@ -173,6 +173,6 @@ def test_a_limit_without_a_signal_is_refused(budget: Budget, sentence: str, tmp_
     with pytest.raises(BadInput, match=sentence):
         Session(opened, budget, predictors=known, monitor=Monitor(sampler=Silent()))
     loose = Session(opened, budget, predictors=known, monitor=Monitor(sampler=Silent()), best_effort=True)
-    assert len(loose.ignored) == 1 and "is ignored: this device tells no" in loose.warnings()[0]
+    assert len(loose.ignored) == 1 and "is ignored: this device does not report" in loose.warnings()[0]
     kept = Session(opened, budget, predictors=known, monitor=Monitor(sampler=Warm()))
     assert kept.ignored == () and kept.warnings() == []

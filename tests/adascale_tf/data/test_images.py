@@ -133,7 +133,7 @@ def test_a_large_first_photo_does_not_decide_the_input(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("size", [(7, 32), (32, 0), (4097, 32)])
 def test_odd_sizes_are_refused(size: tuple[int, int]) -> None:
-    with pytest.raises(BadInput, match="pixels were asked for; choose sides of 8 to 4096"):
+    with pytest.raises(BadInput, match="pixels were requested; choose sides of 8 to 4096"):
         data.load("digits", size=size)
 
 

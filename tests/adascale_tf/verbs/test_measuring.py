@@ -63,7 +63,7 @@ def test_places_refuse_what_they_cannot_do(built: Bundle, tmp_path: Path) -> Non
         profile(built, on=places.fleet(tmp_path / "f.yaml"), again=True)
     with pytest.raises(BadInput, match="leave 'branches' out"):
         profile(built, on=places.host(calibrate=True), branches=["full"])
-    with pytest.raises(BadInput, match="no place to measure"):
+    with pytest.raises(BadInput, match="No device to measure"):
         profile(built, on=[])
     with pytest.raises(BadInput, match="no context 'busy'"):
         profile(built, on=places.host(contexts=["busy"]))
