@@ -139,8 +139,10 @@ class CascadeSession(BaseSession):
 def _check_budget(budget: Budget) -> float:
     """The limit of latency in ms; refuses a budget that a cascade cannot keep."""
     if budget.latency_ms is None:
-        raise BadInput("A cascade needs a budget of latency_ms, which its mean keeps.")
+        raise BadInput("A cascade needs a budget with latency_ms, which limits the mean latency.")
     for name in _CHANGING:
         if getattr(budget, name) is not None:
-            raise BadInput("A cascade cannot keep {}; leave it out, or run without --cascade.".format(name))
+            raise BadInput(
+                "A cascade cannot enforce {}; remove it from the budget, or run without --cascade.".format(name)
+            )
     return budget.latency_ms

@@ -26,7 +26,7 @@ GROUP = "adascale_tf.plugins"
 #: What an entry point may bring.
 KINDS = ("operators", "policies", "delegates", "precisions", "meters", "backbones", "runners")
 
-_STRANGE = "Plug-in {2} ({1}) is left out: it brings '{0}', but what a plug-in may bring is {3}."
+_STRANGE = "Plug-in {2} ({1}) is left out: it provides '{0}', but a plug-in can only provide {3}."
 
 T = TypeVar("T")
 
@@ -112,7 +112,9 @@ def _entries() -> List[Entry]:
         groups: Any = metadata.entry_points()
         lines = groups.select(group=GROUP) if hasattr(groups, "select") else groups.get(GROUP, ())  # Python 3.8, 3.9
     except Exception as error:  # one damaged distribution must not end every command
-        _PROBLEMS.append(("", "Plug-ins cannot be listed ({}); mend or remove the package.".format(_reason(error))))
+        _PROBLEMS.append(
+            ("", "Plug-ins cannot be listed ({}); reinstall or remove the package.".format(_reason(error)))
+        )
         return []
     entries = (Entry(line.name, line.value.strip(), _distribution(line)) for line in lines)
     return list(dict.fromkeys(sorted(entries)))

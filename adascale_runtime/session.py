@@ -59,7 +59,7 @@ class BaseSession:
     ) -> None:
         policies.check_policy(policy)
         if policy in rivals.REPLAY_ONLY:
-            raise BadInput("The policy '{}' needs the future; it serves only in replays.".format(policy))
+            raise BadInput("The policy '{}' needs future latencies; use it in replays only.".format(policy))
         numbers = (threads,) if isinstance(threads, int) else tuple(threads)
         engines = engines_of(delegates, numbers)
         self.bundle = bundle if isinstance(bundle, Bundle) else bundles.load(Path(bundle))
@@ -110,7 +110,8 @@ class BaseSession:
         """What a user should know before the first inference: options that are left out, limits that are ignored."""
         left_out = ["{} is left out: {}".format(key, why) for key, why in self.broken.items()]
         return left_out + [
-            "The limit {} is ignored: this device tells no {}.".format(n, limits.SIGNALS[n][1]) for n in self.ignored
+            "The limit {} is ignored: this device does not report {}.".format(n, limits.SIGNALS[n][1])
+            for n in self.ignored
         ]
 
     def restart(self) -> None:

@@ -115,7 +115,9 @@ class Adb:
             for data in received:
                 *lines, rest = (rest + data).split(b"\n")
                 if len(rest) > LINE:
-                    raise AdaScaleError(f"{self.address} says a line without an end to '{command[:60]}'; restart it.")
+                    raise AdaScaleError(
+                        f"{self.address} sends an endless line in reply to '{command[:60]}'; restart the phone."
+                    )
                 for line in lines:
                     yield line.rstrip(b"\r").decode(errors="replace")
                 if timeout_s is not None and time.monotonic() - begun > timeout_s:
@@ -143,7 +145,7 @@ class Adb:
             kind, size = sync.head()
             if kind != b"OKAY":
                 raise AdaScaleError(
-                    f"{self.address} did not take {target}: {sync.read(size).decode(errors='replace')}."
+                    f"{self.address} rejected the file {target}: {sync.read(size).decode(errors='replace')}."
                 )
 
     def pull(self, source: str, tell: Callable[[int], None] = lambda done: None) -> bytes:
@@ -189,7 +191,7 @@ class Adb:
             exceptions.InvalidChecksumError,
             exceptions.AdbCommandFailureException,
         ):
-            raise PhoneGone(f"{self.address} answers what ADB does not allow ({what}).") from None
+            raise PhoneGone(f"{self.address} violates the ADB protocol ({what}).") from None
 
 
 def connect(
@@ -225,7 +227,7 @@ def connect(
         if asked:
             raise AdaScaleError(
                 f"{address} waits for its 'Allow USB debugging?' dialog, or it was refused there, of which most phones "
-                "say nothing; unlock the phone, allow this computer, and give the command again."
+                "say nothing; unlock the phone, allow this computer, and run the command again."
             ) from None
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise PhoneGone(
@@ -239,20 +241,20 @@ def connect(
                 f"{address} is the port of Android's encrypted wireless debugging, which adb-shell does not speak; "
                 "connect once with adb, give 'adb tcpip 5555', and use port 5555."
             ) from None
-        raise PhoneGone(f"What answers at {address} is no phone ({error}).") from None
+        raise PhoneGone(f"The device at {address} is not a phone ({error}).") from None
     except KeyRefused:
         device.close()
         raise _refused(address) from None
     except (exceptions.DeviceAuthError, exceptions.InvalidResponseError, exceptions.InvalidChecksumError) as error:
         device.close()
-        raise AdaScaleError(f"{address} does not let this computer in ({error}); allow it on the phone.") from None
+        raise AdaScaleError(f"{address} refuses this computer ({error}); allow it on the phone.") from None
     return Adb(address, device)
 
 
 def _refused(address: Address) -> AdaScaleError:
     return AdaScaleError(
-        f"{address} did not let this computer in: its 'Allow USB debugging?' dialog was refused. Give the command "
-        "again, and allow this computer on the phone."
+        f"{address} refused this computer: its 'Allow USB debugging?' dialog was refused. Run the command again, and "
+        "allow this computer on the phone."
     )
 
 

@@ -198,7 +198,7 @@ def command(
     if mask is not None:
         digits = mask.lower().removeprefix("0x")  # Android's taskset (toybox) wants none
         if not re.fullmatch("[0-9a-f]+", digits) or int(digits, 16) == 0:
-            raise BadInput(f"{mask!r} is no mask of cores: give a hexadecimal number such as f0 for cores 4 to 7.")
+            raise BadInput(f"{mask!r} is not a mask of cores: give a hexadecimal number such as f0 for cores 4 to 7.")
         words = ["taskset", digits, *words]
     return " ".join(shlex.quote(word) for word in words)
 

@@ -64,7 +64,7 @@ class BenchmarkRunner:
     def prepare(self, adb: Adb, facts: dict[str, Any], delegates: Sequence[str], tick: Tick) -> None:
         binary, abi = self.options.binary, facts.get("abi") or "its processor"
         if binary is None or not binary.is_file():
-            absent = "" if binary is None else f"; {binary} is no file"
+            absent = "" if binary is None else f"; {binary} is not a file"
             raise BadInput(f"--runner benchmark_model needs --binary PATH, the tool built for {abi}{absent}.")
         lacking = [name for name in delegates if name not in SWITCHES]
         if lacking:
@@ -130,16 +130,16 @@ class BenchmarkRunner:
         log = parse(text + "\n", name)
         if code:
             cause = f"could not apply {name} and " if log.failed_delegate else ""
-            raise JobFailed(f"benchmark_model {cause}{_ended(code)}; its last words were: {_last(text)}")
+            raise JobFailed(f"benchmark_model {cause}{_ended(code)}; its last output was: {_last(text)}")
         if log.latency_ms is None:
-            raise JobFailed(f"benchmark_model told no inference time; its last words were: {_last(text)}")
+            raise JobFailed(f"benchmark_model printed no inference time; its last output was: {_last(text)}")
         if self._sharing(branch) > 1 and _UNKNOWN_SIGNATURE.search(text):
             raise JobFailed(f"This benchmark_model is too old to choose among the branches in {branch.file}.")
         kernels = lookup(name).hardware == "cpu"
         if (log.failed_delegate if kernels else log.verdict != "fully") and not self.options.allow_fallback:
             left = {"not": "all operators", "partly": "operators"}.get(log.verdict or "", "perhaps operators")
             rest = "plain kernels" if kernels else "the CPU"
-            raise JobFailed(f"{name} left {left} to {rest}; give --allow-fallback to measure it all the same.")
+            raise JobFailed(f"{name} left {left} to {rest}; give --allow-fallback to measure it anyway.")
         return log
 
     def _taken(self, log: BenchmarkLog, job: Job) -> tuple[Delegation | None, str | None]:
@@ -155,7 +155,7 @@ class BenchmarkRunner:
         if told is not None:
             counts = f"{told.delegated} of {told.nodes} operators"
             return None, f"benchmark_model counts {counts} for the {sharing} branches of the file together"
-        return None, f"benchmark_model does not tell how many operators {job.delegate} took"
+        return None, f"benchmark_model does not report how many operators {job.delegate} took"
 
     def _sharing(self, branch: Branch) -> int:
         """How many branches are in the branch's file."""
@@ -191,7 +191,7 @@ class BenchmarkRunner:
 def _process(log: BenchmarkLog) -> Process:
     memory, reason = log.memory_overall_mb, None
     if memory is None:
-        reason = "benchmark_model told no memory footprint"
+        reason = "benchmark_model printed no memory footprint"
     elif memory < 0:
         reason = f"benchmark_model's memory footprint shrank by {-memory:g} MB while it ran"
     return Process(log.load_ms, None if reason else memory, reason)

@@ -193,7 +193,9 @@ class Harness:
             except PhoneGone as error:
                 self._hang_up()
                 if time.monotonic() > deadline:
-                    raise AdaScaleError(f"{error} What was measured is kept; the same command continues.") from None
+                    raise AdaScaleError(
+                        f"{error} What was measured is kept; run the same command again to resume."
+                    ) from None
                 time.sleep(RETRY_S)
 
     def _leave(self) -> None:
@@ -233,7 +235,7 @@ class _Visit:
         for message in self.runner.run(self.harness._connected(), jobs):
             now = time.monotonic()
             if now - ended > most:
-                raise Silent(f"{self.harness.address} goes on, but has ended no job for {now - ended:.0f} s.")
+                raise Silent(f"{self.harness.address} responds, but has finished no job for {now - ended:.0f} s.")
             if isinstance(message, (Finished, Failed)):
                 self.measuring_s += 0.0 if last is None else now - last
                 if (message.kind, message.key) in left:
@@ -256,7 +258,7 @@ class _Visit:
         if not times:
             return None
         if turn.job is None:
-            raise AdaScaleError(f"{self.harness.address} cannot be measured: {reason}. Nothing that was done is lost.")
+            raise AdaScaleError(f"{self.harness.address} cannot be measured: {reason}. Finished work is kept.")
         return f"{reason} while it did '{turn.job.kind}', {times} times"
 
     def _return(self) -> None:
@@ -265,7 +267,9 @@ class _Visit:
         def see(adb: Adb) -> None:
             name = phone_facts.read(adb)["name"]
             if name != self.device["name"]:
-                raise AdaScaleError(f"{self.harness.address} is another phone now ({name}); give the command for it.")
+                raise AdaScaleError(
+                    f"{self.harness.address} is another phone now ({name}); run the command again for that one."
+                )
             self.bring(adb)
 
         self.harness._hang_up()

@@ -62,5 +62,5 @@ def _check(path: Path) -> None:
         raise TypeError("not RSA")
     if (bits := key.key_size) != BITS:
         raise BadInput(
-            f"{path} is an RSA key of {bits} bits, and phones take those of {BITS} only; give another --key."
+            f"{path} is an RSA key of {bits} bits, but phones accept {BITS}-bit keys only; give another --key."
         )

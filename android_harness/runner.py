@@ -35,11 +35,11 @@ class Options:
     energy: bool = False
     #: The cores to use: big, little or a hexadecimal mask.
     affinity: str | None = None
-    #: Measure also what a delegate does not take as a whole.
+    #: Also measure branches that a delegate runs only in part.
     allow_fallback: bool = False
     #: Wait while the phone is warmer.
     cooldown_c: float | None = None
-    #: Seconds of rest and of running behind each energy.
+    #: Seconds of rest and of continuous inference per energy measurement.
     idle_s: float = 2.0
     batch_s: float = 4.0
     #: Seconds to wait for heat, a charger, a job, or a phone that went away.
@@ -52,7 +52,7 @@ class Options:
     python: str = "python3"
     #: Google's ``benchmark_model``, built for the phone.
     binary: Path | None = None
-    #: Also the time of each operator, from a run of its own.
+    #: Also measure the time of each operator, in a separate run.
     op_profile: bool = False
 
     @property
@@ -102,7 +102,7 @@ class Info:
 
     engine: str | None
     delegates: tuple[str, ...]
-    reason: str = "it does not say why."
+    reason: str = "it gives no reason."
 
 
 def parse_info(told: str, where: str) -> Info:
@@ -111,7 +111,9 @@ def parse_info(told: str, where: str) -> Info:
         info, _ = json.JSONDecoder().raw_decode(told, max(0, told.find('{"python"')))
         return codec.from_json(Info, info, "its info")
     except (ValueError, RecursionError, BadInput) as error:
-        raise AdaScaleError(f"{where} does not say what it can do ({excerpt(str(error), 200)}); try again.") from None
+        raise AdaScaleError(
+            f"{where} does not report its capabilities ({excerpt(str(error), 200)}); try again."
+        ) from None
 
 
 @runner("agent")

@@ -81,10 +81,10 @@ def libraries(path: Path, abi: str) -> dict[str, Content]:
     """
     if path.suffix == ".so":
         if not path.is_file():
-            raise BadInput(f"{path} is not there; give --litert the libLiteRt.so of LiteRT's Android package.")
+            raise BadInput(f"{path} does not exist; give --litert the libLiteRt.so of LiteRT's Android package.")
         return {LITERT: path, **{p.name: p for p in accelerators_of(path)}}
     if not zipfile.is_zipfile(path):
-        raise BadInput(f"{path} is no libLiteRt.so, .aar or wheel; give --litert one of these.")
+        raise BadInput(f"{path} is not a libLiteRt.so, .aar or wheel; give --litert one of these.")
     with zipfile.ZipFile(path) as archive:
         inside = [
             name for name in archive.namelist() if Path(name).name.startswith("libLiteRt") and name.endswith(".so")

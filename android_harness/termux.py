@@ -89,7 +89,7 @@ def pull(adb: Adb, device: dict[str, Any], bundle: Bundle) -> Pulled:
     where = f"The plan on {adb.address}"
     plan = codec.from_json(Brought, codec.parse(_fetched(adb, "plan.json"), where), where)
     if plan.digest != bundle.digest:
-        raise BadInput(f"{where} is of another bundle; give that one, or 'adascale agent' anew.")
+        raise BadInput(f"{where} is of another bundle; give that bundle, or run 'adascale agent' again.")
     text = _fetched(adb, RESULTS).decode(errors="replace")
     return collect(text, plan, bundle, device)
 
@@ -99,7 +99,7 @@ def _fetched(adb: Adb, name: str) -> bytes:
 
     def tell(done: int) -> None:
         if done > MOST:
-            raise BadInput(f"{SHARED}/{name} on {adb.address} has more than {MOST >> 20} MB; run the plan there anew.")
+            raise BadInput(f"{SHARED}/{name} on {adb.address} has more than {MOST >> 20} MB; run the plan there again.")
 
     return adb.pull(f"{SHARED}/{name}", tell)
 
@@ -152,7 +152,9 @@ def _cells(plan: Brought, bundle: Bundle) -> list[Cell]:
     for job in plan.jobs:
         cell = Cell(bundle.manifest.branch(job.branch), job.delegate, job.threads)
         if cell.key != job.cell:
-            raise BadInput(f"The plan's job {job.kind} {excerpt(job.key)} is of no cell of the bundle; bring it anew.")
+            raise BadInput(
+                f"The plan's job {job.kind} {excerpt(job.key)} is of no cell of the bundle; run 'adascale agent' again."
+            )
         cells[cell.key] = cell
     return list(cells.values())
 

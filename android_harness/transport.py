@@ -96,7 +96,7 @@ class TcpTransport(BaseTransport):
                     raise ConnectionAbortedError(error.errno, f"{self.host}:{self.port} left the network") from None
                 left, waited = _queued(self._socket), time.monotonic() - begun
                 if left and left >= queued:
-                    raise ConnectionAbortedError(f"nothing was taken for {waited:.1f} s") from None
+                    raise ConnectionAbortedError(f"no data was accepted for {waited:.1f} s") from None
                 if left >= queued:
                     raise TcpTimeoutException(f"{what} timed out after {waited:.1f} s") from None
 
@@ -135,7 +135,7 @@ class IOManager(_AdbIOManager):
             if packet[0] in expected_cmds:
                 return packet
             if packet[0] == constants.AUTH:  # after our public key
-                raise KeyRefused("it answers our key with another challenge")
+                raise KeyRefused("it answers the key with another challenge")
 
 
 def improved(device: AdbDevice) -> AdbDevice:

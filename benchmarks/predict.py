@@ -61,7 +61,7 @@ CONTEXTS = ("load50", "load100")
 @dataclass(frozen=True)
 class Size:
     """Of each model: the recipes, the micro-kernels and the branches to calibrate with, the branches under load; and
-    branches on the phone with the seconds of rest and of running behind each energy."""
+    branches on the phone with the seconds of rest and of continuous inference per energy measurement."""
 
     recipes: int
     kernels: int

@@ -83,9 +83,11 @@ def begin(
             if len(networks) > 1:  # which of them is it?
                 return _each(networks, mode, calibration, names)
             key = next(iter(networks))
-            fault = f"refuses it: {error}" if isinstance(error, process.ConversionRefused) else f"dies of it ({error})"
+            fault = (
+                f"refuses it: {error}" if isinstance(error, process.ConversionRefused) else f"crashes on it ({error})"
+            )
             raise AdaScaleError(
-                f"Branch '{(names or {}).get(key, key)}' cannot be written as {mode}, the TFLite converter {fault}; "
+                f"Branch '{(names or {}).get(key, key)}' cannot be written as {mode}: the TFLite converter {fault}; "
                 "leave this recipe out."
             ) from None
         return _choose(packed, list(networks), record)

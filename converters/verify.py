@@ -43,12 +43,12 @@ def outputs_apart(path: Path, branch: Branch, inputs: Path) -> np.ndarray:
             process.start().begin("run", out, model=str(path), branch=codec.to_json(branch), inputs=str(inputs))()
         except (process.ConversionRefused, process.Died) as error:
             fault = (
-                f"refuses its file: {error}"
+                f"rejects its file: {error}"
                 if isinstance(error, process.ConversionRefused)
-                else f"dies of it ({error})"
+                else f"crashes on its file ({error})"
             )
             raise AdaScaleError(
-                f"Branch '{branch.recipe}' does not run, LiteRT {fault}; leave this recipe out."
+                f"Branch '{branch.recipe}' does not run: LiteRT {fault}; leave this recipe out."
             ) from None
         return np.fromfile(out, "<f4").reshape(-1, branch.output.shape[-1])
 

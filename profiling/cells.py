@@ -128,7 +128,7 @@ def measurement(
 def delegation_reason(name: str, taken: Delegation | None, reason: str | None = None) -> str | None:
     """Why nothing is known of what the delegate took, or that it took nothing although it is there to take."""
     if taken is None:
-        return reason or f"LiteRT does not tell for the delegate {name}"
+        return reason or f"LiteRT does not report it for the delegate {name}"
     if not lookup(name).plain and taken.verdict == "not":
         return f"{name} took none of the {taken.nodes} operators, so plain kernels ran"
     return None

@@ -108,7 +108,7 @@ def _signals() -> list[Check]:
         "battery": None if context.battery is None else f"{context.battery:.0%}",
         "temperature": None if context.temperature_c is None else f"{context.temperature_c:.0f} C",
     }
-    silent = ("missing", "this machine does not tell", "recorded as null")
+    silent = ("missing", "not reported by this machine", "recorded as null")
     return [Check(name, *silent) if shown is None else Check(name, "ok", shown) for name, shown in signals.items()]
 
 

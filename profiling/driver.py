@@ -64,7 +64,7 @@ class NoRecovery:
 
     def recover(self, turn: Turn) -> str | None:
         where = "" if turn.job is None else f" '{turn.job.kind}' of {turn.job.cell}"
-        raise AdaScaleError(f"The runner ended without doing{where or ' anything'}. Nothing that was done is lost.")
+        raise AdaScaleError(f"The runner ended without doing{where or ' anything'}. Finished work is kept.")
 
 
 def drive(

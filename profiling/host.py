@@ -33,9 +33,9 @@ SNAPSHOT_S = 0.1
 class HostOptions:
     """How to measure on this machine."""
 
-    #: Measure also what a delegate does not take as a whole.
+    #: Also measure branches that a delegate runs only in part.
     allow_fallback: bool = False
-    #: Also the time of each operator, from a run of its own.
+    #: Also measure the time of each operator, in a separate run.
     op_profile: bool = False
 
 

@@ -15,7 +15,7 @@ from adascale_runtime.progress import Tick, silent
 from adascale_runtime.seams import facts
 from adascale_runtime.seams.facts import Fact
 
-KEPT = "free some space; the same command then continues"
+KEPT = "free some space and run the same command again to resume"
 
 
 class Journal:
@@ -33,7 +33,7 @@ class Journal:
             dropped = self._read()
             if dropped:
                 lines = "1 damaged line is" if dropped == 1 else f"{dropped} damaged lines are"
-                tick(path.name, len(self._facts), len(self._facts) + dropped, f"{lines} measured anew")
+                tick(path.name, len(self._facts), len(self._facts) + dropped, f"{lines} measured again")
         complete = "".join(codec.dump_line(line) for line in self._lines())
         with disk.writing(path, KEPT):
             codec.write_text(path, complete)  # a line that a kill cut off is gone before the next is appended

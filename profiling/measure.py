@@ -53,7 +53,7 @@ def profile(
         out: A file of measurements (JSON lines); other ``runs`` than it holds measure anew.
         tick: Told ``("profile", ...)`` at every job.
         branches: Ids of branches; None for all.
-        allow_fallback: Measure also what a delegate does not take as a whole.
+        allow_fallback: Also measure branches that a delegate runs only in part.
         op_profile: Also the times of each branch's operators.
         again: Measure once more what ``out`` holds.
         failed: Called with each cell that crashes or never ends, and a sentence that says so; the cell is left out.

@@ -65,7 +65,7 @@ def gather(items: Iterable[Item]) -> Inputs:
     Micro-kernels and branches under load, which only predictors are fitted to, are left out.
 
     Raises:
-        BadInput: A file is none of these, or there are several bundles or predictors.
+        BadInput: A file is of another kind, or there are several bundles or predictors.
     """
     manifests: list[Manifest] = []
     fitted: list[Predictors] = []
@@ -106,7 +106,7 @@ def _read(path: Path) -> Sequence[Item]:
         return [predictors.load(path)]
     if kind == bundle.FORMAT:
         return [bundle.load(path.parent)]
-    raise BadInput(f"{path} is none of these: a bundle, measurements or events (.jsonl), predictors (.json).")
+    raise BadInput(f"{path} is not one of: a bundle, measurements or events (.jsonl), predictors (.json).")
 
 
 def _format(path: Path) -> Any:

@@ -31,7 +31,7 @@ class Gauge:
     """What tells power while a branch rests and runs. A meter of one's own overrides all three methods."""
 
     #: The reason in the place of an energy where the obstacle did not go away.
-    in_vain = "something kept the meter from measuring"
+    in_vain = "the meter could not measure"
 
     def obstacle(self) -> Optional[str]:
         """Why nothing can be measured now, None if it can: a phone that charges says what to do about it."""
@@ -106,7 +106,7 @@ def open_battery(root: str = "/") -> Optional[Gauge]:
 class Battery(Gauge):
     """Current x voltage of the battery; see :mod:`adascale_runtime.device.power`."""
 
-    in_vain = "the phone was charging, so its battery does not tell what it uses"
+    in_vain = "the phone was charging, so the battery does not show what it uses"
 
     def __init__(self, root: str = "/") -> None:
         self._root = root

@@ -53,7 +53,7 @@ def choose(samples: Sequence[Sample]) -> Tuple[Optional[Gauge], Optional[str]]:
     if not samples:
         return None, "nothing was sampled"
     if any(charging(list(sample.supplies)) for sample in samples):
-        return None, "the device was charging, so the battery does not tell what it uses"
+        return None, "the device was charging, so the battery does not show what it uses"
     currents: Dict[str, List[float]] = {}
     volts: Dict[str, float] = {}
     for sample in samples:
@@ -62,7 +62,7 @@ def choose(samples: Sequence[Sample]) -> Tuple[Optional[Gauge], Optional[str]]:
                 currents.setdefault(supply.name, []).append(supply.current)
                 volts[supply.name] = abs(supply.voltage)
     if not currents:
-        return None, "no battery of this device tells current and voltage"
+        return None, "no battery of this device reports current and voltage"
     moves = {name: sum(a != b for a, b in zip(values, values[1:])) for name, values in currents.items()}
     best = max(moves, key=lambda name: (moves[name], name == "battery", name))
     if not moves[best]:

@@ -72,7 +72,7 @@ def _finite(text: str) -> float:
     """The number that a text holds; ValueError for what is none, NaN and infinities among it."""
     value = float(text)
     if not math.isfinite(value):
-        raise ValueError("no finite number")
+        raise ValueError("not a finite number")
     return value
 
 
@@ -236,7 +236,7 @@ class FileSampler:
         except PermissionError:
             self.reasons[name] = "denied by the system"
         except (OSError, ValueError, IndexError) as error:
-            self.reasons[name] = "not told by this device ({})".format(type(error).__name__)
+            self.reasons[name] = "not reported by this device ({})".format(type(error).__name__)
         return None
 
     def _load(self) -> Optional[float]:

@@ -72,14 +72,14 @@ def taken(
         finally:
             compiled.close()
     if not record.litert:
-        return None, "{} does not say what it took".format(delegate)
+        return None, "{} does not report which operators it took".format(delegate)
     compiled = _accelerated(library, path, signature, litert.HARDWARE[record.hardware] | litert.HARDWARE["cpu"])
     try:
         if compiled.accelerated():
             return Delegation(compiled.nodes, compiled.nodes, 1), None
     finally:
         compiled.close()
-    why = "{} did not take all of the {} operators; LiteRT does not say how many"
+    why = "{} did not take all of the {} operators; LiteRT does not report how many it took"
     return None, why.format(delegate, compiled.nodes)
 
 
@@ -111,14 +111,14 @@ def open_compiled(
         compiled = _accelerated(library, path, signature, litert.HARDWARE[record.hardware] | fallback, threads)
     except AdaScaleError as error:
         raise AdaScaleError(
-            "{} takes nothing of {} here ({}); is its accelerator library beside {}?".format(
+            "{} runs no operator of {} here ({}); is its accelerator library beside {}?".format(
                 delegate, os.path.basename(path), error, library.path
             )
         ) from None
     if not allow_fallback and not compiled.accelerated():
         compiled.close()
         raise AdaScaleError(
-            "{} left operators of '{}' to the CPU; give --allow-fallback to measure it all the same.".format(
+            "{} left operators of '{}' to the CPU; give --allow-fallback to measure it anyway.".format(
                 delegate, signature
             )
         )

@@ -72,7 +72,7 @@ def opened(path: Path, content: Union[IO[bytes], None] = None) -> Iterator[zipfi
     except OSError as error:
         raise BadInput("{} cannot be read ({}).".format(path, error.strerror or error)) from None
     except (zipfile.BadZipFile, EOFError, NotImplementedError, ValueError, struct.error) as error:
-        raise BadInput("{} is not a whole .zip file ({}); copy it again.".format(path, error)) from None
+        raise BadInput("{} is not a complete .zip file ({}); copy it again.".format(path, error)) from None
     with archive:
         _check(archive, path)
         try:
@@ -95,9 +95,8 @@ def _check(archive: zipfile.ZipFile, path: Path) -> None:
             raise BadInput("{} is encrypted ({}); unpack it yourself and give the folder.".format(path, name))
         if info.compress_type not in _KNOWN:
             raise BadInput(
-                "{} packs {} in a way that Python does not read (method {}); pack it again as an ordinary .zip.".format(
-                    path, name, info.compress_type
-                )
+                "{} compresses {} with a method that Python cannot read ({}); pack it again as an ordinary "
+                ".zip.".format(path, name, info.compress_type)
             )
         if name.startswith("/") or "\\" in name or ".." in name.split("/"):
             raise BadInput("{} names '{}', which lies outside it; do not use it.".format(path, name))

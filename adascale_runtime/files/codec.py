@@ -132,7 +132,9 @@ def checked(data: Any, where: str, depth: int = 0) -> Any:
     if isinstance(data, (int, float)):
         return data if isinstance(data, bool) else _number(data, where)
     if depth >= DEPTH and isinstance(data, (dict, list)):
-        raise BadInput("{} is nested deeper than {} levels; no file of this program is.".format(where[:200], DEPTH))
+        raise BadInput(
+            "{} is nested deeper than {} levels, too deeply to be one of adascale's files.".format(where[:200], DEPTH)
+        )
     if isinstance(data, dict):
         for key, item in data.items():
             _name(key, where)
@@ -156,13 +158,13 @@ def _number(data: Any, where: str) -> Any:
     if isinstance(data, int) and not -_WHOLE <= data < _WHOLE:
         raise BadInput("{} is a whole number of more than 64 bits; write a smaller one.".format(where))
     if isinstance(data, float) and not math.isfinite(data):
-        raise BadInput("{} is no finite number ({}); write null where there is none.".format(where, data))
+        raise BadInput("{} is not a finite number ({}); write null for a missing value.".format(where, data))
     return data
 
 
 def _name(key: Any, where: str) -> str:
     if not isinstance(key, str):
-        raise BadInput("{} has a key that is no string ({}); write it as one.".format(where, text.excerpt(key)))
+        raise BadInput("{} has a key that is not a string ({}); put it in quotes.".format(where, text.excerpt(key)))
     return _text(key, where)
 
 
@@ -172,7 +174,9 @@ def _text(data: str, where: str) -> str:
             data.encode("utf-8")
         except UnicodeEncodeError as error:
             raise BadInput(
-                "{} holds half of a character (\\u{:04x}); write its text anew.".format(where, ord(data[error.start]))
+                "{} holds an unpaired surrogate (\\u{:04x}); write the file again.".format(
+                    where, ord(data[error.start])
+                )
             ) from None
     return data
 
@@ -187,9 +191,9 @@ def parse(content: Union[str, bytes], where: str) -> Any:
         decoded = content.decode("utf-8") if isinstance(content, bytes) else content
         return checked(_DECODER.decode(decoded[1:] if decoded[:1] == "\ufeff" else decoded), where)
     except UnicodeDecodeError as error:
-        raise BadInput("{} is not UTF-8 text (at byte {}); write it anew.".format(where, error.start)) from None
+        raise BadInput("{} is not UTF-8 text (at byte {}); save it as UTF-8.".format(where, error.start)) from None
     except RecursionError:
-        raise BadInput("{} is nested too deep; no file of this program is.".format(where)) from None
+        raise BadInput("{} is nested too deeply to be one of adascale's files.".format(where)) from None
     except ValueError as error:
         raise BadInput(
             "{} is not JSON ({}); was it cut off while it was written?".format(where, text.excerpt(str(error), 120))
@@ -206,7 +210,7 @@ def _once(pairs: List[Tuple[str, Any]]) -> Dict[str, Any]:
 
 
 def _constant(name: str) -> Any:
-    raise ValueError("{} is no number of JSON".format(name))
+    raise ValueError("{} is not a JSON number".format(name))
 
 
 _DECODER = json.JSONDecoder(object_pairs_hook=_once, parse_constant=_constant)

@@ -57,7 +57,7 @@ def locked(path: Path, what: str) -> Iterator[None]:
             holder = os.read(handle, 20).decode("ascii", "replace").strip() or "unknown"
             os.close(handle)
             raise Busy(
-                "{} is being {} by process {}; wait for its end, or choose another place.".format(path, what, holder)
+                "{} is being {} by process {}; wait for it to end, or choose another place.".format(path, what, holder)
             ) from None
         if still_there(handle, place):
             break

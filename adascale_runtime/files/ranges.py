@@ -24,5 +24,5 @@ def check(value: Any, ranges: Ranges, where: str) -> None:
         for item in held.values() if isinstance(held, dict) else held if isinstance(held, tuple) else (held,):
             if item is not None and not low <= item <= high:
                 raise BadInput(
-                    f"{where}.{name} is {item:g}, but only {low:g} to {high:g} makes sense there; write the file again."
+                    f"{where}.{name} is {item:g}, but it must be between {low:g} and {high:g}; write the file again."
                 )

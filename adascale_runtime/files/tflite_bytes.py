@@ -29,7 +29,7 @@ class Reader:
         """The number of a ``struct`` code at a position."""
         form = _FORMATS[code]
         if position < 0 or position + form.size > self.size:
-            raise Damaged("it refers to something outside of itself")
+            raise Damaged("it refers to data outside of the file")
         return form.unpack_from(self.data, position)[0]
 
     def target(self, position: int) -> int:
@@ -43,36 +43,36 @@ class Reader:
     def table(self, position: int) -> "FlatTable":
         """The table at a position, with every one of its fields inside of it and it inside of the file."""
         if position % 4:
-            raise Damaged("a table of it is not aligned")
+            raise Damaged("one of its tables is not aligned")
         start = position - self.number("i", position)
         if start not in self._vtables:
             self._vtables[start] = self._vtable(start)
         size, fields = self._vtables[start]
         if position + size > self.size:
-            raise Damaged("a table of it ends outside of the file")
+            raise Damaged("one of its tables ends outside of the file")
         return FlatTable(self, position, fields)
 
     def _vtable(self, start: int) -> Tuple[int, Tuple[int, ...]]:
         length, size = self.number("H", start), self.number("H", start + 2)
         if start % 2 or length % 2 or length < 4 or size < 4 or start + length > self.size:
-            raise Damaged("a table of it has no valid fields")
+            raise Damaged("one of its tables has no valid fields")
         fields = struct.unpack_from("<{}H".format(length // 2 - 2), self.data, start + 4)
         if any(offset and not 4 <= offset < size for offset in fields):
-            raise Damaged("a table of it has a field outside of itself")
+            raise Damaged("one of its tables has a field outside of the table")
         return size, fields
 
     def vector(self, position: int, item_bytes: int) -> Tuple[int, int]:
         """Where the items of a vector begin, and how many there are."""
         count = self.number("I", position)
         if position % 4 or position + 4 + count * item_bytes > self.size:
-            raise Damaged("a vector of it ends outside of the file")
+            raise Damaged("one of its vectors ends outside of the file")
         return position + 4, int(count)
 
     def spend(self, size: int) -> None:
         """Count bytes of a vector that are read one by one."""
         self.budget -= size
         if self.budget < 0:
-            raise Damaged("it holds the same parts over and over")
+            raise Damaged("it refers to the same parts too often")
 
 
 class FlatTable:
@@ -111,7 +111,7 @@ class FlatTable:
         """The bytes of a string; empty if the field is absent."""
         start, count = self.vector(field, 1)
         if start and self.reader.number("B", start + count) != 0:
-            raise Damaged("a name in it has no end")
+            raise Damaged("one of its names is not terminated")
         self.reader.spend(count)
         return bytes(self.reader.data[start : start + count])
 

@@ -56,20 +56,20 @@ def read(data: Any) -> Dict[str, Signature]:
     try:
         return _read(Reader(data).root())
     except (struct.error, OverflowError):
-        raise Damaged("it refers to something outside of itself") from None
+        raise Damaged("it refers to data outside of the file") from None
 
 
 def _read(model: FlatTable) -> Dict[str, Signature]:
     model.text(3)
     model.vector(5, 4)
     if model.vector(8, 4)[1] or model.vector(9, 4)[1]:
-        raise Damaged("it keeps values in other files, which is not supported")
+        raise Damaged("it stores values in other files, which is not supported")
     codes = [_code(table) for table in model.tables(1, MOST_CODES, "kinds of operators")]
     buffers = [_buffer(table) for table in model.tables(4, MOST_BUFFERS, "buffers")]
     for entry in model.tables(6, MOST_METADATA, "notes"):
         entry.text(0)
         if entry.number(1, "I") >= len(buffers):
-            raise Damaged("it has a note in a buffer that does not exist")
+            raise Damaged("it has metadata in a buffer that does not exist")
     tables = model.tables(2, MOST_GRAPHS, "subgraphs")
     if not tables:
         raise Damaged("it has no operators")
@@ -98,10 +98,10 @@ def _buffer(table: FlatTable) -> int:
     offset, size = table.number(1, "Q"), table.number(2, "Q")
     if offset > 1 and size:
         if count or offset + size > table.reader.size:
-            raise Damaged("a buffer of it lies outside of the file")
+            raise Damaged("one of its buffers is outside of the file")
         return int(size)
     if start % 4:
-        raise Damaged("a buffer of it is not aligned")
+        raise Damaged("one of its buffers is not aligned")
     return count
 
 
@@ -154,7 +154,7 @@ def _signature(table: FlatTable, graphs: Sequence[FileGraph]) -> Tuple[str, Sign
 def _border(entry: FlatTable, graph: FileGraph, allowed: Sequence[int], key: str) -> Border:
     name, index = _word(entry.text(0)), entry.number(1, "I")
     if index not in allowed:
-        raise Damaged("the signature '{}' names a tensor that is no input or output".format(excerpt(key)))
+        raise Damaged("the signature '{}' names a tensor that is not an input or output".format(excerpt(key)))
     tensor = graph.tensors[index]
     dtype = _DTYPES.get(tensor.kind, "type {}".format(tensor.kind))
     if dtype == "float32" or tensor.scale is None:
@@ -166,7 +166,7 @@ def _word(text: bytes) -> str:
     try:
         return text.decode("utf-8")
     except UnicodeDecodeError:
-        raise Damaged("a name in it is no text") from None
+        raise Damaged("one of its names is not text") from None
 
 
 _SEEN: Dict[str, Dict[str, Signature]] = {}
@@ -185,7 +185,7 @@ def signatures(path: Path, sha256: str) -> Dict[str, Signature]:
             raise BadBundle("{} cannot be read ({}).".format(path, error.strerror or error)) from None
         except Damaged as error:
             raise BadBundle(
-                "{} is no .tflite file that can be run: {}; copy or build the bundle again.".format(path, error)
+                "{} is not a usable .tflite file: {}; copy or build the bundle again.".format(path, error)
             ) from None
     return _SEEN[sha256]
 

@@ -85,7 +85,7 @@ def read(table: FlatTable, codes: Sequence[Code], buffers: Sequence[int], graphs
     inputs, outputs = table.numbers(1, "i"), table.numbers(2, "i")
     for index in inputs + outputs:
         if not 0 <= index < len(tensors):
-            raise Damaged("{} has an input or output that is none of its tensors".format(name))
+            raise Damaged("{} has an input or output that is not one of its tensors".format(name))
     operators = table.tables(3, MOST_OPERATORS, "operators")
     calls: List[int] = []
     macs, written_bytes = 0, sum(tensors[index].size or 0 for index in inputs)
@@ -133,7 +133,7 @@ def _tensor(table: FlatTable, buffers: Sequence[int], where: str) -> FileTensor:
         raise Damaged("{} takes {} bytes, but the file holds {} for it".format(where, size, held))
     scale, zero_point = _quantization(table.table(4), len(shape), where)
     if scale == 0.0 and not held:
-        raise Damaged("{} has a scale that is not possible".format(where))
+        raise Damaged("{} has an invalid scale".format(where))
     given = bool(held) or elements == 0 or bool(table.number(5, "B"))
     return FileTensor(shape, kind, size, bool(held), given, scale, zero_point)
 
@@ -150,7 +150,7 @@ def _quantization(table: Optional[FlatTable], rank: int, where: str) -> Tuple[Op
     if len(zeros) not in (0, len(scales)) or (len(scales) > 1 and not 0 <= dimension < rank):
         raise Damaged("{} has {} scales and {} zero points".format(where, len(scales), len(zeros)))
     if any(scale and not _SCALES[0] < scale < _SCALES[1] for scale in scales):
-        raise Damaged("{} has a scale that is not possible".format(where))
+        raise Damaged("{} has an invalid scale".format(where))
     return (float(scales[0]), int(zeros[0]) if zeros else 0) if scales else (None, None)
 
 
@@ -177,7 +177,7 @@ def _ends(operator: FlatTable, code: Code, tensors: int, where: str) -> Tuple[Li
     if -1 in ends[0][: _OPTIONAL.get(code.number, len(ends[0]))]:
         raise Damaged("{} lacks an input that it needs".format(where))
     if len(operator.numbers(7, "B")) not in (0, len(ends[0])):
-        raise Damaged("{} says of other inputs than its own that they are variables".format(where))
+        raise Damaged("{} marks inputs as variables that it does not have".format(where))
     return [i for i in ends[0] if i >= 0], [i for i in ends[1] if i >= 0]
 
 
@@ -186,7 +186,7 @@ def _check_order(sources: List[int], targets: List[int], written: Set[int], fixe
         if index not in written:
             raise Damaged("{} reads tensor {} before anything has written it".format(where, index))
     if len(set(targets)) != len(targets) or any(index in fixed for index in targets):
-        raise Damaged("{} writes a tensor that has its values from elsewhere".format(where))
+        raise Damaged("{} writes a tensor that already has values".format(where))
 
 
 def _calls(operator: FlatTable, code: Code, graphs: int, where: str) -> List[int]:

@@ -64,7 +64,7 @@ def process(load: Callable[[], Opened], peak_kb: Callable[[], Optional[int]]) ->
         opened.warm()
     after = peak_kb()
     if before is None or after is None:
-        return Process(load_ms, None, "this system does not tell a process's peak memory")
+        return Process(load_ms, None, "this system does not report a process's peak memory")
     return Process(load_ms, (after - before) / 1024)
 
 
@@ -117,7 +117,7 @@ def inspect(
 ) -> Inspected:
     """What the delegate took of a branch and, if ``op_profile``, what its operators take; LiteRT's C library tells."""
     if library is None:
-        return None, "the Python package of LiteRT does not tell", ()
+        return None, "the Python package of LiteRT does not report it", ()
     taken, reason = accelerators.taken(library, path, branch.signature, job.delegate)
     operators: Tuple[OperatorTime, ...] = ()
     if op_profile:

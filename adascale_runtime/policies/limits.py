@@ -136,7 +136,7 @@ def check_signals(budget: Budget, context: Context, best_effort: bool) -> Tuple[
     silent = [name for name, (key, _) in SIGNALS.items() if name in budget.limits() and getattr(context, key) is None]
     if silent and not best_effort:
         raise BadInput(
-            "The budget limits {}, but this device tells no {}; leave the limit out, or ignore it with "
+            "The budget limits {}, but this device does not report {}; remove the limit, or ignore it with "
             "--best-effort.".format(silent[0], SIGNALS[silent[0]][1])
         )
     return tuple(silent)

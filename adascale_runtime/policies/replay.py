@@ -44,7 +44,7 @@ def replay(bundle: Bundle, header: Header, events: List[Event], budget: Budget, 
     """
     if header.bundle != bundle.digest:
         raise BadInput(
-            "The trace was recorded with another bundle ({}, not {}); give that one.".format(
+            "The trace was recorded with another bundle ({}, not {}); give the bundle it was recorded with.".format(
                 header.bundle, bundle.digest
             )
         )
@@ -97,7 +97,7 @@ def unknown_limits(header: Header, events: Iterable[Event], budget: Budget) -> D
 
     Returns:
         What the trace lacks by the limit's name, such as ``{"temperature_c": "temperature"}``; empty if it has a signal
-        for every limit. "The trace tells no {}" makes a sentence of it.
+        for every limit. "The trace records no {}" makes a sentence of it.
 
     Raises:
         BadInput: The trace's table of options is missing or damaged.

@@ -116,13 +116,13 @@ def decode(kind: str, value: Any, where: str) -> Fact:
         BadInput: It is no fact of that kind.
     """
     if kind not in KINDS:
-        raise BadInput("{} is a fact of no known kind ('{}').".format(where, text.excerpt(kind)))
+        raise BadInput("{} is a fact of an unknown kind ('{}').".format(where, text.excerpt(kind)))
     fact: Fact = codec.from_json(KINDS[kind], value, where)
     return fact
 
 
 def verify(fact: Fact, where: str, runs: Optional[int] = None) -> None:
-    """Refuse a fact with values that no device tells; :class:`BadInput` names the place.
+    """Refuse a fact with impossible values; :class:`BadInput` names the place.
 
     ``runs``: how many timed runs were asked for. A block may end early, so it has one to that many.
     """
@@ -154,7 +154,7 @@ def _possible(data: Any, where: str, seen: List[int]) -> None:
     elif isinstance(data, str) and len(data) > TEXT:
         raise BadInput(f"{where} is a text of {len(data)} characters ('{text.excerpt(data, 40)}').")
     elif isinstance(data, (int, float)) and not -LARGEST <= data <= LARGEST:
-        raise BadInput(f"{where} is {data:g}; no device tells that.")
+        raise BadInput(f"{where} is {data:g}, which is not a possible value.")
 
 
 def _within(value: Optional[float], where: str, low: float, high: float = LARGEST) -> None:
@@ -198,7 +198,7 @@ def _energy(fact: EnergyFact, where: str) -> None:
     if fact.value_mj is not None and not fact.how.startswith("measured:"):
         raise BadInput(f"{where}.how is '{text.excerpt(fact.how)}' and names no meter, as 'measured:battery' does.")
     if fact.value_mj is not None and not fact.value_mj > 0:
-        raise BadInput(f"{where}.value_mj is {fact.value_mj:g}; a run takes energy.")
+        raise BadInput(f"{where}.value_mj is {fact.value_mj:g}, but the energy of a run must be positive.")
     _within(fact.uncertainty_mj, f"{where}.uncertainty_mj", 0)
 
 

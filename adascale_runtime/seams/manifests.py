@@ -82,7 +82,7 @@ def _problems(branch: Branch) -> Iterator[str]:
         yield "has an exit below 1 or a negative size"
     for name, share in (("accuracy", branch.accuracy.value), ("agreement", branch.verification.agreement)):
         if not 0.0 <= share <= 1.0:
-            yield "has the {} {:g}, which is no share from 0 to 1".format(name, share)
+            yield "has the {} {:g}, which is not between 0 and 1".format(name, share)
     if branch.accuracy.samples < 0 or branch.verification.samples < 0:
         yield "was measured on a negative number of samples"
     for name, spec in (("input", branch.input), ("output", branch.output)):
@@ -115,7 +115,7 @@ def _tensor_problems(spec: TensorSpec) -> Iterator[str]:
         if spec.scale is None or spec.zero_point is None or not 1e-30 < spec.scale < 1e30:
             yield "whose scale {} and zero point {} are not those of integers".format(spec.scale, spec.zero_point)
         elif low < high and not low <= spec.zero_point <= high:
-            yield "whose zero point {} is no {}".format(spec.zero_point, spec.dtype)
+            yield "whose zero point {} is out of the range of {}".format(spec.zero_point, spec.dtype)
 
 
 def _cost_problems(cost: Cost) -> Iterator[str]:
@@ -124,7 +124,7 @@ def _cost_problems(cost: Cost) -> Iterator[str]:
         yield "has a negative cost"
     for bound in cost.kernels.get("reuse", {}):
         if not (bound.isdecimal() and bound.isascii() and len(bound) < 20 and int(bound)):
-            yield "has the distance of reuse '{}', which is no number of bytes".format(excerpt(bound))
+            yield "has the distance of reuse '{}', which is not a valid number of bytes".format(excerpt(bound))
 
 
 def _check_samples(manifest: Manifest, where: str) -> None:

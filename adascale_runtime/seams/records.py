@@ -211,4 +211,4 @@ def check(measurement: Measurement, where: str) -> None:
     for sums in measurement.cost.kernels.values():
         for amount in sums.values():
             if not 0.0 <= amount <= AMOUNT[1]:
-                raise BadInput("{}.cost.kernels holds {:g}, which is no amount.".format(where, amount))
+                raise BadInput("{}.cost.kernels holds {:g}, which is not a valid amount.".format(where, amount))

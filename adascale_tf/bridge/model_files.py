@@ -59,7 +59,7 @@ def opened(path: Path) -> Any:
     if not path.exists():
         raise BadInput(f"There is no model at {path}; give a .keras or .h5 file, or a SavedModel folder.")
     if path.is_dir() and not (path / "keras_metadata.pb").is_file():
-        raise BadInput(f"{path} is no SavedModel of Keras 2 (no keras_metadata.pb); save the model as .keras.")
+        raise BadInput(f"{path} is not a SavedModel of Keras 2 (no keras_metadata.pb); save the model as .keras.")
     if path.is_file() and path.suffix not in (".keras", ".h5", ".hdf5"):
         raise BadInput(f"{path} is not a .keras or .h5 file; save the model as .keras.")
     sight = _look(path)
@@ -114,8 +114,8 @@ def _look(path: Path) -> Looked:
         raise
     except Exception as error:  # h5py and protobuf raise many kinds of errors for damaged files; all mean the same
         raise BadInput(
-            f"{path} is not a whole Keras file ({excerpt(str(error) or type(error).__name__, 120)}); save or copy it "
-            "again."
+            f"{path} is not a complete Keras file ({excerpt(str(error) or type(error).__name__, 120)}); save or copy "
+            "it again."
         ) from None
 
 
@@ -124,7 +124,9 @@ def _look_at_archive(path: Path) -> Looked:
         names = archive.namelist()
         for name in (_METADATA, _CONFIG, _WEIGHTS):
             if name not in names:
-                raise BadInput(f"{path} is not a whole Keras file (it has no {name}); save the model again as .keras.")
+                raise BadInput(
+                    f"{path} is not a complete Keras file (it has no {name}); save the model again as .keras."
+                )
         version = _object(_config_text(archive.read(_METADATA), _METADATA, path)).get("keras_version")
         check_config_size(archive.getinfo(_CONFIG).file_size, path)
         config = _object(_config_text(archive.read(_CONFIG), _CONFIG, path))
@@ -185,7 +187,7 @@ def _config_text(text: str | bytes, what: str, path: Path) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise BadInput(f"{path} is not a whole Keras file ({what}: {error}); save or copy it again.") from None
+        raise BadInput(f"{path} is not a complete Keras file ({what}: {error}); save or copy it again.") from None
 
 
 def _object(value: Any) -> dict[str, Any]:
@@ -207,8 +209,7 @@ def _check_weights(source: Path | IO[bytes], path: Path) -> None:
             member = file[name] if isinstance(link, h5py.HardLink) else None
             if member is None or (isinstance(member, h5py.Dataset) and (member.external or member.is_virtual)):
                 raise BadInput(
-                    f"{path} takes '{excerpt(name)}' from somewhere else than its own data; save the model again as "
-                    ".keras."
+                    f"{path} takes '{excerpt(name)}' from outside its own data; save the model again as .keras."
                 )
             if isinstance(member, h5py.Dataset):
                 declared += int(member.size or 0) * member.dtype.itemsize
@@ -241,7 +242,7 @@ def _check_layer(part: dict[str, Any]) -> None:
         symbol = str(config.get("function", kind)) if kind == "TFOpLambda" else kind
         if kind == "SlicingOpLambda" or stock.bare(symbol) not in stock.OPERATIONS:
             raise BadInput(
-                f"Operation '{name}' ({excerpt(symbol)}) cannot be carried over; write it with stock layers."
+                f"Operation '{name}' ({excerpt(symbol)}) cannot be converted to Keras 2; write it with stock layers."
             )
         kind = "Activation"
     allowed = stock.LAYERS | stock.AUGMENTATIONS | stock.STRUCTURE | {"Normalization"}
@@ -263,8 +264,8 @@ def _check_value(part: dict[str, Any], values: frozenset[str], path: Path) -> No
     elif kind in values and module.split(".")[0] in _MODULES:
         return
     raise BadInput(
-        f"{path} uses {excerpt(shown)}, which is no part of Keras that can be carried over; leave it out of the model "
-        "and save it again."
+        f"{path} uses {excerpt(shown)}, which cannot be converted to Keras 2; remove it from the model and save it "
+        "again."
     )
 
 

@@ -32,12 +32,13 @@ def port(model: Any, size: Sequence[int] = ()) -> tf_keras.Model:
 
     One input, one output, every layer called once, nested models inlined, a softmax at the end removed. ``size``: what
     the model leaves open of its input, such as height and width, or one number for all. :class:`BadInput` names the
-    layer that cannot be carried over; :class:`AdaScaleError` if the outputs differ.
+    layer that cannot be converted to Keras 2; :class:`AdaScaleError` if the outputs differ.
     """
     graph = _functional(model)
     if len(graph.inputs) != 1 or len(graph.outputs) != 1:
         raise BadInput(
-            f"Model '{model.name}' has {len(graph.inputs)} inputs and {len(graph.outputs)} outputs; it needs one each."
+            f"Model '{model.name}' has {len(graph.inputs)} inputs and {len(graph.outputs)} outputs; it needs exactly "
+            "one of each."
         )
     source = graph.inputs[0]
     image = tf_keras.Input(_fixed(model.name, tuple(source.shape[1:]), size), name="input")
@@ -45,14 +46,14 @@ def port(model: Any, size: Sequence[int] = ()) -> tf_keras.Model:
     output = walk.model(graph, [image])[0]
     output, softmax = _logits(output)
     if len(output.shape) != 2 or (output.shape[-1] or 0) < 2:
-        raise BadInput(f"Model '{model.name}' gives {tuple(output.shape[1:])}; a classifier gives one value a class.")
+        raise BadInput(f"Model '{model.name}' gives {tuple(output.shape[1:])}; a classifier gives one value per class.")
     ported = tf_keras.Model(image, output, name=port_layers.plain(model.name))
     for new, old in walk.weights:
         values = old.get_weights()
         if [value.shape for value in values] != [tuple(value.shape) for value in new.weights]:
             raise BadInput(
-                f"Layer '{old.name}' keeps other weights than a {type(new).__name__} of tf_keras (adapters, quantized, "
-                "rescaled?); replace it by a plain layer."
+                f"Layer '{old.name}' has different weights from a {type(new).__name__} of tf_keras (adapters, "
+                "quantized, rescaled?); replace it with a plain layer."
             )
         new.set_weights(values)
     _verify(model, graph, ported, walk, softmax)
@@ -67,7 +68,7 @@ def _fixed(name: str, shape: tuple[int | None, ...], size: Sequence[int]) -> tup
     if not count:
         if tuple(size) == shape[:-1] or (len(size) == 1 and set(shape[:-1]) == {size[0]}):
             return shape
-        raise BadInput(f"Model '{name}' takes inputs {shape}, which leaves no size open; leave --input-size out.")
+        raise BadInput(f"Model '{name}' takes inputs {shape}, which are fixed; remove --input-size.")
     if len(size) not in (1, count):
         raise BadInput(f"Model '{name}' takes inputs {shape}; give {count} sizes, or one for all, not {len(size)}.")
     sizes = iter(size if len(size) == count else [size[0]] * count)
@@ -131,7 +132,7 @@ class _Walk:
         if not hasattr(operation, "get_weights") or type(operation).__name__ in ("TFOpLambda", "SlicingOpLambda"):
             return [port_layers.arithmetic(operation, args, kwargs, self.place)]
         if len(operation.get_weights()) and id(operation) in self.seen:
-            raise BadInput(f"Layer '{name}' with weights is called more than once; give each call a layer of its own.")
+            raise BadInput(f"Layer '{name}' with weights is called more than once; use a separate layer for each call.")
         self.seen.add(id(operation))
         tensors = _flat(args)
         tensors += [value for key, value in kwargs.items() if key != "mask" and hasattr(value, "_keras_history")]
@@ -213,7 +214,7 @@ def _logits(output: Any) -> tuple[Any, bool]:
             logits = type(reshaping).from_config(reshaping.get_config())(logits)
         return logits, True
     if activation == "sigmoid":
-        raise BadInput(f"Layer '{layer.name}' ends the model in a sigmoid; end it in a softmax, one value a class.")
+        raise BadInput(f"Layer '{layer.name}' ends the model in a sigmoid; end it in a softmax, one value per class.")
     return output, False
 
 
@@ -228,8 +229,10 @@ def _verify(model: Any, graph: Any, ported: tf_keras.Model, walk: _Walk, softmax
             a = np.asarray(keras(graph.inputs, old)(x, training=False))
             b = np.asarray(tf_keras.Model(ported.input, new)(x, training=False))
             if not _agree(a, b, b, short):
-                raise AdaScaleError(f"Layer '{name}' computes something else in tf_keras; replace it by a stock layer.")
-        raise AdaScaleError(f"Model '{model.name}' computes something else in tf_keras; please report it.")
+                raise AdaScaleError(
+                    f"Layer '{name}' gives different outputs in tf_keras; replace it with a stock layer."
+                )
+        raise AdaScaleError(f"Model '{model.name}' gives different outputs in tf_keras; please report it.")
 
 
 def _samples(ported: tf_keras.Model, dtype: Any) -> list[np.ndarray]:

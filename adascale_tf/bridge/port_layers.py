@@ -31,8 +31,8 @@ _RELU6 = ("relu6", "hard_swish", "hard_silu", "hard_sigmoid")
 _SETTINGS = ("alpha", "approximate", "axis", "negative_slope")
 #: The end of a sentence about a layer of a kind that is not known.
 UNKNOWN = (
-    "which cannot be carried over; replace it by stock layers (convolution, dense, recurrent, normalization, pooling, "
-    "joins) or end the model before it."
+    "which cannot be converted to Keras 2; replace it with stock layers (convolution, dense, recurrent, normalization, "
+    "pooling, joins) or end the model before it."
 )
 
 
@@ -53,12 +53,10 @@ def call(layer: Any, tensors: list[Any], place: Place) -> tuple[Any, Any]:
         raise BadInput(f"Layer '{name}' is a {kind}, {UNKNOWN}")
     config = layer.get_config()
     if config.get("data_format") == "channels_first":
-        raise BadInput(f"Layer '{name}' has its channels first; build the model with channels_last.")
+        raise BadInput(f"Layer '{name}' uses channels_first; build the model with channels_last.")
     record = kinds.of(kind)
     if record.gates and (len(tensors) > 1 or config.get("return_state") or config.get("stateful")):
-        raise BadInput(
-            f"Layer '{name}' hands its state in, out or on; build it without initial, returned or kept state."
-        )
+        raise BadInput(f"Layer '{name}' uses initial_state, return_state or stateful; build it without them.")
     settings = _settings(record, config)
     after = _split_activation(settings, layer, type(layer).__module__.startswith("keras."))
     counterpart = getattr(L, kind)(name=place(name), **settings)
@@ -122,7 +120,9 @@ def activate(name: str, x: Any, where: str, place: Place) -> Any:
         gate = L.ReLU(6.0, name=place(f"{where}_relu6"))(gate)
         gate = L.Rescaling(1 / 6, name=place(f"{where}_scale"))(gate)
         return gate if name == "hard_sigmoid" else L.Multiply(name=place(f"{where}_gate"))([x, gate])
-    raise BadInput(f"Layer '{where}' has the activation {name}, which cannot be carried over; use relu, silu or gelu.")
+    raise BadInput(
+        f"Layer '{where}' has the activation {name}, which cannot be converted to Keras 2; use relu, silu or gelu."
+    )
 
 
 def arithmetic(operation: Any, args: list[Any], kwargs: dict[str, Any], place: Place) -> Any:
@@ -145,7 +145,7 @@ def arithmetic(operation: Any, args: list[Any], kwargs: dict[str, Any], place: P
         output = _unary(bare, tensors[0], numbers, settings, name, place)
         if output is not None:
             return output
-    raise BadInput(f"Operation '{name}' ({symbol}) cannot be carried over; write it with stock layers.")
+    raise BadInput(f"Operation '{name}' ({symbol}) cannot be converted to Keras 2; write it with stock layers.")
 
 
 def _attributes(operation: Any) -> dict[str, Any]:
@@ -202,9 +202,11 @@ def _normalize(layer: Any, x: Any, place: Place) -> Any:
     mean = np.asarray(layer.mean, np.float64).reshape(-1)
     spread = np.maximum(np.sqrt(np.asarray(layer.variance, np.float64).reshape(-1)), 1e-7)
     if layer.get_config().get("invert"):
-        raise BadInput(f"Layer '{layer.name}' inverts a normalization, which cannot be carried over; leave it out.")
+        raise BadInput(
+            f"Layer '{layer.name}' inverts a normalization, which cannot be converted to Keras 2; remove it."
+        )
     if mean.size not in (1, x.shape[-1]):
-        raise BadInput(f"Layer '{layer.name}' normalizes along other axes than the last; use axis=-1.")
+        raise BadInput(f"Layer '{layer.name}' normalizes along an axis other than the last; use axis=-1.")
     scale, offset = 1 / spread, -mean / spread
     if mean.size == 1:
         return L.Rescaling(float(scale[0]), float(offset[0]), name=place(plain(layer.name)))(x)

@@ -20,7 +20,7 @@ from adascale_tf.cli import building, console, demonstration, ending, evolving, 
     type=console.Number(0.001, 1e6),
     default=round(archives.DEFAULT_LIMIT / 1e9, 1),
     show_default=True,
-    help="Largest archive or file that is read, in GB, unpacked.",
+    help="Maximum size of an archive (unpacked) or file, in GB.",
 )
 @click.pass_context
 def cli(context: click.Context, max_gb: float) -> None:

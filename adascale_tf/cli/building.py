@@ -14,7 +14,7 @@ from adascale_tf.verbs import inputs
 def _list_backbones() -> str:
     from adascale_tf.verbs import kinds
 
-    return f"One of {', '.join(kinds.names('backbones'))}. Default: what suits the data."
+    return f"One of {', '.join(kinds.names('backbones'))}. Default: depends on the data."
 
 
 @click.command(
@@ -31,27 +31,30 @@ def _list_backbones() -> str:
 )
 @click.option("--backbone", cls=options.ListingOption, listing=_list_backbones, default=None)
 @click.option("--recipes", default=None, help="Branches, comma-separated ('adascale operators'). Default: about ten.")
-@click.option("--epochs", type=click.IntRange(1), default=None, help="Passes over the data. Default: by its size.")
+@click.option(
+    "--epochs", type=click.IntRange(1), default=None, help="Number of epochs. Default: depends on the size of the data."
+)
 @click.option("--flip", is_flag=True, help="Mirror training images at random (not for digits or text).")
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True)
 @click.option(
     "--input-range",
     type=click.Choice(sorted(inputs.RANGES)),
     default=None,
-    help="What --model expects of pixels. Default: 0,255 if it rescales by itself, else 0,1.",
+    help="Pixel range that --model expects. Default: 0,255 if it rescales its input, else 0,1.",
 )
 @click.option(
     "--input-size",
     default=None,
     metavar="H[xW]",
-    help="The size that all images are brought to. Default: that of the first one. With --model: what it leaves open.",
+    help="Size that all images are resized to. Default: the first image's size. Required if the input size of --model "
+    "is variable.",
 )
 @click.option(
     "--checkpoint",
     type=click.Path(path_type=Path),
     default=None,
     metavar="FOLDER",
-    help="Where training is kept after every epoch, for going on, search and evolve. Default: OUT.checkpoint.",
+    help="Folder for checkpoints, to resume from and for search and evolve. Default: OUT.checkpoint.",
 )
 @click.option(
     "--strategy",
@@ -61,10 +64,13 @@ def _list_backbones() -> str:
     help="Train on all GPUs of this machine, or on several machines (TF_CONFIG); see docs/scale.md.",
 )
 @click.option(
-    "--replicas", type=click.IntRange(1), default=None, help="mirrored: so many GPUs; without GPUs, parts of the CPU."
+    "--replicas",
+    type=click.IntRange(1),
+    default=None,
+    help="mirrored: number of GPUs; without GPUs, of parts of the CPU.",
 )
 @click.option(
-    "--accumulate", type=click.IntRange(1), default=1, show_default=True, help="Batches a step takes from each replica."
+    "--accumulate", type=click.IntRange(1), default=1, show_default=True, help="Batches per step from each replica."
 )
 @click.option(
     "--optimizer",
@@ -83,8 +89,8 @@ def build(
 ) -> None:  # fmt: skip
     """Train one elastic network, convert and verify its branches, and write a bundle.
 
-    A build that was killed goes on at its last whole epoch when the same command is given again, with as many
-    workers as there are then.
+    To resume an interrupted build after its last complete epoch, run the same command again; the number of workers
+    may differ.
     """
     from adascale_tf.verbs.build import LISTENING, begun
     from adascale_tf.verbs.build import build as verb
@@ -93,7 +99,7 @@ def build(
     kept = checkpoint or out.with_name(out.name + ".checkpoint")
     training = Training(epochs, flip, optimizer, strategy, replicas, accumulate, kept)
     if not quiet and begun(kept):
-        console.say(f"Going on with the training in {kept}.", err=True)
+        console.say(f"Resuming the training in {kept}.", err=True)
     if not quiet and strategy == "multi-worker":
         console.note(LISTENING)
     with console.progress(quiet) as tick:

@@ -22,7 +22,7 @@ import click
 from adascale_runtime.errors import AdaScaleError
 from adascale_tf.cli import console
 
-_KEPT = "finished work is kept, the same command continues or starts anew."
+_KEPT = "finished work is kept. Run the same command again to resume."
 
 
 class Terminated(KeyboardInterrupt):
@@ -95,15 +95,17 @@ def _code(command: Callable[[], Any]) -> int:
 def _system(error: BaseException) -> str:
     """What the system refused, as a sentence."""
     if isinstance(error, MemoryError):
-        return "The memory of this machine does not suffice; close other programs, or give less data."
+        return "This machine has too little memory; close other programs, or give less data."
     if isinstance(error, RecursionError):
-        return "Something that was read is nested too deep; set ADASCALE_DEBUG=1 to see where."
+        return "An input is nested too deeply; set ADASCALE_DEBUG=1 to see where."
     assert isinstance(error, OSError)
     names = [os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, (str, bytes))]
     where = f" ({', '.join(names)})" if names else ""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"The disk is full{where}; free some space and give the command again."
-    return f"The system refused{where}: {error.strerror or error}; set ADASCALE_DEBUG=1 to see where."
+        return f"The disk is full{where}; free some space and run the command again."
+    return (
+        f"The operating system reported an error{where}: {error.strerror or error}; set ADASCALE_DEBUG=1 to see where."
+    )
 
 
 def _fail(sentence: str) -> None:

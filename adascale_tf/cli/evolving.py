@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 )
 @click.argument("checkpoint", type=click.Path(path_type=Path))
 @data_option
-@click.option("--recipes", required=True, help="The new branches, comma-separated; none needs to have been trained.")
+@click.option("--recipes", required=True, help="The new branches, comma-separated; they need no training.")
 @max_loss_option
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The bundle's folder, new or empty.")
 @console.output_options
@@ -28,8 +28,8 @@ def evolve(
 ) -> None:
     """Write a bundle of new branches, derived from a trained network without training.
 
-    CHECKPOINT is the folder that 'adascale build' kept. Weights are derived from the shared ones, BatchNorm statistics
-    measured anew.
+    CHECKPOINT is the folder that 'adascale build' kept. Weights are derived from the shared ones; BatchNorm
+    statistics are recomputed.
     """
     from adascale_tf.verbs.evolve import evolve as verb
 
@@ -45,12 +45,16 @@ def evolve(
 @click.argument("source", metavar="BUNDLE|CHECKPOINT", type=click.Path(path_type=Path))
 @click.option(
     "--predictors", "predictors_path", required=True, type=click.Path(path_type=Path),
-    help="What things cost on the device, from 'adascale fit'.",
+    help="Predictors of the device, from 'adascale fit'.",
 )  # fmt: skip
-@click.option("--device-name", default=None, metavar="NAME", help="Which device, if the predictors are of several.")
-@click.option("--branches", type=click.IntRange(1), default=8, show_default=True, help="How many to choose.")
-@click.option("--data", "spec", default=None, metavar="SPEC", help="The data of a CHECKPOINT, to measure accuracy on.")
-@click.option("--trials", type=click.IntRange(0), default=40, show_default=True, help="New recipes to try.")
+@click.option(
+    "--device-name", default=None, metavar="NAME", help="Device to choose for, if the file has predictors of several."
+)
+@click.option("--branches", type=click.IntRange(1), default=8, show_default=True, help="Number of branches to choose.")
+@click.option(
+    "--data", "spec", default=None, metavar="SPEC", help="With a CHECKPOINT: its data, to measure accuracy on."
+)
+@click.option("--trials", type=click.IntRange(0), default=40, show_default=True, help="Number of new recipes to try.")
 @click.option("--delegate", default="cpu", show_default=True)
 @click.option("--threads", type=click.IntRange(1, 64), default=1, show_default=True)
 @click.option("--seed", type=int, default=0, show_default=True)

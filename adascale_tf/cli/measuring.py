@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def _list_runners() -> str:
     from adascale_tf.verbs import kinds
 
-    return f"Phones: what measures there, {' or '.join(kinds.names('runners'))}."
+    return f"Phones: program that measures, {' or '.join(kinds.names('runners'))}."
 
 
 @click.command(
@@ -32,22 +32,22 @@ def _list_runners() -> str:
 @click.option("--threads", default="1", show_default=True, help="Numbers of threads: 1, or 1,4.")
 @click.option("--branches", default=None, help="Ids of branches, comma-separated. Default: all.")
 @click.option("--runs", type=click.IntRange(2), default=50, show_default=True, help="Timed runs per branch.")
-@click.option("--allow-fallback", is_flag=True, help="Measure also what a delegate does not take as a whole.")
-@click.option("--op-profile", is_flag=True, help="Also the time of each operator, from a run of its own.")
+@click.option("--allow-fallback", is_flag=True, help="Also measure branches that a delegate runs only in part.")
+@click.option("--op-profile", is_flag=True, help="Also measure the time of each operator, in a separate run.")
 @click.option("--calibrate", is_flag=True, help="Measure the micro-kernels and branches most useful for predictors.")
 @click.option(
     "--contexts",
     default="idle",
     show_default=True,
-    help="Also under real load: idle,load50,load100,memory50; each into a file of its own beside --out.",
+    help="Also measure under real load: idle,load50,load100,memory50; each goes to a separate file beside --out.",
 )
 @click.option(
     "--out", type=click.Path(path_type=Path, dir_okay=False), default=Path("measurements.jsonl"), show_default=True,
-    help="Measurements are appended here; after a kill, the same command continues.",
+    help="File to append measurements to; to resume, run the same command again.",
 )  # fmt: skip
-@click.option("--again", is_flag=True, help="Measure once more what --out holds already, and append it.")
+@click.option("--again", is_flag=True, help="Measure again what --out already holds, and append it.")
 @options.device_option
-@click.option("--all", "every", is_flag=True, help="All phones in reach (see 'adascale devices').")
+@click.option("--all", "every", is_flag=True, help="All reachable phones (see 'adascale devices').")
 @options.fleet_option
 @click.option("--energy", is_flag=True, help="Phones: measure energy from the battery.")
 @click.option("--affinity", default=None, metavar="CORES", help="Phones: big, little, or a hexadecimal mask as f0.")
@@ -63,22 +63,22 @@ def _list_runners() -> str:
     type=click.FloatRange(1),
     default=300.0,
     show_default=True,
-    help="Phones: seconds to wait for heat, a charger, or a phone that went away (in a fleet: 30).",
+    help="Phones: seconds to wait for cooling, unplugging or a lost phone (in a fleet: 30).",
 )
 @click.option(
     "--batch",
     type=click.FloatRange(0.5),
     default=4.0,
     show_default=True,
-    help="Phones: seconds of running behind each energy.",
+    help="Phones: seconds of continuous inference per energy measurement.",
 )
 @click.option("--runner", cls=options.ListingOption, listing=_list_runners, default="agent", show_default=True)
 @click.option("--binary", type=click.Path(path_type=Path), default=None, help="Phones: Google's benchmark_model.")
 @click.option("--python", default="python3", show_default=True, help="Phones: the Python that runs the agent.")
 @options.litert_option
 @options.key_option
-@click.option("--keep", is_flag=True, help="Phones: leave the files there for the next time.")
-@click.option("--clean", is_flag=True, help="Phones: remove what an earlier time left, first.")
+@click.option("--keep", is_flag=True, help="Phones: keep the files on the phone for the next run.")
+@click.option("--clean", is_flag=True, help="Phones: first remove files that an earlier run left.")
 @console.output_options
 def profile(
     *, path: Path, delegates: str, threads: str, branches: str | None, runs: int, allow_fallback: bool,
@@ -133,7 +133,7 @@ def profile(
     type=click.Choice(["none", "model"]),
     default="none",
     show_default=True,
-    help="model: phones of a model count as one device, as in a fleet that shares.",
+    help="model: treat phones of one model as one device, as a fleet that shares work does.",
 )
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), required=True)
 @console.output_options
@@ -167,7 +167,7 @@ def report(paths: tuple[Path, ...], out: Path, title: str, quiet: bool) -> None:
 @click.command(epilog="Example: adascale doctor --json")
 @console.json_option
 def doctor(as_json: bool) -> None:
-    """Say what this machine can do: versions, delegates, meters, adb; what is missing and how to get it."""
+    """Show what this machine supports: versions, delegates, meters, adb; what is missing and how to install it."""
     from adascale_tf.verbs.doctor import doctor as examine
 
     checks = examine().checks

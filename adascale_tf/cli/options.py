@@ -29,14 +29,14 @@ max_loss_option = click.option(
 )  # fmt: skip
 key_option = click.option(
     "--key", type=click.Path(path_type=Path), default=None, metavar="FILE",
-    help="RSA key that phones know. Default: adb's own, ~/.android/adbkey; made where there is none.",
+    help="RSA key for adb. Default: ~/.android/adbkey, created if missing.",
 )  # fmt: skip
 litert_option = click.option(
     "--litert", type=click.Path(path_type=Path), default=None, metavar="FILE",
     help="LiteRT for the phone: libLiteRt.so, the Android package (.aar) or a wheel.",
 )  # fmt: skip
 device_option = click.option(
-    "--device", "devices", multiple=True, metavar="PHONE", help="HOST:PORT, usb or usb:SERIAL; may be given again."
+    "--device", "devices", multiple=True, metavar="PHONE", help="HOST:PORT, usb or usb:SERIAL; can be repeated."
 )
 one_device_option = click.option(
     "--device", "address", required=True, metavar="PHONE", help="HOST:PORT, usb or usb:SERIAL."

@@ -18,7 +18,7 @@ from adascale_tf.cli import console, ending, options, tables
 @options.key_option
 @console.output_options
 def devices(named: tuple[str, ...], lab: Path | None, key: Path | None, quiet: bool, as_json: bool) -> None:
-    """List the phones that can be reached: on cables, on this machine, and those met before, or those of a fleet."""
+    """List reachable phones: on USB, emulated on this machine and previously used, or those of a fleet."""
     from adascale_tf.verbs.phones import devices as look
 
     options.refuse_beside(lab, {"addresses": named, "--key": key})
@@ -26,7 +26,7 @@ def devices(named: tuple[str, ...], lab: Path | None, key: Path | None, quiet: b
     if as_json:
         console.emit([tables.device_facts(device) for device in reached.devices])
     elif not quiet and not reached.devices:
-        console.say("No phone is in reach; name one as HOST:PORT, or plug it in (pip install adb-shell[usb]).")
+        console.say("No phone was found; give its address as HOST:PORT, or plug it in (pip install adb-shell[usb]).")
     elif not quiet:
         tables.devices(reached.devices, "Devices" if lab is None else f"Devices of {lab}")
     if (named or lab is not None) and reached.unusable:
@@ -37,23 +37,28 @@ def devices(named: tuple[str, ...], lab: Path | None, key: Path | None, quiet: b
 @click.argument("named", metavar="PHONE")
 @options.key_option
 @click.option(
-    "--wait", "wait_s", type=click.FloatRange(1), default=60.0, show_default=True, help="Seconds to allow it."
+    "--wait",
+    "wait_s",
+    type=click.FloatRange(1),
+    default=60.0,
+    show_default=True,
+    help="Seconds to wait for permission.",
 )
 def pair(named: str, key: Path | None, wait_s: float) -> None:
     """Pair a phone with this computer: it asks "Allow USB debugging?" on its screen."""
     from adascale_tf.verbs.phones import pair as introduce
 
     paired = introduce(named, key=key, wait_s=wait_s, say=console.remark)
-    console.say(f"{paired.name} at {paired.address} knows this computer.")
+    console.say(f"{paired.name} at {paired.address} is paired with this computer.")
 
 
 @click.command(
     epilog="Example: adascale agent --out agent.pyz; adascale agent bundle --termux --litert litert.aar --device usb"
 )
 @click.argument("path", metavar="[BUNDLE]", type=click.Path(path_type=Path), required=False)
-@click.option("--out", type=click.Path(path_type=Path), default=None, help="Write the agent here (a zipapp).")
+@click.option("--out", type=click.Path(path_type=Path), default=None, help="Write the agent to this file (a zipapp).")
 @click.option(
-    "--termux", is_flag=True, help="Bring BUNDLE, agent and plan to the phone's storage; prints what to paste."
+    "--termux", is_flag=True, help="Copy BUNDLE, agent and plan to the phone's storage and print what to paste."
 )
 @options.device_option
 @click.option("--delegates", default="cpu", show_default=True)
@@ -71,12 +76,12 @@ def agent(
 
     if not termux:
         if out is None:
-            raise BadInput("Say where the agent goes: --out agent.pyz, or --termux with a bundle and a phone.")
+            raise BadInput("Choose where the agent goes: --out agent.pyz, or --termux with a bundle and a phone.")
         written = verb.agent(out)
-        console.say(f"Wrote {written.out}; 'python3 {written.out} --help' says what it does.")
+        console.say(f"Wrote {written.out}; 'python3 {written.out} --help' shows its options.")
         return
     if path is None or len(devices) != 1:
-        raise BadInput("--termux needs a BUNDLE and one --device whose storage the files go to.")
+        raise BadInput("--termux needs a BUNDLE and one --device to copy the files to.")
     prepared = verb.termux(
         path, devices[0], delegates=options.names(delegates), threads=options.counts(threads), runs=runs,
         energy=energy, litert=litert, key=key,
@@ -92,10 +97,12 @@ def agent(
 @options.one_device_option
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), required=True)
 @options.key_option
-@click.option("--clean", is_flag=True, help="Then remove results, plan, bundle and agent from the phone's storage.")
+@click.option(
+    "--clean", is_flag=True, help="Afterwards remove results, plan, bundle and agent from the phone's storage."
+)
 @console.output_options
 def pull(*, path: Path, address: str, out: Path, key: Path | None, clean: bool, quiet: bool, as_json: bool) -> None:
-    """Fetch what the agent measured in Termux and append it to a file of measurements, once."""
+    """Fetch what the agent measured in Termux and append what is new to a file of measurements."""
     from adascale_tf.verbs.pull import pull as fetch
 
     pulled = fetch(path, address, out=out, key=key, clean=clean)
@@ -104,7 +111,7 @@ def pull(*, path: Path, address: str, out: Path, key: Path | None, clean: bool, 
     elif not quiet:
         tables.measurements(pulled.measurements)
     if not pulled.fresh and not quiet:
-        console.say(f"All {len(pulled.measurements)} measurements are in {out} already.", err=True)
+        console.say(f"All {len(pulled.measurements)} measurements are already in {out}.", err=True)
     for note in pulled.notes:
         console.remark(note)
     ending.incomplete(pulled.problems)

@@ -16,22 +16,25 @@ from adascale_tf.cli import console, options, tables
 @options.data_option
 @options.budget_option
 @click.option("--seconds", type=console.Number(0.1), default=10.0, show_default=True)
-@click.option("--fps", type=console.Number(0.1), default=None, help="Inputs per second. Default: one after another.")
+@click.option("--fps", type=console.Number(0.1), default=None, help="Inputs per second. Default: no pauses.")
 @click.option(
     "--predictors", type=click.Path(path_type=Path), default=None, help="From 'adascale fit': energy, memory."
 )
 @click.option(
-    "--device-name", default=None, metavar="NAME", help="Whose predictors: a device's name, serial, model or processor."
+    "--device-name",
+    default=None,
+    metavar="NAME",
+    help="Device whose predictors to use: its name, serial, model or processor.",
 )
 @click.option(
-    "--best-effort", is_flag=True, help="Ignore limits on what this device does not tell (temperature, battery)."
+    "--best-effort", is_flag=True, help="Ignore limits on what this device does not report (temperature, battery)."
 )
-@click.option("--threads", default="1", show_default=True, help="Numbers of threads, of which the policy chooses: 2,1.")
+@click.option("--threads", default="1", show_default=True, help="Thread counts that the policy chooses from: 2,1.")
 @click.option("--delegates", default="cpu", show_default=True, help="Comma-separated; the policy chooses among them.")
 @click.option(
     "--policy", cls=options.ListingOption, listing=options.list_policies, default="adaptive", show_default=True
 )
-@click.option("--cascade", is_flag=True, help="A cheap branch answers first; a better one is asked when it is unsure.")
+@click.option("--cascade", is_flag=True, help="Run a cheap branch first, and a better one if it is unsure.")
 @click.option("--warm-mb", type=console.Number(0.1), default=None, help="Memory for branches that are kept ready.")
 @click.option(
     "--trace-out", "--out", "out", type=click.Path(path_type=Path, dir_okay=False), default=None,
@@ -43,7 +46,7 @@ def run(
     device_name: str | None, best_effort: bool, threads: str, delegates: str, policy: str, cascade: bool,
     warm_mb: float | None, out: Path | None, quiet: bool, as_json: bool,
 ) -> None:  # fmt: skip
-    """Run the adaptive loop on the test split: keep the budget, with the best accuracy that is left."""
+    """Run the adaptive loop on the test split: the best accuracy within the budget."""
     from adascale_tf.cli import live
     from adascale_tf.verbs import given, inputs
     from adascale_tf.verbs.run import run as adapt

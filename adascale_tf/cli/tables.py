@@ -103,8 +103,8 @@ def nothing_new(measured: Measured) -> str:
     """The sentence for a profile that found everything measured."""
     times = sorted(m.started for m in measured.measurements)
     when = times[0] if times[0] == times[-1] else f"from {times[0]} to {times[-1]}"
-    cells = f"All {len(measured.measurements)} cells are in {measured.out} already"
-    return f"{cells} (measured {when}); give --again to measure anew."
+    cells = f"All {len(measured.measurements)} cells are already in {measured.out}"
+    return f"{cells} (measured {when}); give --again to measure them again."
 
 
 def predictors(fitted: Predictors, where: str) -> None:

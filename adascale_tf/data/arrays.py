@@ -57,17 +57,17 @@ def checked(where: str, x_train: np.ndarray, y_train: np.ndarray, x_test: np.nda
     for split, x, y in (("train", x_train, y_train), ("test", x_test, y_test)):
         if x.ndim < 2 or not x.size or y.shape != (len(x),):
             raise BadInput(
-                f"{where}: x_{split} {x.shape} and y_{split} {y.shape} do not pair up: an example each row, none "
-                "empty, and one label an example."
+                f"{where}: x_{split} {x.shape} and y_{split} {y.shape} do not match; give one label per example, and "
+                "at least one example."
             )
     if x_train.shape[1:] != x_test.shape[1:]:
         raise BadInput(f"{where}: x_train and x_test differ in shape, {x_train.shape[1:]} and {x_test.shape[1:]}.")
     if x_train.dtype != x_test.dtype and np.uint8 in (x_train.dtype, x_test.dtype):
-        raise BadInput(f"{where}: x_train is {x_train.dtype} and x_test {x_test.dtype}; save both alike.")
+        raise BadInput(f"{where}: x_train is {x_train.dtype} and x_test {x_test.dtype}; save both with the same type.")
     values = np.unique(y_train)
     alike = (y_train.dtype.kind == "U") == (y_test.dtype.kind == "U")
     if len(values) < 2 or not alike or not np.isin(y_test, values).all():
-        raise BadInput(f"{where}: y_train needs at least two classes, and y_test none that y_train lacks.")
+        raise BadInput(f"{where}: y_train needs at least two classes, and it must have every class of y_test.")
     y_train, y_test = (np.searchsorted(values, y).astype(np.int64) for y in (y_train, y_test))
     labels = tuple(str(value) for value in values.tolist())
     return Arrays(labels, _input(where, "x_train", x_train), y_train, _input(where, "x_test", x_test), y_test)

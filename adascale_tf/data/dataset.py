@@ -43,7 +43,7 @@ class Dataset:
     x_test: np.ndarray
     #: As ``y_train``.
     y_test: np.ndarray
-    #: Sentences on what was left out or brought to another size.
+    #: Sentences on what was left out or resized.
     notes: tuple[str, ...] = ()
 
     @property
@@ -86,7 +86,7 @@ def load(
         preprocessing, size = preprocessings.checked(preprocessing), None
     if size is not None and not all(SIDES[0] <= side <= SIDES[1] for side in size):
         raise BadInput(
-            f"Images of {size[1]}x{size[0]} pixels were asked for; choose sides of {SIDES[0]} to {SIDES[1]}."
+            f"Images of {size[1]}x{size[0]} pixels were requested; choose sides of {SIDES[0]} to {SIDES[1]}."
         )
     if isinstance(spec, Dataset):
         return _sized(spec, preprocessing, size)
@@ -194,7 +194,7 @@ def _classes(listed: Files, preprocessing: dict[str, Any] | None, size: tuple[in
         what = f"{how['sample_rate']} Hz" if first.is_sound else f"{how['width']}x{how['height']} pixels"
         choose = "" if first.is_sound else "; --input-size chooses another"
         notes.append(
-            f"{path}: {changed:,} of {len(listed.entries):,} files were brought to {what}, as {first.name}{choose}."
+            f"{path}: {changed:,} of {len(listed.entries):,} files were converted to {what}, like {first.name}{choose}."
         )
     cut = len(splits["test"])  # entries are sorted: test before train
     decoded = _with_channel(decoded, how)

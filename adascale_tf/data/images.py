@@ -47,7 +47,7 @@ def derive(content: bytes, name: str, size: tuple[int, int] | None = None) -> di
     if size is None and max(height, width) > LONGEST:
         raise BadInput(
             f"{name} has {width}x{height} pixels, too many for a network's input; choose the size that all images are "
-            "brought to, as --input-size 224."
+            "resized to, such as --input-size 224."
         )
     channels = 1 if image.mode in _GREY or image.mode.startswith("I;16") else 3
     return {"kind": "image", "height": height, "width": width, "channels": channels, "scale": 1 / 255}
@@ -126,5 +126,5 @@ def _eight_bit(image: Image.Image, name: str) -> Image.Image:
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG"):
         return Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).astype(np.uint8))
     if image.mode in ("I", "F"):
-        raise BadInput(f"{name} has pixels of 32 bits, of no known range; convert it to 8 or 16 bits.")
+        raise BadInput(f"{name} has 32-bit pixels of an unknown range; convert it to 8 or 16 bits.")
     return image

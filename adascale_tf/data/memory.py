@@ -35,7 +35,7 @@ def read(given: Any, seed: int = 0) -> Arrays:
     first, second = given
     if _is_stream(first) or _is_pair(first):
         if not (_is_stream(second) or _is_pair(second)):
-            raise BadInput(f"Data in memory should be {_FORMS}; its test split is neither.")
+            raise BadInput(f"Data in memory should be {_FORMS}; its test split is not.")
         train, test = (_collected(part) if _is_stream(part) else _arrays(*part) for part in (first, second))
         return checked("The data in memory", *train, *test)
     return _held_out(*_arrays(first, second), seed)
@@ -80,7 +80,7 @@ def _collected(stream: Any) -> tuple[np.ndarray, np.ndarray]:
     try:
         return _arrays(np.concatenate([x for x, _ in parts]), np.concatenate([y for _, y in parts]))
     except ValueError:
-        raise BadInput("The tf.data.Dataset yields examples of different shapes; bring them to one.") from None
+        raise BadInput("The tf.data.Dataset yields examples of different shapes; give all the same shape.") from None
 
 
 def _held_out(x: np.ndarray, y: np.ndarray, seed: int) -> Arrays:

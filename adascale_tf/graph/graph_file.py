@@ -52,11 +52,11 @@ def check(graph: Graph, where: str) -> None:
 
 def _fault(node: Node, before: set[str]) -> str:
     if node.name in before:
-        return "is there twice"
+        return "appears twice"
     if node.kind not in LAYERS and node.kind != "InputLayer":
-        return f"is a {excerpt(node.kind)}, which is no known layer"
+        return f"is a {excerpt(node.kind)}, which is not a known layer"
     if bool(node.inputs) == (node.kind == "InputLayer") or not before.issuperset(node.inputs):
-        return "reads what does not come before it"
+        return "reads a layer that does not precede it"
     if any(n is not None and not 0 < n < _MOST for n in node.shape):
         return f"has the shape {excerpt(list(node.shape))}"
     if node.config.get("name", node.name) != node.name:
@@ -64,7 +64,7 @@ def _fault(node: Node, before: set[str]) -> str:
     for key, value in node.config.items():
         known = value in _ACTIVATIONS if isinstance(value, str) else value is None
         if not _is_plain(value) or (key.endswith("activation") and not known):
-            return f"has the {excerpt(key)} {excerpt(value)}, which is no known setting"
+            return f"has the {excerpt(key)} {excerpt(value)}, which is not a known setting"
     return ""
 
 

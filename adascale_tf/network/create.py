@@ -43,8 +43,8 @@ def elastic(
     shape = tuple(ported.input_shape[1:])
     if None in shape:
         raise BadInput(
-            f"Model '{ported.name}' takes inputs {shape}, which leaves sizes open; fix them with --input-size, as in "
-            "--input-size 224x224 (in Python: input_size=(224, 224))."
+            f"Model '{ported.name}' takes inputs {shape}, which have variable sizes; set them with --input-size, such "
+            "as --input-size 224x224 (in Python: input_size=(224, 224))."
         )
     backbone = with_exits(ported)
     if isinstance(recipes, str):

@@ -44,9 +44,7 @@ def _choose(step: Step) -> Callable[[np.ndarray, float], tuple[np.ndarray, ...]]
     text = step.strength or ""
     if re.fullmatch(r"\d+:\d+", text):
         if text != "2:4":
-            raise BadInput(
-                f"Step '{step}' names the pattern {text}, but kernels exist for 2:4 alone; write prune(2:4)."
-            )
+            raise BadInput(f"Step '{step}' names the pattern {text}, but kernels exist only for 2:4; write prune(2:4).")
         return partial(mask, sparsity=0.5, block=(1, 1), pattern=(2, 4))
     share, _, shape = text.partition(":")
     sides = re.fullmatch(r"([1-9]\d?)x([1-9]\d?)", shape or "1x1")

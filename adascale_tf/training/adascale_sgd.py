@@ -79,7 +79,7 @@ class AdaScaleSGD(tf_keras.optimizers.SGD):
         if any(kwargs.get(clip) is not None for clip in ("clipnorm", "clipvalue", "global_clipnorm")):
             raise ValueError("AdaScaleSGD does not clip gradients: clipping would bias their moments.")
         if accumulation < 1:
-            raise ValueError(f"accumulation={accumulation}: at least one batch makes a step.")
+            raise ValueError(f"accumulation={accumulation}: a step needs at least one batch.")
         super().__init__(learning_rate, momentum, nesterov, weight_decay, name=name, **kwargs)
         self.accumulation = accumulation
         with tf.init_scope():
@@ -124,7 +124,8 @@ class AdaScaleSGD(tf_keras.optimizers.SGD):
             return self.step(pairs)
         if _replicas() > 1:
             raise ValueError(
-                "With several replicas call accumulate() for a step's batches but the last, and step() for that one."
+                "With several replicas call accumulate() for all batches of a step except the last, and step() for "
+                "that one."
             )
         with tf.init_scope():
             self.build([variable for _, variable in pairs])
@@ -145,7 +146,7 @@ class AdaScaleSGD(tf_keras.optimizers.SGD):
         Give gradients of the same variables, in the same order, as :meth:`build` was given.
         """
         if self.accumulation == 1:
-            raise ValueError("Give AdaScaleSGD(accumulation=...) how many batches make a step.")
+            raise ValueError("Set AdaScaleSGD(accumulation=...) to the number of batches per step.")
         gradients, variables = _dense(grads_and_vars)
         with tf.init_scope():
             self.build(variables)

@@ -143,7 +143,7 @@ class Checkpoint:
         agreed = self._cluster.agree([np.array([done, settings]), *values.values()])
         if agreed[0][1] != settings:
             raise BadInput(
-                "This worker was given other data or settings than the chief; give the same command to all workers."
+                "This worker was given other data or settings than the chief; run the same command on all workers."
             )
         for variable, value in zip(variables.values(), agreed[1:], strict=True):
             variable.assign(value)
@@ -198,7 +198,7 @@ def read_state(folder: Path) -> TrainingState:
     name = raw.get("format") if isinstance(raw, dict) else None
     if name == "adascale-checkpoint/1":
         raise BadInput(
-            f"{folder} was kept by an older version, in a form that could carry code and is not opened any more; "
+            f"{folder} was written by an older version in a format that could contain code and is no longer read; "
             "delete it and build again."
         )
     if name != FORMAT:
@@ -212,7 +212,7 @@ def read_state(folder: Path) -> TrainingState:
     if not 0 <= state.epochs_done <= state.schedule.epochs + 1:
         raise BadInput(f"{path} counts {state.epochs_done} of {state.schedule.epochs} epochs; build it again.")
     if state.given is not None and not (0 <= state.given.value <= 1 and state.given.samples > 0):
-        raise BadInput(f"{path} gives the model it began with an impossible accuracy; build it again.")
+        raise BadInput(f"{path} has an impossible accuracy for the initial model; build it again.")
     for text in state.recipes:
         parse(text)
     return state

@@ -97,7 +97,7 @@ class AdamW(Rule):
         return list(gradients)
 
     def hold(self, pairs: Pairs) -> None:
-        raise ValueError("AdamW takes one batch a step.")
+        raise ValueError("AdamW takes one batch per step.")
 
     def update(self, pairs: Pairs) -> None:
         self.optimizer.apply_gradients(pairs)

@@ -135,14 +135,14 @@ def _train(
 
 
 #: What to do about a training that left the numbers.
-_ADVICE = "look for values in the data that are far from the others, or a wrong --input-range; nothing was replaced."
+_ADVICE = "check the data for extreme values, and --input-range; existing files were not replaced."
 
 
 def _check_finite(network: ElasticNetwork) -> None:
     """Refuse a network with NaN or infinite weights or statistics before it replaces a good one."""
     for name, values in network.values.items():
         if not np.isfinite(values).all():
-            raise AdaScaleError(f"The training left '{name}' with values that are not finite; {_ADVICE}")
+            raise AdaScaleError(f"The training produced values in '{name}' that are not finite; {_ADVICE}")
 
 
 def _sandwich(network: ElasticNetwork) -> tuple[list[Trunk], list[Trunk]]:

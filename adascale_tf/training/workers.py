@@ -83,8 +83,8 @@ class Workers:
             if self.workers == 1:
                 raise
             raise AdaScaleError(
-                "Another worker of this training went away; start all workers again with the same commands: they go on "
-                "after the last epoch that the chief has kept."
+                "Another worker of this training is gone; start all workers again with the same commands to resume "
+                "after the last epoch that the chief saved."
             ) from error
 
 
@@ -100,7 +100,7 @@ def open_workers(
 
     Args:
         name: "none"; "mirrored", all GPUs of this machine; "multi-worker", what TF_CONFIG says.
-        replicas: with "mirrored" so many GPUs; without GPUs so many parts of the CPU, one by default.
+        replicas: with "mirrored" the number of GPUs; without GPUs, of parts of the CPU, one by default.
         environment: where TF_CONFIG stands.
         tick: called with "wait for workers".
 
@@ -109,9 +109,9 @@ def open_workers(
         AdaScaleError: the workers could not meet, or TensorFlow runs already.
     """
     if name not in STRATEGIES:
-        raise BadInput(f"There is no strategy '{name}'; use {', '.join(STRATEGIES)}.")
+        raise BadInput(f"Unknown strategy '{name}'; use {', '.join(STRATEGIES)}.")
     if replicas is not None and name != "mirrored":
-        raise BadInput("A number of replicas is for the strategy mirrored; leave it out.")
+        raise BadInput("A number of replicas needs the strategy 'mirrored'; remove the number or choose that strategy.")
     if name == "none":
         return alone()
     if name == "mirrored":
@@ -124,7 +124,7 @@ def open_workers(
             strategy = tf.distribute.MultiWorkerMirroredStrategy()
     except tf.errors.OpError as error:
         raise AdaScaleError(
-            f"The workers of TF_CONFIG could not meet ({str(error).splitlines()[0][:120]}); start all within an "
+            f"The workers of TF_CONFIG could not connect ({str(error).splitlines()[0][:120]}); start all within an "
             "hour, each on the machine and the free port that its address names."
         ) from None
     tick("wait for workers", 1, 1, "")
@@ -176,5 +176,7 @@ def _devices(replicas: int | None) -> list[str]:
             tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], [part] * count)
         except (RuntimeError, ValueError):
             if len(tf.config.list_logical_devices("CPU")) < count:
-                raise AdaScaleError("TensorFlow runs already, so its CPU cannot be divided; start anew.") from None
+                raise AdaScaleError(
+                    "TensorFlow is already initialized, so its CPU cannot be divided; start a new process."
+                ) from None
     return [f"CPU:{number}" for number in range(count)]

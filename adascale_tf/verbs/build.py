@@ -19,7 +19,7 @@ from adascale_tf.verbs.training import Training
 
 #: What whoever starts one of several workers should know: TensorFlow's server has no option for an address.
 LISTENING = (
-    "TensorFlow will listen on all network interfaces, and whoever reaches its port needs no password; see "
+    "TensorFlow will listen on all network interfaces, without a password; see "
     "'Who can reach a worker' in docs/scale.md."
 )
 
@@ -73,11 +73,11 @@ def build(
     Args:
         data: a SPEC or examples in memory, as for :meth:`ElasticModel.fit`.
         out: the bundle's folder: new, empty, or a bundle, which is replaced.
-        model: a Keras model with its weights, or the path of one; by default a built-in backbone is trained anew.
-        backbone: the built-in one, "resnet" (images) or "gru" (sequences); by default what suits the data.
+        model: a Keras model with its weights, or the path of one; by default a new built-in backbone.
+        backbone: the built-in one, "resnet" (images) or "gru" (sequences); by default chosen to suit the data.
         recipes: the branches, as text or a list; by default about ten.
-        input_size: the size that all images are brought to, or with a ``model`` what that leaves open: (height, width),
-            or one number for both.
+        input_size: the size that all images are resized to; required if the input size of a ``model`` is
+            variable. (height, width), or one number for both.
         input_range: what ``model`` expects of pixels: "0,255", "0,1" or "-1,1".
         training: how it is trained; several replicas or machines, and a checkpoint, are named here.
         seed: of all chance: new weights, shuffling, augmentation.

@@ -40,7 +40,7 @@ def elastic(
         The elastic model, to be trained by :meth:`ElasticModel.fit`.
 
     Raises:
-        BadInput: names a layer that cannot be carried over, or a recipe that the model does not allow.
+        BadInput: names a layer that cannot be converted to Keras 2, or a recipe that the model does not allow.
 
     Example::
 
@@ -67,7 +67,7 @@ def fresh(
 
     Args:
         data: what it will be trained on; its examples' shape and its classes decide the backbone's.
-        backbone: "resnet" (images) or "gru" (sequences); by default what suits the data.
+        backbone: "resnet" (images) or "gru" (sequences); by default chosen to suit the data.
         recipes: the branches; by default about ten.
         seed: as for :func:`elastic`.
 
@@ -228,7 +228,7 @@ class ElasticModel:
 
         bundle.check_target(Path(out))
         if self.data is None or self.schedule is None:
-            raise BadInput("The network was not trained yet, and a bundle is verified on its data; call fit() first.")
+            raise BadInput("The network has no training data to verify a bundle on; call fit() first.")
         if not self._chief:
             raise AdaScaleError("This worker is not the chief; the chief converts the branches and writes the bundle.")
         return write_bundle(

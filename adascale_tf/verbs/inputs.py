@@ -121,7 +121,7 @@ def load_for_network(
     from adascale_tf import data
 
     if input_range is not None and input_range not in RANGES:
-        raise BadInput(f"'{excerpt(input_range)}' is no range of pixels; use {', '.join(sorted(RANGES))}.")
+        raise BadInput(f"'{excerpt(input_range)}' is not a range of pixels; use {', '.join(sorted(RANGES))}.")
     shape = tuple(network.backbone.input_shape[1:])
     sounds = _sounds(spec)
     if sounds is not None:

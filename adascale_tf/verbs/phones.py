@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from android_harness.adb import Address
 
 
-NONE = "No phone is in reach; name one as HOST:PORT, or plug it in."
+NONE = "No phone was found; give its address as HOST:PORT, or plug it in."
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Devices:
 
 @dataclass(frozen=True)
 class Paired:
-    """A phone that knows this computer."""
+    """A phone that is paired with this computer."""
 
     address: str
     name: str
@@ -100,7 +100,7 @@ def pair(
     wait_s: float = 60.0,
     say: Say = unsaid,
 ) -> Paired:
-    """Make a phone know this computer: it asks "Allow USB debugging?" on its screen.
+    """Pair a phone with this computer: it asks "Allow USB debugging?" on its screen.
 
     Args:
         address: ``HOST:PORT``, ``usb`` or ``usb:SERIAL``.
@@ -194,7 +194,9 @@ def _told_apart(ways: Sequence[Reached], named: set[Address]) -> Chosen:
         serial = str(one.facts.get("serial") or way.address)
         if serial in first:
             chosen = first[serial].address
-            notes.append(f"{way.address} is the phone {one.facts['name']} once more; it is measured at {chosen}.")
+            notes.append(
+                f"{way.address} is the same phone as {chosen} ({one.facts['name']}); it is measured at {chosen}."
+            )
         else:
             first[serial] = way
     if not first:

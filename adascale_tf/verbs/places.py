@@ -39,7 +39,7 @@ class OnPhones:
     """Wait until the chip is at or below this temperature, in degrees Celsius."""
 
     batch_s: float = 4.0
-    """Seconds of running behind each energy."""
+    """Seconds of continuous inference per energy measurement."""
 
     runner: str = "agent"
     """What measures there: ``agent``, or ``benchmark_model``, Google's own program."""

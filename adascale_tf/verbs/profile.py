@@ -100,8 +100,8 @@ def profile(
             None: they are in the result only.
         branches: Ids of branches. Default: all.
         runs: Timed runs of each branch, delegate and number of threads.
-        allow_fallback: Measure also what a delegate does not take as a whole.
-        op_profile: Also the time of each operator, from a run of its own.
+        allow_fallback: Also measure branches that a delegate runs only in part.
+        op_profile: Also measure the time of each operator, in a separate run.
         again: Measure once more what ``out`` holds already, and append it.
         tick: Progress.
         say: Is given each note as soon as it is known.
@@ -134,7 +134,7 @@ def _places(on: Place | Sequence[Place] | None) -> list[Place]:
 def _check(request: Request, places: Sequence[Place]) -> None:
     """Refuse at once what a place cannot do."""
     if not places:
-        raise BadInput("There is no place to measure on; give host(), phone(...) or fleet(...).")
+        raise BadInput("No device to measure on was given; give host(), phone(...) or fleet(...).")
     if request.again and any(isinstance(place, Fleet) for place in places):
         raise BadInput("A fleet measures what 'out' lacks; leave 'again' out, or choose another 'out'.")
     if request.branches is not None and any(isinstance(place, Host) and place.calibrate for place in places):

@@ -122,7 +122,7 @@ def _dropped(budget: Budget, header: Header, recorded: Sequence[Event]) -> tuple
     for name, (key, signal) in SIGNALS.items():
         told = any(event.context is not None and getattr(event.context, key) is not None for event in recorded)
         if name in budget.limits() and not told:
-            sentences.append(f"The trace tells no {signal}, so the limit {name} was ignored.")
+            sentences.append(f"The trace records no {signal}, so the limit {name} was ignored.")
     for name, key in _KNOWN_BY.items():
         unknown = [option for option in header.table.values() if option.get(key) is None]
         if name in budget.limits() and unknown:
@@ -130,5 +130,5 @@ def _dropped(budget: Budget, header: Header, recorded: Sequence[Event]) -> tuple
                 "any branch" if len(unknown) == len(header.table) else f"{len(unknown)} of {len(header.table)} branches"
             )
             quantity = key.partition("_")[0]
-            sentences.append(f"The trace tells no {quantity} of {of}, so the limit {name} was ignored for them.")
+            sentences.append(f"The trace records no {quantity} for {of}, so the limit {name} was ignored for them.")
     return tuple(sentences)

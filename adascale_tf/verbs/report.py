@@ -35,13 +35,13 @@ def report(sources: Source | Iterable[Source], out: str | Path, *, title: str = 
         title: Its title.
 
     Raises:
-        BadInput: A file is none of these, there are several bundles or predictors, or ``out`` is no page.
+        BadInput: A file is of another kind, there are several bundles or predictors, or ``out`` does not end in .html.
     """
     from profiling import report as reporting
 
     page = Path(out)
     if page.suffix.lower() not in (".html", ".htm"):
-        raise BadInput(f"The report is an HTML page, but it should go to {page}; name it like report.html.")
+        raise BadInput(f"The report is an HTML page, so {page} must end in .html or .htm.")
     inputs = reporting.gather(_items(sources))
     reporting.write(page, inputs.manifest, inputs.measurements, inputs.traces, inputs.predictors, title)
     return Reported(page)

@@ -85,11 +85,11 @@ def run(
         data: What the bundle was built for: a SPEC, arrays, or an :class:`adascale_tf.data.Dataset`.
         budget: A budget, or a text such as ``latency_ms=5,min_accuracy=0.9``.
         seconds: How long.
-        fps: Inputs per second. Default: one after another.
+        fps: Inputs per second. Default: no pauses.
         delegates: Among which the policy chooses.
         threads: Numbers of threads among which the policy chooses.
         policy: The policy's name.
-        cascade: A cheap branch answers first; a better one is asked when it is unsure. The *mean* latency then keeps
+        cascade: Run a cheap branch first, and a better one if it is unsure. The *mean* latency then keeps
             the budget.
         predictors: Of energy and memory, from :func:`~adascale_tf.verbs.fit.fit`, or their file.
         device_name: Whose predictors, where they are of several devices: a name, serial, model or processor. Default:

@@ -29,7 +29,7 @@ class Training:
     #: "none", "mirrored" (all GPUs of this machine) or "multi-worker" (several machines, named by TF_CONFIG; TensorFlow
     #: then listens on all network interfaces, without a password: see docs/scale.md).
     strategy: str = "none"
-    #: With "mirrored": so many GPUs; without GPUs, parts of the CPU.
+    #: With "mirrored": the number of GPUs; without GPUs, of parts of the CPU.
     replicas: int | None = None
     #: Batches that each replica contributes to a step.
     accumulate: int = 1

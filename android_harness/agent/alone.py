@@ -104,7 +104,9 @@ def _make_way(holder: Dict[str, Any], owner: Owner, waited: float) -> None:
     elif holder.get("owner") != owner.token and (holder or waited > PATIENCE_S):
         raise Taken(sentence(holder))
     elif waited > PATIENCE_S:
-        raise Taken("The agent of a lost connection (process {}) does not end; reboot the phone.".format(holder["pid"]))
+        raise Taken(
+            "The agent of a lost connection (process {}) cannot be ended; reboot the phone.".format(holder["pid"])
+        )
 
 
 def sentence(holder: Dict[str, Any]) -> str:

@@ -38,7 +38,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="agent", description="Measures and runs the branches of a bundle on a phone.")
     parser.add_argument("--litert", metavar="PATH", help="libLiteRt.so; without it an installed Python package is used")
     parser.add_argument(
-        "--root", default=os.environ.get("ADASCALE_ROOT", "/"), help="the folder that stands for / in sensors' paths"
+        "--root", default=os.environ.get("ADASCALE_ROOT", "/"), help="folder to use as / in the paths of sensors"
     )
     modes = parser.add_subparsers(dest="mode", required=True)
 
@@ -53,15 +53,19 @@ def _parser() -> argparse.ArgumentParser:
         mode = modes.add_parser(name, help=text)
         mode.add_argument("bundle")
         mode.add_argument("--budget", required=True, help="latency_ms=5[,min_accuracy=0.9,memory_mb=..]")
-        mode.add_argument("--delegate", default="cpu", help="one, or several of which the policy chooses: cpu,gpu")
+        mode.add_argument("--delegate", default="cpu", help="one, or several that the policy chooses from: cpu,gpu")
         mode.add_argument("--threads", type=_counts, default=(1,), help="one number, or several: 2,1")
         mode.add_argument("--policy", default="adaptive")
         mode.add_argument("--warm-mb", type=float, default=None, help="memory for branches that are kept ready")
         mode.add_argument(
             "--predictors", type=Path, default=None, help="a file of 'adascale fit', for limits of energy"
         )
-        mode.add_argument("--device-name", default=None, help="whose predictors: a name, serial, model or processor")
-        mode.add_argument("--best-effort", action="store_true", help="ignore limits on what this device does not tell")
+        mode.add_argument(
+            "--device-name", default=None, help="device whose predictors to use: name, serial, model or processor"
+        )
+        mode.add_argument(
+            "--best-effort", action="store_true", help="ignore limits on what this device does not report"
+        )
         if name == "loop":
             mode.add_argument("--seconds", type=float, default=10.0)
             mode.add_argument("--fps", type=float, default=None)
@@ -73,7 +77,7 @@ def _parser() -> argparse.ArgumentParser:
                 "--idle-s",
                 type=_seconds,
                 default=None,
-                help="close connections that are silent so many seconds",
+                help="close connections that are silent for this many seconds",
             )
             mode.set_defaults(run=_serve)
 
@@ -211,7 +215,9 @@ def _replay(options: Any) -> None:
     header, recorded = events.read(options.trace)
     bundle = work.open_bundle(options.bundle)
     if header.bundle != bundle.digest:
-        raise BadInput("{} was recorded with another bundle; give that one.".format(options.trace))
+        raise BadInput(
+            "{} was recorded with another bundle; give the bundle it was recorded with.".format(options.trace)
+        )
     replayed = replaying.replay(bundle, header, recorded, budgets.parse(options.budget), options.policy)
     for event in replayed:
         print(codec.dump_line(event), end="")

@@ -67,7 +67,7 @@ def _input(session: Session, inputs: Sequence[Tensor], asked: Dict[str, Any]) ->
     if isinstance(asked.get("sample"), int):
         return inputs[asked["sample"] % len(inputs)]
     if not isinstance(asked.get("input"), str):
-        raise BadInput("A request has 'input' (base64 of float32) or 'sample' (a number).")
+        raise BadInput("A request needs 'input' (base64 of float32) or 'sample' (a number).")
     try:
         data = base64.b64decode(asked["input"], validate=True)
     except ValueError:
@@ -106,7 +106,7 @@ def serve(
             try:
                 for line in lines(self.rfile, limit):
                     if line is None:
-                        said = {"error": "The line is longer than {} bytes, which no input is.".format(limit)}
+                        said = {"error": "The line is longer than {} bytes, longer than any input.".format(limit)}
                     else:
                         said = answer(session, inputs, line, lock)
                     self.wfile.write(codec.dump_line(said).encode())
@@ -173,7 +173,7 @@ def _terminated() -> Iterator[None]:
 def _address(text: str) -> Tuple[Any, str]:
     if text.isdecimal():
         if int(text) > 65535:
-            raise BadInput("{} is no port; give one up to 65535, or a path.".format(text))
+            raise BadInput("{} is not a port; give one up to 65535, or a path.".format(text))
         return ("127.0.0.1", int(text)), "tcp"
     return text, "unix"
 
@@ -209,4 +209,4 @@ def _make_room(where: str) -> None:
             return
         except OSError:  # its backlog is full, or it is not ours to ask
             pass
-    raise BadInput("{} is listened on by another process; stop that one, or choose another address.".format(where))
+    raise BadInput("{} is in use by another process; stop that one, or choose another address.".format(where))

@@ -205,11 +205,11 @@ def cores_of(affinity: Optional[str], root: str, count: Optional[int]) -> Tuple[
         try:
             fastest = sensors.frequencies_mhz(root, "cpuinfo_max_freq")
         except (OSError, ValueError):
-            raise AdaScaleError("This device does not tell its cores' frequencies; give a mask, as f0.") from None
+            raise AdaScaleError("This device does not report its cores' frequencies; give a mask, as f0.") from None
         wanted = (max if affinity == "big" else min)(fastest.values())
         return tuple(sorted(core for core, mhz in fastest.items() if mhz == wanted))
     if not re.fullmatch("(0[xX])?[0-9a-fA-F]+", affinity):
-        raise BadInput("'{}' is no set of cores; give big, little, or a hexadecimal mask, as f0.".format(affinity))
+        raise BadInput("'{}' is not a set of cores; give big, little, or a hexadecimal mask, as f0.".format(affinity))
     mask = int(affinity, 16)
     named = tuple(core for core in range(mask.bit_length()) if mask >> core & 1)
     absent: Sequence[int] = [core for core in named if count is not None and core >= count]

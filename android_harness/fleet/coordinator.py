@@ -265,7 +265,7 @@ class Coordinator:
         self._done += len(new)
         self._alive = self._clock()
         if gone is None and lease.id in dispatcher.open_leases:
-            gone = "it did not say what became of its cells"
+            gone = "it did not report the results of its cells"
         if gone is None:
             route.losses = 0
         else:

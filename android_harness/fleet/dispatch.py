@@ -152,7 +152,7 @@ class Dispatcher:
         if phone.id in self._where:
             if self._kinds[self._where[phone.id]].phones[phone.id] == phone:
                 return
-            self.leave(phone.id, "it is reached in another way now")
+            self.leave(phone.id, "it has another address now")
         kind = self._kinds.setdefault(phone.kind, _Kind({}))
         self._where[phone.id] = phone.kind
         kind.phones[phone.id] = phone
@@ -269,7 +269,7 @@ class Dispatcher:
         before = kind.losses.get(cell, 0)
         kind.losses[cell] = before + 1
         if before >= SUSPECT:  # so it was leased alone
-            self._failed(kind, loan, cell, f"phones go away while they measure it: {reason}")
+            self._failed(kind, loan, cell, f"phones are lost while they measure it: {reason}")
         else:
             kind.put([cell])
 

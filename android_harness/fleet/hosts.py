@@ -120,8 +120,8 @@ class Hosts:
         if workers is None:  # Dask tries to connect again
             if time.monotonic() - self._looked > ANSWER_S:
                 raise AdaScaleError(
-                    "The Dask scheduler does not answer any more; what was measured is kept, and the same command "
-                    "continues."
+                    "The Dask scheduler no longer responds; what was measured is kept, so run the same command again "
+                    "to resume."
                 )
             return []
         self._looked = time.monotonic()
@@ -157,7 +157,7 @@ class Hosts:
         try:
             return [Answer(ticket, call.future.result(timeout=ANSWER_S))]
         except TimeoutError:  # its process died with the value
-            return [Answer(ticket, error=f"{call.host} did not hand over what it found")]
+            return [Answer(ticket, error=f"{call.host} did not deliver its results")]
         except Exception as error:  # of whatever kind the function raised on the host
             return [Answer(ticket, error=f"{type(error).__name__} on {call.host}: {error}")]
 
@@ -205,7 +205,7 @@ def connect(inventory: Inventory) -> Iterator[Hosts]:
 
 def _unanswered(address: str, why: str, source: str) -> AdaScaleError:
     return AdaScaleError(
-        f"No Dask scheduler answers at {address} ({why}); start it with 'dask scheduler', or correct 'scheduler' in "
+        f"No Dask scheduler responds at {address} ({why}); start it with 'dask scheduler', or correct 'scheduler' in "
         f"{source}."
     )
 

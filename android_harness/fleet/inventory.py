@@ -53,7 +53,7 @@ def load(path: Path) -> Inventory:
         raise BadInput(EXTRA) from None
     try:
         if path.stat().st_size > LARGEST:
-            raise BadInput(f"{path} has more than {LARGEST >> 20} MB; a fleet of 10,000 phones takes less than one.")
+            raise BadInput(f"{path} has more than {LARGEST >> 20} MB; a fleet of 10,000 phones needs less than one.")
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput(f"{path} cannot be read ({getattr(error, 'strerror', None) or error}).") from None
@@ -65,9 +65,9 @@ def load(path: Path) -> Inventory:
         problem = excerpt(getattr(error, "problem", None) or str(error), 120)
         raise BadInput(f"{path}{where} is not YAML ({problem}); correct it there.") from None
     except RecursionError:
-        raise BadInput(f"{path} is nested too deep; write 'hosts: {{lab-a: {{phones: [...]}}}}'.") from None
+        raise BadInput(f"{path} is nested too deeply; write 'hosts: {{lab-a: {{phones: [...]}}}}'.") from None
     except Exception as error:  # PyYAML's constructors of single values raise whatever their parts do
-        raise BadInput(f"{path} holds a value that is none ({excerpt(str(error))}); put it into quotes.") from None
+        raise BadInput(f"{path} has an invalid value ({excerpt(str(error))}); put it in quotes.") from None
     return parse(data, str(path))
 
 
@@ -98,7 +98,7 @@ def _loader() -> Any:
                     raise wrong("a name should be a single word", key_node.start_mark)
                 key = self.construct_object(key_node, deep=True)
                 if key in seen:
-                    raise wrong(f"'{excerpt(key)}' stands there twice", node.start_mark)
+                    raise wrong(f"'{excerpt(key)}' appears twice", node.start_mark)
                 seen.add(key)
             return super().construct_mapping(node, deep)
 
@@ -125,7 +125,7 @@ def _mapping(value: Any, where: str, wanted: str, known: tuple[str, ...] | None)
         raise BadInput(f"{where} should be {wanted}, but is {_shown(value)}.")
     unknown = [key for key in value if known is not None and key not in known]
     if known is not None and unknown:
-        raise BadInput(f"{where} has '{excerpt(unknown[0])}', which means nothing here; use {', '.join(known)}.")
+        raise BadInput(f"{where} has '{excerpt(unknown[0])}', which is not a known entry; use {', '.join(known)}.")
     return value
 
 

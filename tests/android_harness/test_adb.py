@@ -370,7 +370,7 @@ def test_what_answers_otherwise(answer: bytes, sentence: str, signer: Any) -> No
 def test_a_line_without_an_end_is_not_waited_for(pixel: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("android_harness.adb.LINE", 1 << 20)
     assert len(pixel[2].shell("head -c 1000000 /dev/zero | tr '\\0' x")[1]) == 1_000_000
-    with pytest.raises(AdaScaleError, match="says a line without an end"):
+    with pytest.raises(AdaScaleError, match="sends an endless line"):
         pixel[2].shell("cat /dev/zero | tr '\\0' x")
 
 

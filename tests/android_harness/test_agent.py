@@ -70,7 +70,7 @@ def test_bench_tells_each_step_of_a_cell(agent: Agent, built: Bundle, tmp_path: 
     assert facts["energy"]["reason"] == "the adb shell sees no battery on this device"
     begun, ended = facts["busy"]["begun_s"], facts["busy"]["ended_s"]
     assert facts["busy"]["runs"] >= 1 and 0.05 <= ended - begun < 30
-    assert facts["end"]["context"]["reasons"]["battery"] == "not told by this device (FileNotFoundError)"
+    assert facts["end"]["context"]["reasons"]["battery"] == "not reported by this device (FileNotFoundError)"
 
 
 def test_outputs_of_every_branch_are_those_of_the_bundle(agent: Agent, built: Bundle, tmp_path: Path) -> None:
@@ -114,7 +114,7 @@ def test_what_fails_is_named_and_the_others_go_on(agent: Agent, built: Bundle, t
         "absent/cpu/1:start", "full/npu/1:start", "full/tpu/1:start", "width0.5/cpu/1:nonsense",
     }  # fmt: skip
     assert "The bundle has no branch 'absent'" in failed["absent/cpu/1:start"]
-    assert "npu takes nothing of full" in failed["full/npu/1:start"]
+    assert "npu runs no operator of full" in failed["full/npu/1:start"]
     assert "There is no delegate 'tpu'" in failed["full/tpu/1:start"]
     begun = [m["key"] for m in said if m["say"] == "begin"]
     assert begun == [*failed, "float16/cpu/1:block"]  # nothing else of a cell that failed
@@ -131,7 +131,7 @@ def test_a_damaged_branch_is_a_result(agent: Agent, copied: Path, built: Bundle,
 def test_cores_that_are_no_cores_are_refused(agent: Agent, built: Bundle, tmp_path: Path) -> None:
     (tmp_path / "plan.json").write_text(json.dumps(plan(built, job("block", runs=2), affinity="zz")))
     done = agent.start("bench", tmp_path / "plan.json")
-    assert done.returncode == 2 and "'zz' is no set of cores" in done.stderr and done.stdout == ""
+    assert done.returncode == 2 and "'zz' is not a set of cores" in done.stderr and done.stdout == ""
 
 
 @pytest.mark.parametrize(

@@ -83,7 +83,7 @@ def test_big_and_little_cores(tmp_path: Path) -> None:
     assert work.cores_of("big", root, 4) == (3,) and work.cores_of("little", root, 4) == (0, 1)
     same = tree(tmp_path / "same", 2_000_000, 2_000_000)
     assert work.cores_of("big", same, 2) == work.cores_of("little", same, 2) == (0, 1)
-    with pytest.raises(AdaScaleError, match=r"does not tell its cores' frequencies; give a mask"):
+    with pytest.raises(AdaScaleError, match=r"does not report its cores' frequencies; give a mask"):
         work.cores_of("big", str(tmp_path), 4)
 
 
@@ -103,12 +103,12 @@ def test_other_text_is_refused_or_a_mask(text: str) -> None:
     try:
         assert work.cores_of(text, "/", None) and int(text, 16) > 0
     except AdaScaleError as error:
-        assert "no set of cores" in str(error) or int(text, 16) == 0
+        assert "not a set of cores" in str(error) or int(text, 16) == 0
 
 
 @pytest.mark.parametrize("text", ["", "-1", "f 0", "0xg", "BIG", "1_0", "+1", "٣"])
 def test_what_is_no_mask(text: str) -> None:
-    with pytest.raises(BadInput, match="is no set of cores"):
+    with pytest.raises(BadInput, match="is not a set of cores"):
         work.cores_of(text, "/", 8)
     assert work.cores_of(None, "/", 8) == ()
 

@@ -121,10 +121,13 @@ def test_an_old_tool_never_measures_another_branch_of_the_file(built: Bundle, pr
     ("text", "sentence"),
     [
         ("#!/bin/sh\necho INFO: STARTING!\nkill -SEGV $$\n", "was killed by SIGSEGV"),
-        ("#!/bin/sh\necho ERROR: Failed to load model; exit 1\n", "ended with code 1; its last words were: ERROR:"),
-        ("#!/bin/sh\nhead -c 5000 /dev/urandom\n", "told no inference time"),
-        ("#!/bin/sh\n", "told no inference time; its last words were: none."),
-        ("#!/bin/sh\necho 'INFO: Inference timings in us: Init: 1, Inference (avg): nan'\n", "told no inference time"),
+        ("#!/bin/sh\necho ERROR: Failed to load model; exit 1\n", "ended with code 1; its last output was: ERROR:"),
+        ("#!/bin/sh\nhead -c 5000 /dev/urandom\n", "printed no inference time"),
+        ("#!/bin/sh\n", "printed no inference time; its last output was: none."),
+        (
+            "#!/bin/sh\necho 'INFO: Inference timings in us: Init: 1, Inference (avg): nan'\n",
+            "printed no inference time",
+        ),
     ],
 )
 def test_a_broken_tool_is_a_failed_cell(profile: Any, tmp_path: Path, text: str, sentence: str) -> None:
@@ -144,11 +147,11 @@ def test_what_cannot_be_asked_is_refused(profile: Any, tmp_path: Path) -> None:
     good = benchmark_model.write(tmp_path)
     with pytest.raises(BadInput, match=r"--runner benchmark_model needs --binary PATH"):
         profile(None)
-    with pytest.raises(BadInput, match=r"needs --binary PATH.*absent is no file\."):
+    with pytest.raises(BadInput, match=r"needs --binary PATH.*absent is not a file\."):
         profile(tmp_path / "absent")
     with pytest.raises(BadInput, match="not used for the delegate npu; use cpu, builtin, gpu, nnapi"):
         profile(good, "npu")
-    with pytest.raises(BadInput, match="'fast' is no set of cores"):
+    with pytest.raises(BadInput, match="'fast' is not a set of cores"):
         profile(good, affinity="fast")
     with pytest.raises(AdaScaleError, match="names cores that this device lacks"):
         profile(good, affinity="f0000000")
@@ -177,7 +180,7 @@ def test_a_warm_phone_is_waited_for(built: Bundle, phone: tuple[Phone, Address],
 def test_memory_that_the_tool_does_not_tell_has_a_reason() -> None:
     line = "Memory footprint delta from the start of the tool (MB): init=0.5 overall={}\n"
     assert _process(parse(line.format(2.5))) == Process(None, 2.5, None)
-    for text, reason in (("", "told no memory footprint"), (line.format(-1.5), "shrank by 1.5 MB")):
+    for text, reason in (("", "printed no memory footprint"), (line.format(-1.5), "shrank by 1.5 MB")):
         told = _process(parse(text))
         assert told.memory_mb is None and reason in str(told.reason)
 
@@ -197,4 +200,4 @@ def test_what_a_delegate_took_is_told_no_better_than_known(built: Bundle) -> Non
     assert taken(several, partly)[0] is None and "3 of 5 operators for the" in taken(several, partly)[1]
     ops = built.manifest.branch(several).cost.ops
     assert taken(several, fully) == (records.Delegation(ops, ops, 1), None)
-    assert taken(alone, "") == (None, "benchmark_model does not tell how many operators cpu took")
+    assert taken(alone, "") == (None, "benchmark_model does not report how many operators cpu took")

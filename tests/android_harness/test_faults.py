@@ -158,7 +158,9 @@ def test_a_phone_that_reboots(profile: Profile, pixel: tuple[Phone, Adbd]) -> No
 
 def test_a_phone_that_stays_away_keeps_what_was_measured(profile: Profile, pixel: tuple[Phone, Adbd]) -> None:
     _, adbd = pixel
-    with pytest.raises(AdaScaleError, match=r"What was measured is kept; the same command continues\.") as caught:
+    with pytest.raises(
+        AdaScaleError, match=r"What was measured is kept; run the same command again to resume\."
+    ) as caught:
         profile(adbd, once("block", adbd.stop, after=2), patience_s=1)
     assert not isinstance(caught.value, PhoneGone) and not profile.out.exists()
     kept = set(profile.kept)
@@ -217,9 +219,7 @@ def test_a_shell_that_hangs_once(
 def test_a_shell_that_always_hangs_is_given_up(profile: Profile, pixel: tuple[Phone, Adbd], impatient: None) -> None:
     pixel[1].faults.hang = "/plan.json"
     begun = time.monotonic()
-    with pytest.raises(
-        AdaScaleError, match=r"cannot be measured: .* does not answer .*Nothing that was done is lost\."
-    ):
+    with pytest.raises(AdaScaleError, match=r"cannot be measured: .* does not answer .*Finished work is kept\."):
         profile(pixel[1], branches=[SMALL])
     assert time.monotonic() - begun < 30
     assert not pixel[0].local(store.FOLDER).exists()
@@ -239,7 +239,7 @@ def test_a_key_that_nobody_allows(profile: Profile, tmp_path: Path) -> None:
     access = Access(keys={(1 << 2047) + 1}, dialog="wait")
     with emulated(tmp_path / "phone", access=access) as (_, adbd):
         notes: list[str] = []
-        with pytest.raises(AdaScaleError, match="unlock the phone, allow this computer, and give the command again"):
+        with pytest.raises(AdaScaleError, match="unlock the phone, allow this computer, and run the command again"):
             profile(adbd, lambda stage, done, total, note="": notes.append(note), patience_s=0.5)
         assert notes == ["the phone asks: 'Allow USB debugging?'"]
         access.dialog = "allow"

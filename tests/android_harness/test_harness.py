@@ -205,7 +205,7 @@ def test_other_files_on_the_phone_stay(profile: Callable[..., Outcome], pixel: t
         ({"runs": 0}, "0 runs"),
         ({"threads": [0]}, r"threads"),
         ({"python": "no-python"}, "has no no-python of version 3.8 or later"),
-        ({"litert": Path("/no/libLiteRt.so")}, "is not there; give --litert"),
+        ({"litert": Path("/no/libLiteRt.so")}, "does not exist; give --litert"),
         ({"runner": "other"}, "no runner 'other'"),
     ],
 )
@@ -228,7 +228,7 @@ def test_a_phone_that_is_not_there_is_told_at_once(profile: Callable[..., Outcom
 def test_cores_that_are_not_there_are_refused(
     profile: Callable[..., Outcome], pixel: tuple[Phone, Adbd], mask: str
 ) -> None:
-    with pytest.raises(AdaScaleError, match=r"names cores that this device lacks|is no set of cores"):
+    with pytest.raises(AdaScaleError, match=r"names cores that this device lacks|is not a set of cores"):
         profile(pixel[1], affinity=mask)
     assert not folder(pixel[0]).exists()
 

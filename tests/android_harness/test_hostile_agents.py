@@ -166,7 +166,7 @@ def test_an_agent_that_talks_for_ever_is_given_up(monkeypatch: pytest.MonkeyPatc
                 yield Wait("it is hot")
 
     monkeypatch.setattr(harness, "TALK", 0.01)
-    with pytest.raises(AdaScaleError, match="goes on, but has ended no job for"):
+    with pytest.raises(AdaScaleError, match="responds, but has finished no job for"):
         told.profile(monkeypatch, BUNDLE, Endless(honest), tmp_path / "m.jsonl", batch_s=0.1, idle_s=0.1)
 
 
@@ -188,7 +188,7 @@ def test_a_wait_is_shown_in_short(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     ["", "no JSON", '{"python"', '{"python": "3.11", "engine": 5}', '{"python": 1, "delegates": []}', "[" * 10**5],
 )
 def test_an_agent_that_does_not_say_what_it_is(text: str) -> None:
-    with pytest.raises(AdaScaleError, match=r"^The agent on X does not say what it can do \(.*\); try again\.$"):
+    with pytest.raises(AdaScaleError, match=r"^The agent on X does not report its capabilities \(.*\); try again\.$"):
         parse_info(text, "The agent on X")
 
 

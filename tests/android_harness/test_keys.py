@@ -72,7 +72,7 @@ def test_keys_of_other_sizes_are_refused_and_kept(tmp_path: Path, bits: int, pub
     if public is not None:
         (tmp_path / "adbkey.pub").write_bytes(public)
     with pytest.raises(
-        BadInput, match=f"is an RSA key of {bits} bits, and phones take those of 2048 only; give another"
+        BadInput, match=f"is an RSA key of {bits} bits, but phones accept 2048-bit keys only; give another"
     ):
         keys.load(path)
     assert path.read_bytes() == content and (tmp_path / "adbkey.pub").exists() == (public is not None)
@@ -108,7 +108,7 @@ def test_an_unknown_key_that_nobody_allows_says_what_to_do(tmp_path: Path, signe
 def test_a_refusal_that_the_phone_tells_is_told_at_once(tmp_path: Path, signer: Any, dialog: str) -> None:
     with emulated(tmp_path, access=Access(keys=set(), dialog=dialog, delay_s=0.2)) as (_, adbd):
         begun = time.monotonic()
-        with pytest.raises(AdaScaleError, match=r"did not let this computer in: its .* dialog was refused\.") as caught:
+        with pytest.raises(AdaScaleError, match=r"refused this computer: its .* dialog was refused\.") as caught:
             connect(Address(*adbd.address), signer, dialog_s=20)
         assert time.monotonic() - begun < 5 and not isinstance(caught.value, PhoneGone)
 

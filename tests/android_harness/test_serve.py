@@ -313,7 +313,7 @@ def test_where_it_cannot_listen_is_one_sentence(tcp: Server, agent: Path, built:
     assert "cannot be listened on (Address already in use); choose another" in refused(agent, built, taken)
     assert "cannot be listened on (No such file" in refused(agent, built, str(tmp_path / "absent" / "socket"))
     assert "cannot be listened on (AF_UNIX path too long)" in refused(agent, built, str(tmp_path / ("x" * 200)))
-    assert "65536 is no port" in refused(agent, built, "65536")
+    assert "65536 is not a port" in refused(agent, built, "65536")
 
 
 def test_a_file_in_the_sockets_place_is_kept(agent: Path, built: Bundle, tmp_path: Path) -> None:
@@ -330,7 +330,7 @@ def test_an_address_is_a_port_or_a_path(text: str) -> None:
     try:
         where, kind = serve._address(text)
     except BadInput as error:
-        assert int(text) > 65535 and "is no port" in str(error)
+        assert int(text) > 65535 and "is not a port" in str(error)
         return
     assert (where, kind) == ((("127.0.0.1", int(text)), "tcp") if text.isdecimal() else (text, "unix"))
 

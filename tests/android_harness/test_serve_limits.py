@@ -91,7 +91,7 @@ def test_a_long_line_costs_no_memory(place: Path) -> None:
         for _ in range(100):
             client.sendall(block)
         answer = ask(client, b"\n")
-        assert answer == {"error": f"The line is longer than {serve.line_limit(4)} bytes, which no input is."}
+        assert answer == {"error": f"The line is longer than {serve.line_limit(4)} bytes, longer than any input."}
         assert ask(client)["id"] == "there"
         assert peak_kb(process) - before < 20_000
 
@@ -137,7 +137,7 @@ def test_sigterm_removes_the_socket(place: Path, tmp_path: Path) -> None:
 def test_a_second_server_leaves_the_first_alone(place: Path, tmp_path: Path) -> None:
     path = tmp_path / "socket"
     with serving(place, path) as (_, address):
-        assert "is listened on by another process; stop that one" in refused(place, "--listen", path)
+        assert "is in use by another process; stop that one" in refused(place, "--listen", path)
         with connect(address) as client:
             assert ask(client)["id"] == "there"
     assert path.exists()  # it was killed
@@ -183,7 +183,7 @@ def test_an_agent_says_which_limit_it_cannot_keep(place: Path, tmp_path: Path) -
     words[4:4] = ["--root", str(tmp_path)]
     done = subprocess.run(words, env={}, text=True, capture_output=True, timeout=60)
     assert done.returncode == 2
-    assert "The budget limits temperature_c, but this device tells no temperature" in done.stderr
+    assert "The budget limits temperature_c, but this device does not report temperature" in done.stderr
     done = subprocess.run([*words, "--best-effort"], env={}, text=True, capture_output=True, timeout=60)
     assert done.returncode == 0 and "temperature_c is ignored" in done.stderr, done.stderr
 
@@ -192,4 +192,4 @@ def test_a_damaged_file_is_a_sentence_on_a_phone_too(place: Path, tmp_path: Path
     bad = small_model.spoiled(lambda m: setattr(m.subgraphs[0].operators[2], "inputs", [3, 5]))
     small_model.write(tmp_path / "bundle", {"bad": bad})
     os.link(place / "agent.pyz", tmp_path / "agent.pyz")
-    assert "bad.tflite is no .tflite file that can be run" in refused(tmp_path, mode="loop")
+    assert "bad.tflite is not a usable .tflite file" in refused(tmp_path, mode="loop")

@@ -34,9 +34,9 @@ def test_records_need_no_tensorflow() -> None:
 def test_a_precision_that_nobody_declared_is_a_sentence() -> None:
     with pytest.raises(BadInput, match="There is no precision 'int3'; choose among dynamic, float16, "):
         precisions.lookup("int3")
-    with pytest.raises(BadInput, match="'int3' says of its arithmetic nothing"):
+    with pytest.raises(BadInput, match="'int3' has no arithmetic"):
         precisions.of("int3")
-    with pytest.raises(BadInput, match="'int3' says of its arithmetic 'magic', which is none of float"):
+    with pytest.raises(BadInput, match="'int3' has the arithmetic 'magic', which is not one of float"):
         seam.arithmetic("int3", "magic")
 
 

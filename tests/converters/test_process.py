@@ -53,14 +53,14 @@ def test_a_branch_that_dies_when_it_runs_is_named(inputs: np.ndarray, tmp_path: 
     with pytest.raises(AdaScaleError) as caught:
         verify.outputs_apart(tmp_path / "m.tflite", branch(one, "width(0.5)+int16x8"), tmp_path / "x.npy")
     assert str(caught.value) == (
-        "Branch 'width(0.5)+int16x8' does not run, LiteRT dies of it (SIGABRT); leave this recipe out."
+        "Branch 'width(0.5)+int16x8' does not run: LiteRT crashes on its file (SIGABRT); leave this recipe out."
     )
     good = convert.convert({"net": convolution()}, "float32", inputs)["net"]
     (tmp_path / "m.tflite").write_bytes(good.model)
     found = verify.outputs_apart(tmp_path / "m.tflite", branch(good, "full"), tmp_path / "x.npy")
     np.testing.assert_allclose(found, convolution().predict(inputs, verbose=0), atol=1e-5)
     (tmp_path / "m.tflite").write_bytes(good.model[:200])
-    with pytest.raises(AdaScaleError, match="Branch 'full' does not run, LiteRT refuses its file"):
+    with pytest.raises(AdaScaleError, match="Branch 'full' does not run: LiteRT rejects its file"):
         verify.outputs_apart(tmp_path / "m.tflite", branch(good, "full"), tmp_path / "x.npy")
 
 
@@ -92,7 +92,7 @@ def test_what_the_converter_refuses_is_a_sentence(tmp_path: Path) -> None:
 
 def test_a_group_is_converted_one_by_one_to_find_the_culprit(inputs: np.ndarray) -> None:
     networks = {"good": convolution(), "bad": custom()}
-    with pytest.raises(AdaScaleError, match="Branch 'exit of mine' cannot be written as int8, the TFLite converter"):
+    with pytest.raises(AdaScaleError, match="Branch 'exit of mine' cannot be written as int8: the TFLite converter"):
         convert.convert(networks, "int8", inputs, {"bad": "exit of mine"})
 
 

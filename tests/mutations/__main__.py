@@ -22,7 +22,7 @@ def main() -> int:
     parser.add_argument("--cases", type=int, default=5000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--only", choices=sorted(FORMATS), action="append", help="this format; may be given again")
+    parser.add_argument("--only", choices=sorted(FORMATS), action="append", help="this format; can be repeated")
     parser.add_argument("--fast", action="store_true", help="only formats that need neither TensorFlow nor a phone")
     parser.add_argument("--case", type=int, help="with --only: this case alone, in this process, with its files kept")
     parser.add_argument("--goods", type=Path, help="keep the undamaged files here, and use them if they are there")

@@ -91,7 +91,9 @@ def test_one_that_fails_is_left_out_with_a_sentence_and_the_rest_stays(tmp_path:
 def test_a_kind_that_is_none_is_said(tmp_path: Path) -> None:
     distribution(tmp_path, "mine", {"tasks": "mine.tasks"}, tasks="print('imported')")
     (said,) = run(tmp_path, "from adascale_runtime import plugins; print(*plugins.load())")
-    assert said.startswith("Plug-in mine (mine.tasks) is left out: it brings 'tasks', but what a plug-in may bring is ")
+    assert said.startswith(
+        "Plug-in mine (mine.tasks) is left out: it provides 'tasks', but a plug-in can only provide "
+    )
 
 
 def test_two_plug_ins_that_want_one_name(tmp_path: Path) -> None:

@@ -100,7 +100,7 @@ def test_an_old_phone_without_stat_and_frequencies(tmp_path: Path) -> None:
     context = sampler.sample(1.0)
     assert (context.cpu_load, context.cpu_freq_mhz) == (None, None)
     assert set(sampler.reasons) == {"cpu_load", "cpu_freq_mhz"}
-    assert all(why == "not told by this device (FileNotFoundError)" for why in sampler.reasons.values())
+    assert all(why == "not reported by this device (FileNotFoundError)" for why in sampler.reasons.values())
     assert (context.battery, context.charging, context.temperature_c) == (1.0, True, 47.0)
 
 
@@ -123,7 +123,7 @@ def test_a_directory_in_the_place_of_a_file_is_no_crash(tmp_path: Path) -> None:
     (tmp_path / "proc/stat").mkdir()
     sampler = FileSampler(root)
     assert sampler.sample(0.0).cpu_load is None
-    assert sampler.reasons == {"cpu_load": "not told by this device (IsADirectoryError)"}
+    assert sampler.reasons == {"cpu_load": "not reported by this device (IsADirectoryError)"}
 
 
 def test_denied_zones_are_denied_and_not_absent(tmp_path: Path) -> None:
@@ -186,7 +186,7 @@ def test_frequencies_of_cores_that_are_awake(tmp_path: Path) -> None:
 def test_no_readable_frequency_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no cpufreq"):
         sensors.frequencies_mhz(str(tmp_path))
-    with pytest.raises(ValueError, match="no finite number"):
+    with pytest.raises(ValueError, match="not a finite number"):
         sensors.frequencies_mhz(lay(tmp_path, cpus("inf")))
     (tmp_path / "sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq").unlink()
     with pytest.raises(FileNotFoundError):

@@ -211,7 +211,7 @@ def test_a_library_that_is_no_litert() -> None:
 
 def test_an_npu_that_is_not_there_is_refused_with_a_sentence(built: Bundle) -> None:
     branch = built.manifest.branches[0]
-    with pytest.raises(AdaScaleError, match=r"npu takes nothing of .* \(status \d+\).*is its accelerator library"):
+    with pytest.raises(AdaScaleError, match=r"npu runs no operator of .* \(status \d+\).*is its accelerator library"):
         open_compiled(library(), *where(built, branch), "npu")
     with pytest.raises(AdaScaleError, match="npu takes nothing"):
         open_branch(built, branch, "npu")
@@ -232,7 +232,7 @@ def test_a_gpu_that_is_not_there_is_refused_with_a_sentence(built: Bundle) -> No
     path = str(built.path(built.manifest.branch("full").file))
     done = subprocess.run([sys.executable, "-c", program, path], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("gpu takes nothing of full") and "is its accelerator library beside" in done.stdout
+    assert done.stdout.startswith("gpu runs no operator of full") and "is its accelerator library beside" in done.stdout
 
 
 # --- what a delegate took

@@ -76,7 +76,7 @@ def test_encrypted_and_unknown_compression_are_told(tmp_path: Path) -> None:
 def test_what_is_cut_off_is_told(tmp_path: Path, cut: int) -> None:
     path = packed(tmp_path / "a.zip", [("a", bytes(range(256)))])
     path.write_bytes(path.read_bytes()[:-cut])
-    assert "not a whole .zip" in refused(path)
+    assert "not a complete .zip" in refused(path)
     assert "cannot be read" in refused(tmp_path / "none.zip")
 
 

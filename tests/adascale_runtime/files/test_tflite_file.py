@@ -86,23 +86,23 @@ SPOILED: dict[str, tuple[small_model.Spoil, str]] = {
     "cycle": (lambda m: setattr(_graph(m).operators[0], "inputs", [4, 1, 2]), "reads tensor 4 before"),
     "order": (lambda m: _graph(m).operators.reverse(), "reads tensor 3 before"),
     "never written": (lambda m: _graph(m).operators.pop(), "has an output, tensor 5, that nothing writes"),
-    "written twice": (lambda m: setattr(_graph(m).operators[1], "outputs", [3]), "values from elsewhere"),
-    "twice at once": (lambda m: setattr(_graph(m).operators[0], "outputs", [3, 3]), "values from elsewhere"),
-    "constant written": (lambda m: setattr(_graph(m).operators[1], "outputs", [1]), "values from elsewhere"),
-    "input written": (lambda m: setattr(_graph(m).operators[2], "outputs", [0]), "values from elsewhere"),
+    "written twice": (lambda m: setattr(_graph(m).operators[1], "outputs", [3]), "already has values"),
+    "twice at once": (lambda m: setattr(_graph(m).operators[0], "outputs", [3, 3]), "already has values"),
+    "constant written": (lambda m: setattr(_graph(m).operators[1], "outputs", [1]), "already has values"),
+    "input written": (lambda m: setattr(_graph(m).operators[2], "outputs", [0]), "already has values"),
     "no such input": (lambda m: setattr(_graph(m).operators[0], "inputs", [0, 1, 99]), "tensor 99, which does not"),
     "left out": (lambda m: setattr(_graph(m).operators[2], "inputs", [3, -1]), "lacks an input that it needs"),
     "first left out": (lambda m: setattr(_graph(m).operators[0], "inputs", [-1, 1, 2]), "lacks an input that it needs"),
     "weights left out": (lambda m: setattr(_graph(m).operators[0], "inputs", [0, -1, 2]), "lacks an input that it"),
-    "zero scale": (lambda m: _quantize(m, 0.0), "a scale that is not possible"),
-    "scale": (lambda m: _quantize(m, 1e-45), "a scale that is not possible"),
-    "no scale": (lambda m: _quantize(m, float("nan")), "a scale that is not possible"),
+    "zero scale": (lambda m: _quantize(m, 0.0), "an invalid scale"),
+    "scale": (lambda m: _quantize(m, 1e-45), "an invalid scale"),
+    "no scale": (lambda m: _quantize(m, float("nan")), "an invalid scale"),
     "far below": (lambda m: setattr(_graph(m).operators[0], "inputs", [-5, 1, 2]), "tensor -5, which does not"),
     "no such output": (lambda m: setattr(_graph(m).operators[0], "outputs", [1 << 30]), "which does not exist"),
     "intermediate": (lambda m: setattr(_graph(m).operators[0], "intermediates", [77]), "which does not exist"),
     "kind": (lambda m: setattr(_graph(m).operators[0], "opcodeIndex", 9), "a kind that the file does not list"),
-    "graph input": (lambda m: setattr(_graph(m), "inputs", [66]), "none of its tensors"),
-    "graph output": (lambda m: setattr(_graph(m), "outputs", [-1]), "none of its tensors"),
+    "graph input": (lambda m: setattr(_graph(m), "inputs", [66]), "not one of its tensors"),
+    "graph output": (lambda m: setattr(_graph(m), "outputs", [-1]), "not one of its tensors"),
     "buffer": (lambda m: setattr(_graph(m).tensors[1], "buffer", 7), "a buffer that does not exist"),
     "too few values": (lambda m: setattr(m.buffers[1], "data", np.zeros(60, np.uint8)), "takes 64 bytes, but"),
     "too many values": (lambda m: setattr(_graph(m).tensors[2], "shape", [3]), "takes 12 bytes, but"),
@@ -114,9 +114,9 @@ SPOILED: dict[str, tuple[small_model.Spoil, str]] = {
     "flex": (lambda m: m.operatorCodes.__setitem__(0, small_model.custom("FlexAdd")), "('FlexAdd')"),
     "no graphs": (lambda m: m.subgraphs.clear(), "no operators"),
     "outside": (lambda m: (setattr(m.buffers[1], "offset", 10**9), setattr(m.buffers[1], "size", 64),
-                           setattr(m.buffers[1], "data", None)), "lies outside of the file"),
+                           setattr(m.buffers[1], "data", None)), "is outside of the file"),
     "signature's graph": (lambda m: setattr(m.signatureDefs[0], "subgraphIndex", 3), "part of the file that does not"),
-    "signature's end": (lambda m: setattr(m.signatureDefs[0].inputs[0], "tensorIndex", 3), "no input or output"),
+    "signature's end": (lambda m: setattr(m.signatureDefs[0].inputs[0], "tensorIndex", 3), "not an input or output"),
     "two signatures": (lambda m: m.signatureDefs.append(m.signatureDefs[0]), "two signatures 'main'"),
     "calls itself": (lambda m: _add_graph(m, 0), "subgraph 0 calls itself"),
     "calls nothing": (lambda m: _add_graph(m, 5), "part of the file that does not exist"),
@@ -248,9 +248,7 @@ def test_copies_that_the_manifest_does_not_know_are_refused(tmp_path: Path) -> N
 
 
 def test_a_damaged_file_with_right_checksums_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(
-        BadBundle, match=r"only\.tflite is no \.tflite file that can be run: operator 2 of subgraph 0 reads"
-    ):
+    with pytest.raises(BadBundle, match=r"only\.tflite is not a usable \.tflite file: operator 2 of subgraph 0 reads"):
         bundle.load(write(tmp_path / "b", small_model.spoiled(SPOILED["own output"][0])))
     with pytest.raises(BadBundle, match="it is empty"):
         bundle.load(write(tmp_path / "e", b""))

@@ -156,8 +156,14 @@ class Warm:
 @pytest.mark.parametrize(
     ("budget", "sentence"),
     [
-        (Budget(latency_ms=1000.0, temperature_c=40.0), "limits temperature_c, but this device tells no temperature"),
-        (Budget(latency_ms=1000.0, lifetime_h=8.0), "limits lifetime_h, but this device tells no battery charge"),
+        (
+            Budget(latency_ms=1000.0, temperature_c=40.0),
+            "limits temperature_c, but this device does not report temperature",
+        ),
+        (
+            Budget(latency_ms=1000.0, lifetime_h=8.0),
+            "limits lifetime_h, but this device does not report battery charge",
+        ),
     ],
 )
 def test_a_limit_without_a_signal_is_refused(budget: Budget, sentence: str, tmp_path: Path) -> None:
@@ -167,6 +173,6 @@ def test_a_limit_without_a_signal_is_refused(budget: Budget, sentence: str, tmp_
     with pytest.raises(BadInput, match=sentence):
         Session(opened, budget, predictors=known, monitor=Monitor(sampler=Silent()))
     loose = Session(opened, budget, predictors=known, monitor=Monitor(sampler=Silent()), best_effort=True)
-    assert len(loose.ignored) == 1 and "is ignored: this device tells no" in loose.warnings()[0]
+    assert len(loose.ignored) == 1 and "is ignored: this device does not report" in loose.warnings()[0]
     kept = Session(opened, budget, predictors=known, monitor=Monitor(sampler=Warm()))
     assert kept.ignored == () and kept.warnings() == []

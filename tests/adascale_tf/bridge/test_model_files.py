@@ -113,7 +113,7 @@ def test_functions_of_tensorflow_that_act_are_refused(suffix: str, symbol: str, 
         return config
 
     path = with_config(saved(small(tf_keras), tmp_path / f"model{suffix}"), change)
-    with pytest.raises(BadInput, match=f"Operation 'odd' \\({symbol}\\) cannot be carried over"):
+    with pytest.raises(BadInput, match=f"Operation 'odd' \\({symbol}\\) cannot be converted to Keras 2"):
         port.load(path)
     assert victim.is_dir()
 
@@ -137,7 +137,7 @@ def test_strange_parts_of_layers_are_refused(stranger: dict[str, Any], where: st
         return config
 
     path = with_config(saved(small(keras), tmp_path / "model.keras"), change)
-    with pytest.raises(BadInput, match="which is no part of Keras that can be carried over"):
+    with pytest.raises(BadInput, match="which cannot be converted to Keras 2"):
         port.load(path)
 
 
@@ -150,7 +150,9 @@ def test_custom_layers_are_named_in_a_whole_sentence(library: Any, suffix: str, 
     path = saved(small(library, Gate(name="my_gate")), tmp_path / f"model{suffix}")
     with pytest.raises(BadInput) as caught:
         port.load(path)
-    assert str(caught.value).startswith("Layer 'my_gate' is a Gate, which cannot be carried over; replace it by stock")
+    assert str(caught.value).startswith(
+        "Layer 'my_gate' is a Gate, which cannot be converted to Keras 2; replace it with stock"
+    )
     assert str(caught.value).endswith("or end the model before it.")
 
 
@@ -175,7 +177,7 @@ def test_large_configurations_are_refused_unread(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="describes its layers in 17 MB"):
         port.load(path)
     zipped(path, {**members, "config.json": b"[" * 100_000})
-    with pytest.raises(BadInput, match="not a whole Keras file"):
+    with pytest.raises(BadInput, match="not a complete Keras file"):
         port.load(path)
     zipped(path, {"config.json": members["config.json"], "metadata.json": members["metadata.json"]})
     with pytest.raises(BadInput, match=r"has no model\.weights.h5"):

@@ -39,7 +39,7 @@ def test_the_help_offers_the_policies_that_serve(capfd: pytest.CaptureFixture[st
 @pytest.mark.parametrize("name", ["x.csv", "x", "x.json"])
 def test_a_report_is_a_page(capfd: pytest.CaptureFixture[str], built: Bundle, tmp_path: Path, name: str) -> None:
     code, out, err = run(capfd, "report", built.root, "--out", tmp_path / name)
-    assert code == 2 and out == "" and "is an HTML page" in err and "name it like report.html" in err
+    assert code == 2 and out == "" and "is an HTML page" in err and "must end in .html" in err
     assert not list(tmp_path.iterdir())
     assert run(capfd, "report", built.root, "--out", tmp_path / "x.HTM")[0] == 0
 
@@ -63,7 +63,7 @@ def test_an_accelerator_without_a_driver_is_one_sentence(built: Bundle, tmp_path
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "ADASCALE_DEBUG": ""})
     if done.returncode:
         assert done.returncode == 1 and done.stderr.count("\n") == 1 and done.stderr.startswith("adascale: ")
-        assert "gpu takes nothing of full.tflite here" in done.stderr
+        assert "gpu runs no operator of full.tflite here" in done.stderr
 
 
 def test_workers_are_told_who_can_reach_them(

@@ -77,7 +77,7 @@ def test_policies_that_cannot_run_are_refused(
 ) -> None:
     arguments = ("run", built.root, *BUDGET, "--seconds", 0.5, "--trace-out", tmp_path / "t.jsonl", "--policy")
     assert "no policy 'magic'" in refused(capsys, *arguments, "magic")
-    assert "only in replays" in refused(capsys, *arguments, "oracle")
+    assert "in replays only" in refused(capsys, *arguments, "oracle")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -72,7 +72,7 @@ def test_what_is_no_data_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.zip").write_bytes(b"PK nonsense")
     (tmp_path / "a.npz").write_bytes(b"nonsense")
     (tmp_path / "a.txt").write_text("x")
-    for name, sentence in (("b", "There is no data"), ("a.zip", "not a whole .zip"), ("a.npz", "not a whole .zip"),
-                           ("a.txt", "neither a folder")):  # fmt: skip
+    for name, sentence in (("b", "There is no data"), ("a.zip", "not a complete .zip"),
+                           ("a.npz", "not a complete .zip"), ("a.txt", "neither a folder")):  # fmt: skip
         with pytest.raises(BadInput, match=sentence):
             data.load(str(tmp_path / name))

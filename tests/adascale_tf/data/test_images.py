@@ -33,7 +33,7 @@ def test_images_of_other_sizes_and_modes_are_fitted(tmp_path: Path) -> None:
     loaded = data.load(str(root))
     assert loaded.x_test.shape == (6, 10, 12, 3)
     assert loaded.notes == (
-        f"{root}: 1 of 12 files were brought to 12x10 pixels, as train/cat/0.png; --input-size chooses another.",
+        f"{root}: 1 of 12 files were converted to 12x10 pixels, like train/cat/0.png; --input-size chooses another.",
     )
     gray = {"kind": "image", "height": 8, "width": 9, "channels": 1, "scale": 1 / 255}
     assert data.load(str(root), preprocessing=gray).x_test.shape == (6, 8, 9, 1)
@@ -67,7 +67,7 @@ def test_sixteen_bit_colour_is_scaled_to_eight() -> None:
 @pytest.mark.parametrize("kind", [("I", "TIFF"), ("F", "TIFF")])
 def test_pixels_of_unknown_range_are_refused(kind: tuple[str, str]) -> None:
     content = saved(Image.new(kind[0], (12, 10), 7), kind[1])
-    with pytest.raises(BadInput, match=r"^a\.tif has pixels of 32 bits, of no known range; convert it"):
+    with pytest.raises(BadInput, match=r"^a\.tif has 32-bit pixels of an unknown range; convert it"):
         images.decode(content, "a.tif", GREY)
 
 
@@ -133,7 +133,7 @@ def test_a_large_first_photo_does_not_decide_the_input(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("size", [(7, 32), (32, 0), (4097, 32)])
 def test_odd_sizes_are_refused(size: tuple[int, int]) -> None:
-    with pytest.raises(BadInput, match="pixels were asked for; choose sides of 8 to 4096"):
+    with pytest.raises(BadInput, match="pixels were requested; choose sides of 8 to 4096"):
         data.load("digits", size=size)
 
 

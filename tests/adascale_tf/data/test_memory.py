@@ -80,10 +80,10 @@ def test_streams_that_are_none_are_refused(sentence: str) -> None:
     [
         (X, "should be .*, not ndarray"),
         ((X, Y, X), "should be .*, not tuple"),
-        (((X, Y), X), "its test split is neither"),
+        (((X, Y), X), "its test split is not"),
         ((X, np.eye(4)[Y]), "should be whole numbers or names, not float64"),
-        ((X, np.eye(4, dtype=int)[Y]), "one label an example"),
-        ((X[:3], Y), "do not pair up"),
+        ((X, np.eye(4, dtype=int)[Y]), "one label per example"),
+        ((X[:3], Y), "do not match"),
         ((X.astype(complex), Y), "should be uint8, or floats"),
         ((np.where(X == 5, np.nan, X), Y), "should be uint8, or floats without NaN"),
         ((X, np.zeros(40, int)), "at least two classes"),

@@ -175,5 +175,5 @@ def test_what_would_falsify_the_moments_is_refused() -> None:
     w = tf.Variable([1.0])
     with pytest.raises(ValueError, match="each replica's own gradients"):
         AdaScaleSGD(0.1).apply_gradients([(tf.constant([1.0]), w)], skip_gradients_aggregation=True)
-    with pytest.raises(ValueError, match="how many batches"):
+    with pytest.raises(ValueError, match="the number of batches"):
         AdaScaleSGD(0.1).accumulate([(tf.constant([1.0]), w)])

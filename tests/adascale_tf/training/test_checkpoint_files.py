@@ -97,7 +97,7 @@ def test_checkpoints_of_older_versions_are_not_opened(finished: Path, form: str)
     checkpoint.load(finished)  # what is in that file does not matter
     found = json.loads((finished / "checkpoint.json").read_text())
     (finished / "checkpoint.json").write_text(json.dumps({**found, "format": "adascale-checkpoint/1"}))
-    with pytest.raises(BadInput, match="was kept by an older version, in a form that could carry code"):
+    with pytest.raises(BadInput, match="was written by an older version in a format that could contain code"):
         checkpoint.load(finished)
     assert not trace.exists()
 
@@ -125,15 +125,15 @@ def layer(found: dict[str, Any], number: int = 1) -> dict[str, Any]:
 
 
 MUTATIONS = {
-    "kind-lambda": (lambda f: layer(f).update(kind="Lambda"), "is a Lambda, which is no known layer"),
-    "kind-function": (lambda f: layer(f).update(kind="TFOpLambda"), "is no known layer"),
-    "object": (lambda f: layer(f)["config"].update(kernel_initializer={"class_name": "x"}), "no known setting"),
-    "activation": (lambda f: layer(f)["config"].update(activation="deserialize"), "no known setting"),
+    "kind-lambda": (lambda f: layer(f).update(kind="Lambda"), "is a Lambda, which is not a known layer"),
+    "kind-function": (lambda f: layer(f).update(kind="TFOpLambda"), "is not a known layer"),
+    "object": (lambda f: layer(f)["config"].update(kernel_initializer={"class_name": "x"}), "not a known setting"),
+    "activation": (lambda f: layer(f)["config"].update(activation="deserialize"), "not a known setting"),
     "units": (lambda f: layer(f)["config"].update(filters=10**9), "allow more with"),
     "negative": (lambda f: layer(f)["config"].update(filters=-1), "cannot be built"),
     "unknown": (lambda f: layer(f)["config"].update(colour="red"), "cannot be built"),
-    "cycle": (lambda f: layer(f).update(inputs=["head_logits"]), "reads what does not come before it"),
-    "twice": (lambda f: layer(f, 2).update(name="stage1_conv"), "is there twice"),
+    "cycle": (lambda f: layer(f).update(inputs=["head_logits"]), "reads a layer that does not precede it"),
+    "twice": (lambda f: layer(f, 2).update(name="stage1_conv"), "appears twice"),
     "output": (lambda f: f["graph"].update(outputs=["nowhere"]), "the network lacks nowhere"),
     "empty": (lambda f: f["graph"].update(nodes=[]), "the network lacks"),
     "shape": (lambda f: layer(f, 0).update(shape=[8, -8, 1]), "has the shape"),
@@ -197,7 +197,7 @@ def test_a_resumed_training_meets_a_damaged_epoch_with_a_sentence(
     begun(tmp_path / "kept", net, data).save(1, [])
     path = tmp_path / "kept" / "epoch-1.npz"
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(BadInput, match=r"not a whole \.zip file .* or delete"):
+    with pytest.raises(BadInput, match=r"not a complete \.zip file .* or delete"):
         Checkpoint(tmp_path / "kept", net, data, SCHEDULE).begin([])
 
 

@@ -68,14 +68,14 @@ def test_two_workers_train_like_one_and_go_on_after_a_death(tmp_path: Path) -> N
     other.kill()
     assert chief.wait(timeout=120) == 1 and other.wait() != 0
     said = (tmp_path / "worker0.log").read_text().splitlines()[-1]
-    assert said.startswith("adascale: Another worker of this training went away; start all workers again")
+    assert said.startswith("adascale: Another worker of this training is gone; start all workers again")
     done = checkpoint.read_state(kept).epochs_done
     assert 4 <= done < EPOCHS and not (tmp_path / "worker0").exists()
 
     chief, other = pair(tmp_path)
     assert other.wait(timeout=400) == 0 and chief.wait(timeout=200) == 0, (tmp_path / "worker0.log").read_text()[-2000:]
     said = (tmp_path / "worker0.log").read_text()
-    assert "Going on with the training" in said and f"epoch {done + 1}/{EPOCHS}" in said and "epoch 1/" not in said
+    assert "Resuming the training" in said and f"epoch {done + 1}/{EPOCHS}" in said and "epoch 1/" not in said
     assert "This worker is done" in (tmp_path / "worker1.log").read_text()
     assert not (tmp_path / "worker1").exists() and not (tmp_path / "worker1.checkpoint").exists()
 
@@ -91,7 +91,7 @@ def test_workers_with_other_settings_are_refused(tmp_path: Path) -> None:
     chief, other = pair(tmp_path, ["--seed", "7"], epochs=2)
     assert other.wait(timeout=120) == 2 and chief.wait(timeout=120) == 1
     said = (tmp_path / "worker1.log").read_text().splitlines()[-1]
-    assert said.startswith("adascale: This worker was given other data or settings than the chief; give the same")
+    assert said.startswith("adascale: This worker was given other data or settings than the chief; run the same")
     assert not (tmp_path / "worker0").exists()
 
 

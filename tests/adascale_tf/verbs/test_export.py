@@ -117,7 +117,7 @@ def test_a_rehearsal_names_the_branch_that_dies(data: Dataset) -> None:
     x = layers.LayerNormalization(name="stem_norm")(layers.Conv2D(4, 1, name="stem_conv")(image))
     out = layers.Dense(2, name="head_logits")(layers.GlobalAveragePooling2D(name="head_pool")(x))
     found = ElasticNetwork(tf_keras.Model(image, out, name="norm"), parse_list("full,int8,int16x8"))
-    with pytest.raises(AdaScaleError, match="Branch 'int16x8' does not run, LiteRT dies of it"):
+    with pytest.raises(AdaScaleError, match="Branch 'int16x8' does not run: LiteRT crashes on its file"):
         rehearse(found, data)
 
 

@@ -121,7 +121,7 @@ class World:
             if due <= self.now:
                 del self.tasks[ticket]
                 lost = ticket in self.lost or (not self.calm and self.now < self.until and self.chance.random() < 0.03)
-                found.append(Answer(ticket, error="did not hand over") if lost else Answer(ticket, act()))
+                found.append(Answer(ticket, error="did not deliver") if lost else Answer(ticket, act()))
         return found
 
     def _disasters(self) -> list[Event]:
