@@ -24,6 +24,7 @@ from adascale_runtime.seams.events import Event, Header
 from adascale_runtime.seams.predictors import Predictors
 from adascale_runtime.seams.records import Measurement
 from profiling import plots
+from profiling import report_words as words
 from profiling.report_words import FILTERS, ReportCell, budget, device, percent, phases, plural, share, short, size
 
 Trace = tuple[Header, list[Event]]
@@ -191,7 +192,7 @@ def _speedup(timed: list[Measurement]) -> ReportCell:
     if not ratios:
         return ReportCell(None, "no comparison", "the branch 'full' was not measured")
     # The plain CPU is the place that every device has, so it makes the headline where it was measured.
-    ratio, m = max([r for r in ratios if r[1].delegate == "cpu"] or ratios, key=lambda r: r[0])
+    ratio, m = max([r for r in ratios if words.common(r[1])] or ratios, key=lambda r: r[0])
     where = f"{m.delegate}, {plural(m.threads, 'thread')}"
     return ReportCell(f"{ratio:.1f}×", f"{m.recipe}, p50 {short(m.latency_quantile_ms(0.5))} ms on {where}")
 
@@ -202,7 +203,7 @@ def _tradeoffs(manifest: Manifest | None, timed: list[Measurement]) -> list[Pict
     pictures: list[Picture] = []
     for name in dict.fromkeys(device(m.device) for m in known):
         # One point per branch: the CPU if it was measured, then the fewest threads.
-        order = sorted((m for m in known if device(m.device) == name), key=lambda m: (m.delegate != "cpu", m.threads))
+        order = sorted((m for m in known if device(m.device) == name), key=lambda m: (not words.common(m), m.threads))
         chosen = {m.branch: m for m in reversed(order)}
         where = sorted({f"{m.delegate}, {plural(m.threads, 'thread')}" for m in chosen.values()})
         svg = plots.accuracy_latency([(m, values[m.branch]) for m in chosen.values()])

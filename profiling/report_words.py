@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from adascale_runtime.engines.delegates import DELEGATES
 from adascale_runtime.seams.events import Event, Header
-from adascale_runtime.seams.records import Context, Energy, quantile
+from adascale_runtime.seams.records import Context, Energy, Measurement, quantile
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,12 @@ class ReportCell:
 
     reason: str = ""
     """Why there is no value."""
+
+
+def common(measured: Measurement) -> bool:
+    """Whether it was measured where every device can be: on CPUs with XNNPACK."""
+    record = DELEGATES.get(measured.delegate)
+    return record is not None and record.kernels == "xnnpack"
 
 
 def device(facts: dict[str, Any]) -> str:

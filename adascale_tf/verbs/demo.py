@@ -150,7 +150,7 @@ def _phase_at(elapsed: float) -> tuple[str, int]:
 
 
 def _branches(opened: bundle.Bundle, measurements: list[Measurement]) -> tuple[DemoBranch, ...]:
-    latency = {m.branch: m.latency_quantile_ms(0.5) for m in measurements if m.delegate == "cpu"}
+    latency = {m.branch: m.latency_quantile_ms(0.5) for m in measurements}
     return tuple(
         DemoBranch(
             b.id,

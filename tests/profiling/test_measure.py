@@ -245,7 +245,7 @@ def test_nothing_to_run_is_refused(built: Bundle, tmp_path: Path) -> None:
 
 
 def test_unknown_delegates_are_refused_at_once(built: Bundle, tmp_path: Path) -> None:
-    with pytest.raises(UnknownDelegate, match="no delegate 'tpu' on this machine; choose among cpu, gpu"):
+    with pytest.raises(UnknownDelegate, match="no delegate 'tpu'; choose among builtin, cpu, gpu"):
         profile(built, tmp_path / "m.jsonl", delegates=["cpu", "tpu"])
     with pytest.raises(BadInput, match="No delegate is named"):
         profile(built, tmp_path / "m.jsonl", delegates=[])
