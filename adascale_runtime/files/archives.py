@@ -95,7 +95,7 @@ def _check(archive: zipfile.ZipFile, path: Path) -> None:
             raise BadInput("{} is encrypted ({}); unpack it yourself and give the folder.".format(path, name))
         if info.compress_type not in _KNOWN:
             raise BadInput(
-                "{} compresses {} with a method that Python cannot read ({}); pack it again as an ordinary "
+                "{} compresses {} with a method that Python cannot read (method {}); pack it again as an ordinary "
                 ".zip.".format(path, name, info.compress_type)
             )
         if name.startswith("/") or "\\" in name or ".." in name.split("/"):

@@ -67,7 +67,7 @@ def _list_backbones() -> str:
     "--replicas",
     type=click.IntRange(1),
     default=None,
-    help="mirrored: number of GPUs; without GPUs, of parts of the CPU.",
+    help="mirrored: number of GPUs (without GPUs: of parts of the CPU).",
 )
 @click.option(
     "--accumulate", type=click.IntRange(1), default=1, show_default=True, help="Batches per step from each replica."

@@ -45,7 +45,7 @@ def _list_runners() -> str:
     "--out", type=click.Path(path_type=Path, dir_okay=False), default=Path("measurements.jsonl"), show_default=True,
     help="File to append measurements to; to resume, run the same command again.",
 )  # fmt: skip
-@click.option("--again", is_flag=True, help="Measure again what --out already holds, and append it.")
+@click.option("--again", is_flag=True, help="Measure again what --out already holds, and append the results.")
 @options.device_option
 @click.option("--all", "every", is_flag=True, help="All reachable phones (see 'adascale devices').")
 @options.fleet_option
@@ -73,7 +73,9 @@ def _list_runners() -> str:
     help="Phones: seconds of continuous inference per energy measurement.",
 )
 @click.option("--runner", cls=options.ListingOption, listing=_list_runners, default="agent", show_default=True)
-@click.option("--binary", type=click.Path(path_type=Path), default=None, help="Phones: Google's benchmark_model.")
+@click.option(
+    "--binary", type=click.Path(path_type=Path), default=None, help="Phones: path of Google's benchmark_model."
+)
 @click.option("--python", default="python3", show_default=True, help="Phones: the Python that runs the agent.")
 @options.litert_option
 @options.key_option

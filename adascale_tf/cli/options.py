@@ -20,7 +20,7 @@ data_option = click.option(
 )  # fmt: skip
 budget_option = click.option(
     "--budget", "budget_text", required=True, metavar="BUDGET",
-    help="latency_ms=5[,energy_mj, memory_mb, min_accuracy, power_mw, lifetime_h, temperature_c]; absent: no limit.",
+    help="latency_ms=5[,energy_mj, memory_mb, min_accuracy, power_mw, lifetime_h, temperature_c]; others: no limit.",
 )  # fmt: skip
 max_loss_option = click.option(
     "--max-loss", type=console.Number(0, 100), default=MAX_LOSS, show_default=True, metavar="POINTS",
@@ -43,7 +43,7 @@ one_device_option = click.option(
 )
 fleet_option = click.option(
     "--fleet", "lab", type=click.Path(path_type=Path, dir_okay=False), default=None, metavar="FLEET.yaml",
-    help="Hosts and their phones, through Dask (pip install 'adascale-tf[fleet]').",
+    help="File of hosts and their phones; needs Dask (pip install 'adascale-tf[fleet]').",
 )  # fmt: skip
 
 

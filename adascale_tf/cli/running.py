@@ -18,7 +18,10 @@ from adascale_tf.cli import console, options, tables
 @click.option("--seconds", type=console.Number(0.1), default=10.0, show_default=True)
 @click.option("--fps", type=console.Number(0.1), default=None, help="Inputs per second. Default: no pauses.")
 @click.option(
-    "--predictors", type=click.Path(path_type=Path), default=None, help="From 'adascale fit': energy, memory."
+    "--predictors",
+    type=click.Path(path_type=Path),
+    default=None,
+    help="Predictors from 'adascale fit', for limits on energy and memory.",
 )
 @click.option(
     "--device-name",
@@ -30,12 +33,16 @@ from adascale_tf.cli import console, options, tables
     "--best-effort", is_flag=True, help="Ignore limits on what this device does not report (temperature, battery)."
 )
 @click.option("--threads", default="1", show_default=True, help="Thread counts that the policy chooses from: 2,1.")
-@click.option("--delegates", default="cpu", show_default=True, help="Comma-separated; the policy chooses among them.")
+@click.option(
+    "--delegates", default="cpu", show_default=True, help="Delegates that the policy chooses from, comma-separated."
+)
 @click.option(
     "--policy", cls=options.ListingOption, listing=options.list_policies, default="adaptive", show_default=True
 )
 @click.option("--cascade", is_flag=True, help="Run a cheap branch first, and a better one if it is unsure.")
-@click.option("--warm-mb", type=console.Number(0.1), default=None, help="Memory for branches that are kept ready.")
+@click.option(
+    "--warm-mb", type=console.Number(0.1), default=None, help="Memory limit for branches that are kept ready."
+)
 @click.option(
     "--trace-out", "--out", "out", type=click.Path(path_type=Path, dir_okay=False), default=None,
     help="Write events here: a trace for 'replay' and 'compare-policies'.",

@@ -58,7 +58,7 @@ def checked(where: str, x_train: np.ndarray, y_train: np.ndarray, x_test: np.nda
         if x.ndim < 2 or not x.size or y.shape != (len(x),):
             raise BadInput(
                 f"{where}: x_{split} {x.shape} and y_{split} {y.shape} do not match; give one label per example, and "
-                "at least one example."
+                "no empty arrays."
             )
     if x_train.shape[1:] != x_test.shape[1:]:
         raise BadInput(f"{where}: x_train and x_test differ in shape, {x_train.shape[1:]} and {x_test.shape[1:]}.")

@@ -250,7 +250,7 @@ def test_where_nothing_can_be_written_the_phone_says_why(
     phone, adb = connected
     phone.local(f"{FOLDER}/a-file").touch()
     phone.local(f"{FOLDER}/a-folder").mkdir(exist_ok=True)
-    with pytest.raises(AdaScaleError, match=f"did not take .*{target}: couldn't create file: {reason}.") as caught:
+    with pytest.raises(AdaScaleError, match=f"rejected the file .*{target}: couldn't create file: {reason}.") as caught:
         adb.push(b"x" * size, f"{FOLDER}/{target}")
     assert not isinstance(caught.value, PhoneGone)
     assert adb.shell("echo still here") == (0, "still here")
@@ -260,7 +260,7 @@ def test_full_storage_is_told_before_all_is_sent(pixel: tuple[Phone, Adbd, Adb])
     phone, adbd, adb = pixel
     adbd.faults.space = 2 * MB
     before = adbd.received
-    with pytest.raises(AdaScaleError, match=r"did not take .*/x: write failed: No space left on device\."):
+    with pytest.raises(AdaScaleError, match=r"rejected the file .*/x: write failed: No space left on device\."):
         adb.push(bytes(30 * MB), f"{FOLDER}/x")
     assert adbd.received - before < 10 * MB
     assert not phone.local(f"{FOLDER}/x").exists()
@@ -354,7 +354,7 @@ STLS = b"STLS" + bytes.fromhex("00000001 00000000 00000000 00000000".replace(" "
 @pytest.mark.parametrize(
     ("answer", "sentence"),
     [
-        (b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n", "is no phone"),
+        (b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n", "is not a phone"),
         (STLS, "encrypted wireless debugging.*adb tcpip 5555"),
         (b"", "No phone answers"),
     ],

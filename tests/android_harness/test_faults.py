@@ -228,7 +228,7 @@ def test_a_shell_that_always_hangs_is_given_up(profile: Profile, pixel: tuple[Ph
 def test_full_storage(profile: Profile, pixel: tuple[Phone, Adbd]) -> None:
     phone, adbd = pixel
     adbd.faults.space = 300_000
-    with pytest.raises(AdaScaleError, match=r"did not take .*: write failed: No space left on device\."):
+    with pytest.raises(AdaScaleError, match=r"rejected the file .*: write failed: No space left on device\."):
         profile(adbd)
     assert not phone.local(store.FOLDER).exists()
     adbd.faults.space = None

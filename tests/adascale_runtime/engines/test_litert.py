@@ -213,7 +213,7 @@ def test_an_npu_that_is_not_there_is_refused_with_a_sentence(built: Bundle) -> N
     branch = built.manifest.branches[0]
     with pytest.raises(AdaScaleError, match=r"npu runs no operator of .* \(status \d+\).*is its accelerator library"):
         open_compiled(library(), *where(built, branch), "npu")
-    with pytest.raises(AdaScaleError, match="npu takes nothing"):
+    with pytest.raises(AdaScaleError, match="npu runs no operator"):
         open_branch(built, branch, "npu")
 
 

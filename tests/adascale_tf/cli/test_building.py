@@ -57,7 +57,7 @@ def test_losses_shout_and_nothing_broken_replaces_a_bundle(capsys: pytest.Captur
     build = ("build", "--model", tmp_path / "loud.keras", "--epochs", 1, "--out", out, "--data")
     code, _, err = run(capsys, *build, data, "--recipes", "full,int8,width(1)+float16")
     assert code == 0 and "Recipe 'width(1)+float16': 'width(1)' does nothing here." in err
-    assert "Note: Branch 'int8' is left out: its file loses" in err and "Going on" not in err
+    assert "Note: Branch 'int8' is left out: its file loses" in err and "Resuming" not in err
     manifest = bundle.load(out).manifest
     assert [b.recipe for b in manifest.branches] == ["full", "width(1)+float16"] and list(manifest.left_out) == ["int8"]
     assert manifest.given is not None and manifest.given.value == 1.0

@@ -147,7 +147,7 @@ def packed_by(content: bytes, method: int) -> bytes:
     ("change", "sentence"),
     [
         (lambda c: encrypted(c), r"is encrypted \(train/cat/0\.png\)"),
-        (lambda c: packed_by(c, 9), r"compresses train/cat/0\.png with a method that Python cannot read \(9\)"),
+        (lambda c: packed_by(c, 9), r"compresses train/cat/0\.png with a method that Python cannot read \(method 9\)"),
         (lambda c: packed_by(c, 12), "is damaged"),
         (lambda c: c[:-30], "is not a complete .zip"),
         (lambda c: c.replace(b"IHDR", b"IHDX"), "is damaged"),

@@ -88,7 +88,7 @@ def test_streams_that_are_none_are_refused(sentence: str) -> None:
         ((np.where(X == 5, np.nan, X), Y), "should be uint8, or floats without NaN"),
         ((X, np.zeros(40, int)), "at least two classes"),
         (((X, Y), (X[:, :3], Y)), "differ in shape"),
-        ((X[:3], Y[:3]), "none empty"),
+        ((X[:3], Y[:3]), "no empty arrays"),
     ],
 )
 def test_arrays_that_make_no_data_are_refused(given: Any, sentence: str) -> None:

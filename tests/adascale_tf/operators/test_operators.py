@@ -103,7 +103,7 @@ def test_trunk_is_the_structure_alone() -> None:
         ("int8+exit(1)", "write 'exit.1.' first"),
         ("width(0.5)+width(0.5)", "names 'width' twice for the same layers"),
         ("depth(0.5)@stage1+depth(0.5)@stage2+depth(0.5)@stage2", "names 'depth' twice for the same layers"),
-        ("prune(3:4)", "2:4 alone"),
+        ("prune(3:4)", "only for 2:4"),
         ("prune(0.5:axb)", "HEIGHTxWIDTH"),
         ("cluster(1)", "from 2 to 256"),
         ("separable(0.5)", "takes no strength"),
