@@ -1,4 +1,4 @@
-"""What runs branches: bundles, budgets, sessions, policies and traces. Standard library only, Python 3.8 and later.
+"""The runtime that executes branches: bundles, budgets, sessions, policies, traces. Standard library, Python 3.8+.
 
 .. code-block:: python
 

@@ -1,4 +1,4 @@
-"""A session that asks twice where the first answer is unsure and the mean latency allows it."""
+"""Cascade sessions: run a cheap branch, then a better one if it is unsure and the mean latency allows it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The errors a user can meet. Each message is one sentence: what is wrong, where, and what to do.
+"""The errors that users meet. Each message is one sentence: what is wrong, where, and what to do.
 
 Errors are raised at the door (where input enters) and caught once, in the command line, which prints the sentence and
 exits with :attr:`AdaScaleError.exit_code`.

@@ -1,4 +1,4 @@
-"""The adaptive loop: inputs in, events out, and what they add up to."""
+"""The adaptive loop: it takes inputs and yields events; and summaries of those events."""
 
 from __future__ import annotations
 

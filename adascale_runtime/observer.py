@@ -1,4 +1,4 @@
-"""What a session has seen so far: the time, the device's context, the policy's state, what no event has told yet."""
+"""The observer of a session: time, device context, policy state, and notes for the next event."""
 
 from __future__ import annotations
 

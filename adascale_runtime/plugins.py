@@ -1,4 +1,4 @@
-"""Plug-ins: distributions of other people that bring delegates, policies, operators and so on.
+"""Plug-ins: third-party distributions that add delegates, policies, operators and so on.
 
 A plug-in is a module that declares what it brings with the same decorators as the built-in kinds. Its distribution
 names the module in the group ``adascale_tf.plugins``, a line for each kind, so that a command imports only what it

@@ -1,4 +1,4 @@
-"""How long work tells the outside where it stands: one function type, and a silent default."""
+"""Progress reports of long work: one function type, and a silent default."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Silence for native libraries that write to standard error past Python's reach."""
+"""Silencing native libraries that write to standard error directly."""
 
 from __future__ import annotations
 

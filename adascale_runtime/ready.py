@@ -1,4 +1,4 @@
-"""The options of a bundle on this device: opened, timed at rest, kept ready within a memory limit."""
+"""The options of a bundle on this device: opened, timed on the idle device, kept loaded within a memory limit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A bundle, a budget, and ``predict``: ready branches, one of which is chosen before every inference."""
+"""Sessions: a bundle, a budget, and ``predict``, which chooses a loaded branch before every inference."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Text from outside (names of phones and models, reasons, file names) as it may be shown to a person.
+"""Making text from outside (names of phones and models, reasons, file names) safe to show.
 
 Standard library only and Python 3.8 compatible. The command line shows every message and table cell through
 :func:`printable`, so no other module has to escape what it quotes.

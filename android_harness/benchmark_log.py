@@ -1,4 +1,4 @@
-"""What TensorFlow Lite's ``benchmark_model`` prints, as data, and the command line that makes it print.
+"""The output of TensorFlow Lite's ``benchmark_model`` as data, and the command line that produces it.
 
 The formats are those of its sources from 2019 (TensorFlow 1.13) to LiteRT: ``benchmark_model.cc`` (timings, memory),
 ``benchmark_tflite_model.cc`` and ``subgraph.cc`` (delegates), ``stats_calculator.cc`` and ``.h`` (tables, statistics).

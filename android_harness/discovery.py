@@ -1,4 +1,4 @@
-"""Which phones can be reached: named ones, remembered ones, emulators on this machine, and those on a cable."""
+"""Discovery of phones: named ones, remembered ones, emulators on this machine, and those on USB."""
 
 from __future__ import annotations
 

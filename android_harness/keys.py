@@ -1,4 +1,4 @@
-"""The RSA key that proves to a phone who asks: the one of the ``adb`` command, made where there is none."""
+"""The RSA key that identifies this computer to phones: adb's own, created if missing."""
 
 from __future__ import annotations
 

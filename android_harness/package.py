@@ -1,4 +1,4 @@
-"""The agent as one file that a phone's Python runs: a zipapp of the agent and adascale_runtime."""
+"""Packing the agent into one file: a zipapp of the agent and adascale_runtime."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a phone says of itself: properties, battery, heat. Pure parsers, and one shell command that asks for all."""
+"""Facts of a phone: properties, battery, heat. Pure parsers, and one shell command that collects them all."""
 
 from __future__ import annotations
 

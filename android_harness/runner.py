@@ -1,4 +1,4 @@
-"""What measures on a phone: the interface of its runners, and the agent behind it."""
+"""Runners on phones: their interface, and the one that uses the agent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files on the phone: what is there is told by sha256, so only what changed is sent.
+"""Files on the phone, identified by sha256, so that only changed ones are sent.
 
 Folders are named by what they hold, so commands do not overwrite each other's files. A folder ``run-TOKEN`` for each
 command says which folders it uses; when a command ends, what no other uses is removed.

@@ -1,4 +1,4 @@
-"""When a job that ends its runner again and again is given up; pure.
+"""Strikes: when to give up a job that ends its runner repeatedly; pure.
 
 A strike counts only while nothing at all gets done: on a bad network most jobs die sooner or later, and none of them
 is to blame. A runner that died while the connection lived is its job's doing, a lost connection hardly ever.

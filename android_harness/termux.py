@@ -1,4 +1,4 @@
-"""Profiling in Termux, where the adb shell has no Python: files for the phone's storage, and what comes back.
+"""Profiling in Termux, for phones whose adb shell has no Python: files for the phone's storage, and their results.
 
 The agent does the same jobs there, and what it says goes to a file. That file becomes measurements here.
 """

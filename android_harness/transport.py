@@ -1,4 +1,4 @@
-"""What adb-shell's messages travel by: TCP that sends everything, limits on silence, a fast checksum.
+"""The TCP transport of adb-shell's messages: complete sends, limits on silence, a fast checksum.
 
 adb-shell's own transport gives up after a partial send when a time limit is set, which corrupts the stream, and its
 limits for whole messages are too short for slow links. It sums the bytes of every message one by one (5 ms a megabyte)

@@ -1,4 +1,4 @@
-"""What a .tflite says of itself: the cost of each signature, and a signature as a file of its own.
+"""Contents of a .tflite: the cost of each signature, and extraction of a signature into its own file.
 
 The numbers come from the flatbuffer alone, per operator, so that they hold for files of any origin. Schema:
 tensorflow/compiler/mlir/lite/schema/schema.fbs, read with the object API that LiteRT ships.

@@ -1,4 +1,4 @@
-"""Which kernels run a .tflite's operators, and sums that the time of each class of kernels is linear in.
+"""Kernel classes of a .tflite's operators, and the sums in which the time of each class is linear.
 
 XNNPACK, LiteRT's CPU backend, computes a convolution as a product of matrices: P output positions by N filters by K
 inputs at each of T taps. It walks the result in tiles of some rows by some columns and a tile at the border costs as

@@ -1,4 +1,4 @@
-"""Operators that the TFLite converter breaks down badly, rewritten in a frozen graph before it sees them.
+"""Rewrites of a frozen graph for operators that the TFLite converter lowers badly.
 
 TFLite has no kernel for these curves, so the converter writes them with ``exp(x)`` of whatever x is. Its values reach
 thousands where the curve itself is a straight line, and an 8-bit tensor that covers them has no step left for the part

@@ -1,4 +1,4 @@
-"""Precisions: what each is, what it costs, what it needs, and how the TFLite converter is set up for it.
+"""Precisions: description, cost, requirements, and set-up of the TFLite converter for each.
 
 A precision is declared once, by the function that sets up the converter; everything else reads its record: the step of
 a recipe, the packing of files, predictors and estimates of energy. TensorFlow is imported inside the functions, because

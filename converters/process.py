@@ -1,4 +1,4 @@
-"""The TFLite converter, and the first run of what it wrote, in a process of their own, restarted where it dies.
+"""The child process for the TFLite converter and first runs of its output, restarted after a crash.
 
 Starting it takes as long as importing TensorFlow, so who is going to convert calls :func:`start` beforehand.
 """

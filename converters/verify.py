@@ -1,4 +1,4 @@
-"""A .tflite against its Keras network, on real inputs; and its accuracy, measured with LiteRT itself."""
+"""Verification of a .tflite against its Keras network on real inputs, and its accuracy, measured with LiteRT itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The process that converts models and runs what came out for the first time: native code that may abort.
+"""The main loop of the child process that converts and first runs models: native code that may abort.
 
 The TFLite converter aborts on some models, LiteRT on some files that the converter wrote; then only this process dies.
 Requests come as JSON lines on standard input, answers leave as JSON lines on standard output; models, inputs and

@@ -1,4 +1,4 @@
-"""The cells of the table to measure, and how the facts that were found out about a cell become a measurement.
+"""Cells, the combinations to measure, and how the facts about a cell become a measurement.
 
 The same for this machine and for a phone: a runner's facts (:mod:`adascale_runtime.seams.facts`) go into a journal, of
 the kinds ``process`` (memory, load time), ``start`` (context, correctness, warm-up, delegation), ``block`` (timed

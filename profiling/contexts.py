@@ -1,4 +1,4 @@
-"""Branches in other contexts than idle: real load beside them, interleaved rounds, means over whole blocks of time.
+"""Measuring under real load: interleaved rounds, means over whole blocks of time.
 
 The names of contexts: ``idle``; ``loadN``, N % of the cores kept busy by others; ``memoryN``, N % of the free memory
 held and read by another process. Measurements carry the name in ``settings["context"]``; those of a context go to a

@@ -1,4 +1,4 @@
-"""Which cells crash: what this machine has not run yet is tried in a child process before it is measured."""
+"""Finding cells that crash: new ones are tried in a child process before they are measured."""
 
 from __future__ import annotations
 

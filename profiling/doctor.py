@@ -1,4 +1,4 @@
-"""What this machine can do for the job, what is missing, and how to get it."""
+"""Checks of this machine: what works, what is missing, and how to install it."""
 
 from __future__ import annotations
 

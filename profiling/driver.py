@@ -1,4 +1,4 @@
-"""The driver of every experiment: gives jobs to a runner, checks each fact that comes back, and keeps it at once.
+"""The driver of every experiment: it gives jobs to a runner, checks each fact that returns, and stores it at once.
 
 A runner says what comes of its jobs in the messages of :mod:`adascale_runtime.seams.jobs`. What can happen to the way
 there (a phone goes away, its runner dies) is the business of a :class:`Recovery` that is given to the driver.

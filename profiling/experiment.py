@@ -1,4 +1,4 @@
-"""What surrounds the driver of an experiment: what an earlier time left to do, and what becomes of the facts.
+"""The frame of an experiment: the work that an earlier run left, and the storage of the facts.
 
 Interleaved rounds survive a kill: each fact goes to a journal beside the output at once, and the same experiment
 continues from it. When all jobs are done the measurements are appended to the output, and the journal is removed.

@@ -1,4 +1,4 @@
-"""The runner of this machine: branches stay open between jobs, memory is measured in processes of their own."""
+"""The runner of this machine: branches stay open between jobs, memory is measured in separate processes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Work in progress as JSON lines: what was finished survives a kill, and the same work continues from it."""
+"""The journal of an experiment: finished jobs as JSON lines, from which a killed experiment resumes."""
 
 from __future__ import annotations
 

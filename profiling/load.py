@@ -1,4 +1,4 @@
-"""Real load beside an experiment: processes that burn CPU or memory at this process's own priority."""
+"""Real load during an experiment: processes that use CPU or memory at this process's priority."""
 
 from __future__ import annotations
 

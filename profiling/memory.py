@@ -1,4 +1,4 @@
-"""Peak memory and load time of one branch, in a process of its own.
+"""Peak memory and load time of one branch, measured in a separate process.
 
 Its command line: ``python -m profiling.memory BUNDLE BRANCH DELEGATE THREADS 0|1``.
 """

@@ -1,4 +1,4 @@
-"""Energy where no meter measures it: an estimate that says so. Meters are in :mod:`adascale_runtime.device.meters`."""
+"""Energy estimates for devices without a meter. Meters are in :mod:`adascale_runtime.device.meters`."""
 
 from __future__ import annotations
 

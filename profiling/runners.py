@@ -1,4 +1,4 @@
-"""Runners: what does jobs on a device. One registry for those of this machine and those of phones."""
+"""The registry of runners, which do jobs on this machine and on phones."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What this device says of itself: identity, sensors, battery, context."""
+"""Facts of this device: identity, sensors, battery, context."""

@@ -1,4 +1,4 @@
-"""What tells this device from others, so that predictors of several devices find their own. Standard library only."""
+"""The identity of this device, by which its predictors are chosen among those of several. Standard library only."""
 
 from __future__ import annotations
 

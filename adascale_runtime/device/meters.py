@@ -1,4 +1,4 @@
-"""Energy meters: one registry for hosts and phones; a meter is opened where the measuring happens.
+"""Energy meters of hosts and phones, in one registry.
 
 A meter is registered by the name that measurements carry after ``measured:``, as a function of the folder that stands
 for ``/``. It gives None where the device has no such meter, else one of two things:

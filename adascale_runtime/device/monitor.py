@@ -1,4 +1,4 @@
-"""What the device has left, sampled in the background at a bounded cost."""
+"""The background sampler of the device's context, at a bounded cost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The power that a battery gives, from what fuel gauges report: which entry, which unit, which sign.
+"""Battery power from the readings of fuel gauges: which entry, which unit, which sign.
 
 The kernel's rule is microamperes, negative while discharging, and microvolts; phones break each of these. What decides
 here are ranges that no phone leaves: a running phone draws between 10 mA and 10 A, a cell has 2 to 20 V.

@@ -1,4 +1,4 @@
-"""What Linux and Android tell in files: load, frequency, memory, heat, power supplies. Standard library only.
+"""Sensors that Linux and Android offer as files: load, frequency, memory, heat, power supplies. Standard library only.
 
 All functions take the folder that stands for ``/`` and raise OSError, ValueError or IndexError where the device lacks
 or denies something; :class:`FileSampler` turns that into None with the reason. Android denies ``/proc/stat`` to apps

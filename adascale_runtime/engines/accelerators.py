@@ -1,4 +1,4 @@
-"""Branches on LiteRT's accelerators: open one, say what the delegate took of it, and what its operators take."""
+"""Branches on LiteRT's accelerators: opening them, which operators the delegate took, and how long each takes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Delegates: what executes a branch. Here branches are opened; :mod:`.registry` holds the delegates' records.
+"""Opening branches on a delegate, which :mod:`.registry` describes.
 
 ``cpu`` is LiteRT with XNNPACK, ``builtin`` its own optimized kernels without XNNPACK, ``reference`` its plain ones, the
 yardstick for outputs; ``gpu`` and ``npu`` are its accelerators, through its C library. ``nnapi`` is Android's.

@@ -1,4 +1,4 @@
-"""LiteRT's C library through ctypes: what runs a branch where no Python wheel is, and on GPUs and NPUs.
+"""LiteRT's C library through ctypes, for devices without its Python wheel, and for GPUs and NPUs.
 
 ``libLiteRt.so`` is in the wheel for hosts and in the Android package for phones, so the standard library is enough to
 run a .tflite file. A call returns when the output has been read on the CPU: GPU-like accelerators only enqueue when

@@ -1,4 +1,4 @@
-"""A branch that is ready to run, for callers with numpy.
+"""Loaded branches, ready to run, for callers with numpy.
 
 It takes and gives real (float32) numbers; integer branches are quantized and dequantized inside, at the border.
 """

@@ -1,4 +1,4 @@
-"""What native libraries write to standard error, held back so that the reason in it can stand in a sentence.
+"""Messages of native libraries on standard error, captured so that an error can quote them.
 
 Standard library only and Python 3.8 compatible.
 """

@@ -1,4 +1,4 @@
-"""A branch that is ready to run, for callers without numpy: it takes and gives tensors."""
+"""Loaded branches, ready to run, for callers without numpy: they take and give :class:`.Tensor`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The registry of delegates: what each is, which hardware and kernels it uses, and what opens a branch on it.
+"""The registry of delegates: name, hardware, kernels, and the function that opens a branch.
 
 A delegate is declared once, by a function that opens a branch::
 

@@ -1,4 +1,4 @@
-"""Which branches this machine has run without a crash, so that they are not tried again.
+"""The record of branches that this machine has run without a crash, so that they are not tried again.
 
 Kept in ``~/.cache/adascale/trials.json`` (``XDG_CACHE_HOME``) by the file's sha256, signature, delegate, version of
 LiteRT and processor. A cache that cannot be written, or that is damaged, costs time only.

@@ -1,4 +1,4 @@
-"""Numbers with a shape, for devices without numpy: what an input or output is to a session there."""
+"""Tensors for devices without numpy: numbers with a shape, the inputs and outputs of sessions there."""
 
 from __future__ import annotations
 

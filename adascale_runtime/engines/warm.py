@@ -1,4 +1,4 @@
-"""Runners that are ready, within a memory budget: the least recently used make room, new ones are prepared aside."""
+"""The pool of loaded branches within a memory budget: it closes the least recently used, and loads new ones aside."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Files, from wherever they come: checked where they are read, written whole or not at all."""
+"""File formats and file access: input is checked as it is read, output is written whole or not at all."""

@@ -1,4 +1,4 @@
-"""Archives from outside: a .zip is opened only after what it declares was added up and found to be harmless.
+"""Zip archives from outside: opened only if their declared contents are within limits.
 
 Standard library only and Python 3.8 compatible. Everything that unpacks (data, bundles, Keras files, LiteRT packages,
 ``.npz``) opens its archives here, so that no reader can be made to fill the memory or the disk.

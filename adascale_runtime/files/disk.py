@@ -1,4 +1,4 @@
-"""Writing to disks that may be full, read-only or shared: an error is a sentence, and one writer at a time.
+"""Writing to disks that may be full, read-only or shared: clear errors, and one writer at a time.
 
 Standard library only and Python 3.8 compatible.
 """

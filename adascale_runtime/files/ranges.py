@@ -1,4 +1,4 @@
-"""Ranges of the numbers in frozen dataclasses: what is read from a file may be computed with, without overflow.
+"""Allowed ranges of the numbers in frozen dataclasses, so that values read from files cannot overflow.
 
 Standard library only and Python 3.8 compatible.
 """

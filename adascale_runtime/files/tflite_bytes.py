@@ -1,4 +1,4 @@
-"""Reading a flatbuffer that may be damaged or hostile: nothing outside of the file is touched, and work is bounded.
+"""A flatbuffer reader for damaged or hostile files: it stays inside the file, and its work is bounded.
 
 Standard library only and Python 3.8 compatible. What is read of a .tflite, and what it must be, is in
 :mod:`adascale_runtime.files.tflite_file`. The format: https://flatbuffers.dev/internals.

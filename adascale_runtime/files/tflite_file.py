@@ -1,4 +1,4 @@
-"""A .tflite from outside: whether it holds together, and whether it is what its manifest says.
+"""Checks of .tflite files from outside: sound structure, and agreement with the manifest.
 
 LiteRT trusts its files: an operator that reads its own output, or an offset that leads elsewhere, ends the process.
 :func:`check` looks at the structure first, in some milliseconds, without LiteRT. It does not know what each operator

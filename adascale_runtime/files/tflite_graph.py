@@ -1,4 +1,4 @@
-"""A subgraph of a .tflite: what LiteRT takes for granted of its tensors and operators, checked before it sees them.
+"""Checks of a .tflite's subgraphs: properties of tensors and operators that LiteRT assumes without checking.
 
 Standard library only and Python 3.8 compatible. Numbers of fields, types and operators are those of TFLite's schema
 (tensorflow/compiler/mlir/lite/schema/schema.fbs).

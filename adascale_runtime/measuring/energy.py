@@ -1,4 +1,4 @@
-"""Energy of a run by a meter of the device, from a rest and a span of runs without a pause."""
+"""The energy of a run, from a meter's readings at rest and over a span of continuous runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The context of a device at one moment, for what begins or ends then."""
+"""Snapshots of a device's context, for the begin and the end of measurements."""
 
 from __future__ import annotations
 

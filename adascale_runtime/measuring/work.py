@@ -1,4 +1,4 @@
-"""What jobs do with a branch: load it, look at its first runs and outputs, time blocks of runs, keep it busy.
+"""The steps of measuring jobs: load a branch, check its first runs and outputs, time blocks of runs, keep it busy.
 
 Hosts and phones do the same work with branches of different kinds: of numpy arrays, or of
 :class:`adascale_runtime.engines.tensor.Tensor`. A timed run is one call of ``invoke`` on an input that is in the

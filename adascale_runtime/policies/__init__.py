@@ -1,1 +1,1 @@
-"""Which branch serves next: pure functions of context, budget, table and state, and replays of them."""
+"""Policies that choose the next branch: pure functions of context, budget, table and state, and replays of them."""

@@ -1,7 +1,7 @@
-"""Cascade: a cheap branch answers first, a better one is asked when it is not sure. Pure functions and a gate;
-:mod:`adascale_runtime.cascade_session` runs them.
+"""The rules of cascades: run a cheap branch first, and a better one if the first is unsure. Pure functions and a gate.
 
-How sure a branch must be follows from the budget: so many inputs may be asked twice that the *mean* latency keeps it.
+:mod:`adascale_runtime.cascade_session` applies them. The required confidence follows from the budget: as many inputs
+may run twice as the *mean* latency allows.
 The least sure share of the recent answers is then asked again. Confidence is the largest class probability; a
 temperature makes it a frequency, which decides nothing here but when to stop: an answer that is right in ``sure`` of
 cases is never asked again.

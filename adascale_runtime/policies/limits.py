@@ -1,4 +1,4 @@
-"""What can be chosen, and every limit of a budget but that of time: accuracy, energy, memory, power, heat."""
+"""The options a policy may choose from, and all limits except latency: accuracy, energy, memory, power, heat."""
 
 from __future__ import annotations
 

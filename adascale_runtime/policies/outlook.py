@@ -1,4 +1,4 @@
-"""What each option is expected to cost now, whether it ran lately or not."""
+"""The expected cost of each option now, whether or not it ran recently."""
 
 from __future__ import annotations
 

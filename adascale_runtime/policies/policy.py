@@ -1,4 +1,4 @@
-"""Which branch serves the next inference: the registry of policies, and the adaptive one.
+"""The registry of policies, and the adaptive policy, which chooses the branch for the next inference.
 
 A policy is a pure function of (context, budget, table of options, state, settings) in :data:`POLICIES`. The default,
 :func:`decide`, takes the most accurate branch, then the cheapest, whose upper bounds keep every limit of the budget:

@@ -1,4 +1,4 @@
-"""How a busy device treats inferences: a slowdown that all feel, and stalls that hit long runs more often.
+"""A model of inferences on a busy device: a slowdown of all, and stalls that hit long runs more often.
 
 Under CPU pressure the latency of a run is L * s + stalls. L is its idle latency. s, the slowdown, comes from lower
 frequencies and shared caches and moves slowly. Stalls, when the system gives the core to others, take milliseconds and

@@ -1,4 +1,4 @@
-"""Policies to compare with: static ones, one as people write it by hand, epsilon-greedy; and the oracle of replays."""
+"""Policies to compare with: static, hand-written rules, epsilon-greedy, and the oracle of replays."""
 
 from __future__ import annotations
 

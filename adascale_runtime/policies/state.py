@@ -1,4 +1,4 @@
-"""What a policy remembers between inferences, and how it learns from each."""
+"""The state that a policy keeps between inferences, and how it is updated."""
 
 from __future__ import annotations
 

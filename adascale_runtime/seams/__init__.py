@@ -1,1 +1,1 @@
-"""What the packages hand to each other: frozen dataclasses, and their files."""
+"""Data that the packages exchange: frozen dataclasses, and their files."""

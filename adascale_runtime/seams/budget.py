@@ -1,4 +1,4 @@
-"""What the user demands of every inference; what is absent is not limited."""
+"""Budgets: the limits that a user sets for every inference; absent ones do not apply."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The bundle: a folder with ``manifest.json`` and the branches' .tflite files, the only thing that crosses to a phone.
+"""The bundle: a folder with ``manifest.json`` and the branches' .tflite files, all that a phone needs.
 
 Format ``adascale-bundle/1``. Standard library only and Python 3.8 compatible: a phone reads bundles with this file.
 Paths in a manifest are relative to the bundle, with forward slashes. Sample inputs and expected outputs are raw

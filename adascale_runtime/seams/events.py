@@ -1,4 +1,4 @@
-"""Events of the adaptive loop, JSON lines: what was seen, what was decided and why, what it took, what was kept.
+"""Events of the adaptive loop, as JSON lines: context, decision and its reason, latency, whether the budget was met.
 
 Format ``adascale-events/1``: a header line (:class:`Header`), then one :class:`Event` a line. A file of events is a
 trace: :func:`adascale_runtime.policies.replay.replay` runs any policy on its contexts and latencies.

@@ -1,4 +1,4 @@
-"""Facts: what a job that is done tells of a cell; typed, and checked where they enter.
+"""Facts: typed results of finished jobs, checked where they enter.
 
 A fact comes from an agent on a phone, from another process, or from a journal that lay on a disk. :func:`decode` makes
 a frozen dataclass of parsed JSON, :func:`verify` refuses one whose values cannot be, :func:`check` does both, so what

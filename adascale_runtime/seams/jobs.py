@@ -1,4 +1,4 @@
-"""Jobs, the pieces of measuring work that a kill can lose, and the messages of a runner that does them.
+"""Jobs, the units of measuring work that a kill can lose, and the messages of the runners that do them.
 
 A runner says :class:`Begin`, then :class:`Finished` or :class:`Failed` for each job, :class:`Wait` while it waits, and
 :class:`Done` when it has no more to do. Between a phone and its harness a message is a line of JSON after :data:`MARK`,

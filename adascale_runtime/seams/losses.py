@@ -1,4 +1,4 @@
-"""What branches have lost, and which of that a person must know: by precisions, by structures, by training.
+"""Accuracy that branches lost to precision, structure or training, and the warnings about it.
 
 Standard library only and Python 3.8 compatible.
 """

@@ -1,4 +1,4 @@
-"""What the numbers of a manifest must satisfy, beyond their types, before anything is computed with them.
+"""Checks of a manifest's values, beyond their types, before anything is computed with them.
 
 Standard library only and Python 3.8 compatible.
 """

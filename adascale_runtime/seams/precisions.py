@@ -1,4 +1,4 @@
-"""How the multiplications of a precision are computed, which is what predictors need to know of it.
+"""The arithmetic of each precision: how it multiplies, which predictors need to know.
 
 The precisions themselves are declared in :mod:`converters.precisions`. A bundle carries the arithmetic of each branch
 (``cost.arithmetic``), so a device predicts branches of a precision that it has never heard of. Standard library only,

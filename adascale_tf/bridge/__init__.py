@@ -1,1 +1,1 @@
-"""To and from Keras: saved files, anybody's models, the built-in backbones."""
+"""Conversion from and to Keras: saved files, users' models, the built-in backbones."""

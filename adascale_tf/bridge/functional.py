@@ -1,4 +1,4 @@
-"""Between Keras models and graphs: read one, build one, and call one with other weights than its own."""
+"""Conversion between Keras models and graphs, and calls of a model with other weights."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files of Keras models, looked at before they are opened: only stock layers, no code, no sizes beyond the limit.
+"""Keras model files, checked before they are opened: only stock layers, no code, no sizes beyond the limit.
 
 Keras builds whatever classes and functions a file names and allocates what it declares. Here the file's configuration
 is read first, as plain JSON, and everything in it that is not in :mod:`adascale_tf.graph.stock` is refused; Keras then

@@ -1,4 +1,4 @@
-"""Carry a Keras model over to a flat functional ``tf_keras`` model, which TF-MOT and the operators need.
+"""Conversion of a Keras model to a flat functional ``tf_keras`` model, which TF-MOT and the operators need.
 
 Keras 3 and Keras 2 models alike are walked node by node, each layer is called anew as its ``tf_keras`` counterpart
 (:mod:`adascale_tf.bridge.port_layers`) and gets the original's weights; the outputs of both are then compared.

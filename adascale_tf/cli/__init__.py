@@ -1,4 +1,4 @@
-"""The command line, ``adascale``. Here errors become one sentence and an exit code; nothing heavy is imported."""
+"""The command line, ``adascale``: it turns errors into one sentence and an exit code, and imports nothing heavy."""
 
 from __future__ import annotations
 

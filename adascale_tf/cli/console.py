@@ -1,4 +1,4 @@
-"""What a person sees: progress bars on standard error, sentences, tables or JSON on standard output.
+"""Console output: progress bars on standard error, sentences, tables or JSON on standard output.
 
 The only module of the command line that prints. Names of phones and models, paths and reasons come from outside: here
 control characters are escaped (:func:`~adascale_runtime.text.printable`) and markup is not interpreted.

@@ -1,4 +1,4 @@
-"""How a command ends: what it raised becomes one sentence on standard error and an exit code.
+"""The end of a command: exceptions become one sentence on standard error and an exit code.
 
 0 done, 1 the job failed, 2 bad input, 130 interrupted (SIGINT), 143 terminated (SIGTERM). A failure of the system (a
 full disk, no memory) is a sentence too; anything else is a defect of this program and keeps its traceback, as

@@ -1,4 +1,4 @@
-"""Arrays of a .npz file: sizes are compared with what the file really holds before any memory is taken for them."""
+"""Arrays of .npz files: declared sizes are compared with the file's before memory is allocated."""
 
 from __future__ import annotations
 

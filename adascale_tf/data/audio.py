@@ -1,4 +1,4 @@
-"""WAV files to log-mel frames in plain numpy, so that a phone can do the same.
+"""WAV files to log-mel frames in plain numpy, which can be reproduced on phones.
 
 docs/preprocessing.md gives every step as a formula; the numbers in the formulas are the keys of a manifest's
 ``preprocessing``, so that an app can be written from these two alone.

@@ -1,4 +1,4 @@
-"""What ``--data SPEC`` means: ``digits``, a folder or .zip of classes, or a .npz of arrays; in Python also arrays."""
+"""Loading of ``--data SPEC``: ``digits``, a folder or .zip of classes, a .npz; in Python also arrays."""
 
 from __future__ import annotations
 

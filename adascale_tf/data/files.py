@@ -1,4 +1,4 @@
-"""The files of a folder or .zip of ``train/<class>/*`` and ``test/<class>/*``, whichever it is."""
+"""The files of ``train/<class>/*`` and ``test/<class>/*`` in a folder or .zip."""
 
 from __future__ import annotations
 

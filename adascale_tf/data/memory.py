@@ -1,4 +1,4 @@
-"""Examples that are in memory already: NumPy arrays, or what a ``tf.data.Dataset`` yields."""
+"""Examples in memory: NumPy arrays, or what a ``tf.data.Dataset`` yields."""
 
 from __future__ import annotations
 

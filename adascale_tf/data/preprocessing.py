@@ -1,4 +1,4 @@
-"""The ``preprocessing`` of a manifest or checkpoint, checked: numbers in the ranges that each kind allows."""
+"""Checks of the ``preprocessing`` of a manifest or checkpoint: the allowed ranges of each kind's numbers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A network's graph in a file: plain JSON of stock layers, checked when it is written and when it is read.
+"""Graphs of networks as files: plain JSON of stock layers, checked when written and when read.
 
 What a layer starts from or is held to while it trains (initializers, regularizers, constraints) is left out, so a
 configuration is numbers, words and lists of them, and building it runs no code but that of stock layers.

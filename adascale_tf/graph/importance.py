@@ -1,4 +1,4 @@
-"""Sort channels by importance, so that the first share of every group is the best to keep.
+"""Sorting channels by importance, so that the first share of every group is the best to keep.
 
 A channel's importance is the L1 norm of the filters that make it (Li et al., Pruning Filters for Efficient ConvNets,
 ICLR 2017), each layer's norms divided by their mean, summed over the layers of its dependency group. Sorting permutes

@@ -1,4 +1,4 @@
-"""Names of the Keras layers, activations and operations that a network may be made of: what is not here is refused.
+"""Names of the Keras layers, activations and operations that are allowed; all others are refused.
 
 Names only, without TensorFlow, so that a file can be looked at before anything opens it.
 """

@@ -1,4 +1,4 @@
-"""Where a branch's weights come from: expressions over the backbone's weights, as data.
+"""Weights of branches as data: expressions over the backbone's weights.
 
 An operator gives each layer of its cheaper network such an expression. All are linear in the backbone's weights once
 their choices are made, so a gradient through any branch trains the shared weights;

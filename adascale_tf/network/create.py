@@ -1,4 +1,4 @@
-"""From anybody's Keras model to an elastic network: carried over, given exits, its channels sorted."""
+"""Creating an elastic network from a Keras model: convert it, add exits, sort its channels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The branches of a network when the user names none: from the whole network to a few percent of its cost."""
+"""The default branches of a network: from the whole network to a few percent of its cost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Compute a branch's weights from the backbone's variables: :mod:`adascale_tf.graph.weights` as TensorFlow."""
+"""Computing a branch's weights from the backbone's variables: :mod:`adascale_tf.graph.weights` in TensorFlow."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Early exits for any network with one output: where they can go, and a head for each.
+"""Early exits for networks with one output: possible places, and a head for each.
 
 A node can end a branch if every path from the input to the output runs through it. Heads are a global average and a
 dense layer, fitted to the data by least squares before training, so that a new exit starts from what the features

@@ -1,4 +1,4 @@
-"""Choose branches for a device: an evolutionary search over recipes, and the best few of what it saw.
+"""Choosing branches for a device: an evolutionary search over recipes.
 
 Pure: what a recipe's accuracy and latency are is the caller's business. Candidates evolve from the Pareto front by
 changing one step at a time (cf. Real et al., Regularized Evolution, AAAI 2019; Cai et al., Once-for-All, ICLR 2020).

@@ -1,4 +1,4 @@
-"""A branch before it has weights: what operators take and give."""
+"""Plans: branches before they have weights, which operators transform."""
 
 from __future__ import annotations
 

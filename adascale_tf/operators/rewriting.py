@@ -1,4 +1,4 @@
-"""What operators share: read a step's strength, find the layers it is about, make layers in their place."""
+"""Functions that operators share: read a step's strength, find its layers, replace them."""
 
 from __future__ import annotations
 

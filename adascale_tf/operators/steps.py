@@ -1,4 +1,4 @@
-"""Exit over time steps: a network that hears only the beginning."""
+"""Time steps: the same network on the beginning of a sequence."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checkpoints: an elastic network with its training, so that a killed run goes on at its last whole epoch.
+"""Checkpoints: an elastic network and its training state, from which a killed run resumes after its last full epoch.
 
 A folder with ``checkpoint.json`` (the layers, what is trained, how far) and ``epoch-N.npz`` (the weights, statistics
 and optimizer after epoch N; only the newest is kept). Nothing in it is code, and no Keras object is loaded from it. A

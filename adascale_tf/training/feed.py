@@ -1,4 +1,4 @@
-"""Batches of training examples: shuffled and augmented, the same whoever of several workers makes them."""
+"""Batches of training examples: shuffled and augmented, and identical on whichever worker makes them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The optimizers of the shared training behind one interface: what a step of summed gradients does to the weights."""
+"""Optimizers of the shared training behind one interface: how a step's summed gradients update the weights."""
 
 from __future__ import annotations
 

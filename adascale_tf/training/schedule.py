@@ -1,4 +1,4 @@
-"""How long and how strongly to train, and what it took."""
+"""Training schedules: length, strength, optimizer; and the effort that a training took."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""BatchNorm statistics, measured anew for each trunk under the weights as they are."""
+"""BatchNorm statistics, recomputed for each trunk under the current weights."""
 
 from __future__ import annotations
 

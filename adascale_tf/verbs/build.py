@@ -1,4 +1,4 @@
-"""``build``: from data, and a model where there is one, to a bundle."""
+"""``build``: train a network on data, from a given model or a built-in backbone, and write a bundle."""
 
 from __future__ import annotations
 

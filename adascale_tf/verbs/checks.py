@@ -1,4 +1,4 @@
-"""What must hold before a network is trained or written: numbers that are finite, recipes that change something."""
+"""Checks before a network is trained or written: finite numbers, recipes that change something."""
 
 from __future__ import annotations
 

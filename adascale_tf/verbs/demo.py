@@ -1,4 +1,4 @@
-"""``demo``: the full pipeline in small, on real data that comes with scikit-learn."""
+"""``demo``: the full pipeline on a small scale, on real data that comes with scikit-learn."""
 
 from __future__ import annotations
 

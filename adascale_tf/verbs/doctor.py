@@ -1,4 +1,4 @@
-"""What this machine can do."""
+"""``doctor``: what this machine supports."""
 
 from __future__ import annotations
 

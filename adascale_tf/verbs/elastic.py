@@ -1,4 +1,4 @@
-"""The front door of training: a Keras model made elastic, trained, and exported as a bundle."""
+"""``elastic``: a Keras model made elastic, trained, and exported as a bundle."""
 
 from __future__ import annotations
 

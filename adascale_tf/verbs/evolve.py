@@ -1,4 +1,4 @@
-"""``evolve``: new branches out of a trained network, without training."""
+"""``evolve``: new branches from a trained network, without training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a trained network to a bundle: convert, verify, write."""
+"""Exporting a trained network as a bundle: convert, verify, write."""
 
 from __future__ import annotations
 

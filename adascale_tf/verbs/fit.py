@@ -1,4 +1,4 @@
-"""Predictors from measurements."""
+"""``fit``: predictors from measurements."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What callers give to verbs in several forms, as the one form that verbs work with."""
+"""Normalizing arguments that verbs accept in several forms."""
 
 from __future__ import annotations
 

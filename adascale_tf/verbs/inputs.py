@@ -1,4 +1,4 @@
-"""What data means to a verb: as the data suggests, as a user's model takes it, or as a bundle does."""
+"""Loading data for a verb: in the data's own shape, in that of a user's model, or in that of a bundle."""
 
 from __future__ import annotations
 

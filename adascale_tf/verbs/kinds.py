@@ -1,4 +1,4 @@
-"""``names``: what there is of each kind that plug-ins can add to."""
+"""``names``: the registered names of each kind that plug-ins can extend."""
 
 from __future__ import annotations
 

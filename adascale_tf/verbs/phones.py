@@ -1,4 +1,4 @@
-"""Which phones are there, and how this computer gets to know them."""
+"""``devices`` and ``pair``: which phones are reachable, and pairing them with this computer."""
 
 from __future__ import annotations
 

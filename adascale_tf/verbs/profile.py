@@ -1,4 +1,4 @@
-"""Measure branches where they will run."""
+"""``profile``: measure branches on this machine, on phones, or on a fleet."""
 
 from __future__ import annotations
 
@@ -221,11 +221,11 @@ def _on_phones(work: _Work, called: Sequence[Phone], *, alone: bool) -> None:
         with lock:
             work.tick(what, done, total, note)
 
-    def one(found: phones.Reached) -> Outcome | AdaScaleError:
-        phone = found.phone
+    def one(reached: phones.Reached) -> Outcome | AdaScaleError:
+        phone = reached.phone
         try:
             options = _options(request, phone, phone.patience_s)
-            harness = Harness(request.bundle, found.address, options, work.out, signer=found.signer, tick=locked)
+            harness = Harness(request.bundle, reached.address, options, work.out, signer=reached.signer, tick=locked)
             return harness.profile(
                 request.delegates, request.threads, request.branches, keep=phone.keep, clean=phone.clean,
                 again=request.again,

@@ -1,4 +1,4 @@
-"""Fetch what the agent measured in Termux."""
+"""``pull``: fetch what the agent measured in Termux."""
 
 from __future__ import annotations
 

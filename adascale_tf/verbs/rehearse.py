@@ -1,4 +1,4 @@
-"""Convert and run a branch of each precision before training, so that what cannot be built is known at once."""
+"""Rehearsal: convert and run one branch of each precision before training, to find what cannot be built."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Policies on a recorded run: deterministic, without an inference."""
+"""``replay`` and ``compare_policies``: policies on a recorded run, deterministic and without inference."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One page about a bundle and what was measured of it."""
+"""``report``: one page about a bundle and its measurements."""
 
 from __future__ import annotations
 

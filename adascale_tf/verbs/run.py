@@ -1,4 +1,4 @@
-"""The adaptive loop on the test split of data."""
+"""``run``: the adaptive loop on the test split of data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a verb tells a person something on its way: one function type, and a silent default."""
+"""Notes of a verb to its caller: one function type, and a silent default."""
 
 from __future__ import annotations
 

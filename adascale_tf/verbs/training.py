@@ -1,4 +1,4 @@
-"""The options of a training: how long, by which rule, on which devices, kept where."""
+"""Options of a training: length, optimizer, devices, checkpoint."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What runs on the phone: standard library only, Python 3.8 or later, packed into one zipapp."""
+"""The agent that runs on the phone: standard library only, Python 3.8 or later, packed into one zipapp."""

@@ -1,4 +1,4 @@
-"""One agent measures on a phone at a time: a lock that the system releases when its holder ends, and who holds it.
+"""The lock that allows one measuring agent per phone; the system releases it when its holder ends.
 
 A connection may be lost without the phone's adbd knowing, for minutes; its agent goes on measuring, for nobody. The
 next agent of the same command ends it, with all its children, and begins when it is gone. An agent of another command

@@ -1,4 +1,4 @@
-"""The agent's bench mode: does jobs in order and says each result as soon as it is there."""
+"""The agent's bench mode: it does jobs in order and reports each result at once."""
 
 from __future__ import annotations
 

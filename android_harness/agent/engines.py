@@ -1,4 +1,4 @@
-"""What executes branches on a phone: LiteRT's C library, or a Python package of it where one is installed.
+"""Engines that execute branches on a phone: LiteRT's C library, or its Python package if installed.
 
 :func:`install` puts openers into the registry of :mod:`adascale_runtime.engines.delegates`, so that a session on a
 phone finds its delegates as one on a host does.

@@ -1,4 +1,4 @@
-"""The agent's serve mode: a socket that an app or the harness asks for inferences, one JSON line each.
+"""The agent's serve mode: a socket that answers inference requests of apps or the harness, one JSON line each.
 
 Ask ``{"input": BASE64}`` (raw little-endian float32 of the input's shape), ``{"sample": N}`` for one of the bundle's
 own inputs, or ``{"stop": true}``. Answers: ``{"output": [..], "top": N, "branch": .., "latency_ms": .., "kept": ..}``,

@@ -1,4 +1,4 @@
-"""Jobs on a phone, each in a process of its own: what crashes there is a result, not an end.
+"""Jobs on a phone, each in a separate process, so that a crash becomes a result.
 
 The functions of :data:`WORK` run in a forked child; what they tell comes to the parent as JSON.
 """

@@ -1,4 +1,4 @@
-"""Who answers in a fleet, host by host."""
+"""The census of a fleet: which phones answer, host by host."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A profile on a fleet: ask every phone who it is, lease cells to phones until each kind has all, whoever dies.
+"""The coordinator of a fleet's profile: it identifies phones and leases cells to them until each kind is measured.
 
 The :class:`~android_harness.fleet.dispatch.Dispatcher` decides who does what; here its world is the cluster, the clock
 and the output. There is one for each kind of phone, since kinds are known only when their phones answer.

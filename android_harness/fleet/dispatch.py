@@ -1,4 +1,4 @@
-"""Which phone of a fleet does what next: a pure state machine, driven by the coordinator and by the simulation alike.
+"""The dispatcher of a fleet: a pure state machine that gives phones work, used by the coordinator and the simulation.
 
 Work is cells by kind of phone, in groups; a lease is some cells of one group for one phone. Phones come and go, answers
 come late or never: every cell is done once, or is given up with a reason, or waits for a phone of its kind. The same

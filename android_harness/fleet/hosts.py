@@ -1,4 +1,4 @@
-"""Hosts as named Dask workers: run a function on one of them, hear when it is done and when hosts come and go.
+"""Hosts as named Dask workers: run functions on them, and report results, arrivals and losses.
 
 A call belongs to one process of one host. If that process dies, so does the call, and the host comes back as another
 process under the same name: Dask's own retries would hide that from who must know which phone is free.

@@ -1,4 +1,4 @@
-"""``fleet.yaml``: which hosts there are, which phones each of them reaches, and how they share the work."""
+"""``fleet.yaml``: the hosts, their phones, and how they share the work."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a host does for the coordinator: see which phones answer, measure a lease's cells on one, tidy up.
+"""A host's work for the coordinator: look for phones, measure a lease's cells on one, clean up.
 
 These functions run in a Dask worker, several at once for different phones. A lease keeps journal and measurements in
 the host's cache until the profile is done, so a host that was killed goes on where it was.

@@ -1,4 +1,4 @@
-"""What a fleet has measured: which cells ``--out`` holds for a kind of phone, and what is added to it, once."""
+"""The ledger of a fleet's measurements: which cells ``--out`` holds for a kind of phone, each added once."""
 
 from __future__ import annotations
 

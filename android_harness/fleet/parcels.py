@@ -1,4 +1,4 @@
-"""Files that hosts need (the bundle, LiteRT, a tool), packed once, sent to each host once, kept there by digest."""
+"""Parcels: files that hosts need (the bundle, LiteRT, a tool), sent to each host once and cached by digest."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which phones are where: the addresses of a fleet, who was met at each, who is here, whom to ask again and when. Pure.
+"""The roster of a fleet: addresses, the phone met at each, who is present, and whom to ask again when. Pure.
 
 Times are seconds of one clock that never falls; whoever calls tells the time.
 """

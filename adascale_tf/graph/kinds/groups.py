@@ -1,4 +1,4 @@
-"""Dependency groups while a graph is walked, and the rules by which layers make, hand on and join them."""
+"""Dependency groups during a graph walk: how layers create, pass on and join them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Layers that make one tensor of several."""
+"""Layers that combine several tensors into one."""
 
 from __future__ import annotations
 

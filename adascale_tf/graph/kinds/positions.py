@@ -1,4 +1,4 @@
-"""Layers that move, leave out or repeat positions and values: pooling, padding, resizing, reshaping, the input."""
+"""Layers that move, drop or repeat positions and values: pooling, padding, resizing, reshaping, the input."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is known of a kind of layer: one record, which everything else reads, and the registry of the records."""
+"""The record of a layer kind, with all that is known about it, and the registry of records."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Shapes of outputs from shapes of inputs, without the batch: the rules of layer kinds."""
+"""Output shapes from input shapes, without the batch: the rules of layer kinds."""
 
 from __future__ import annotations
 
