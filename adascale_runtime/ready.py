@@ -12,7 +12,8 @@ from adascale_runtime.errors import AdaScaleError, BadInput
 from adascale_runtime.policies import policy as policies
 from adascale_runtime.policies.limits import Engine, Option, Table
 from adascale_runtime.seams.budget import Budget
-from adascale_runtime.seams.bundle import Branch, Bundle
+from adascale_runtime.seams.bundle import Bundle
+from adascale_runtime.seams.manifest import Branch
 from adascale_runtime.seams.predictors import Predictors
 from adascale_runtime.seams.records import quantile
 

@@ -21,9 +21,10 @@ from adascale_runtime.device import sensors
 from adascale_runtime.engines.delegates import lookup
 from adascale_runtime.errors import BadInput
 from adascale_runtime.progress import Tick
-from adascale_runtime.seams.bundle import Branch, Bundle
+from adascale_runtime.seams.bundle import Bundle
 from adascale_runtime.seams.facts import Block, End, EnergyFact, Fact, Process, Start
 from adascale_runtime.seams.jobs import Begin, Done, Failed, Finished, Job, Message, Wait
+from adascale_runtime.seams.manifest import Branch
 from adascale_runtime.seams.records import Context, Delegation, OperatorTime
 from android_harness import store
 from android_harness.adb import Adb

@@ -21,7 +21,7 @@ from tensorflow.python.framework.convert_to_constants import convert_variables_t
 from adascale_runtime.errors import AdaScaleError
 from adascale_runtime.files.disk import Unwritable, writing
 from adascale_runtime.quiet import quiet_stderr
-from adascale_runtime.seams.bundle import Cost, TensorSpec
+from adascale_runtime.seams.manifest import Cost, TensorSpec
 from converters import flatbuffer, precisions, process
 from converters.lowering import lower
 from converters.precisions import Precision

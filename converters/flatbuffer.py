@@ -15,7 +15,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from adascale_runtime.errors import BadInput
-from adascale_runtime.seams.bundle import Cost, TensorSpec
+from adascale_runtime.seams.manifest import Cost, TensorSpec
 from converters import kernel_classes
 
 _BYTES = {

@@ -10,7 +10,7 @@ import numpy as np
 
 from adascale_runtime.errors import AdaScaleError
 from adascale_runtime.files import codec
-from adascale_runtime.seams.bundle import Accuracy, Branch, Verification
+from adascale_runtime.seams.manifest import Accuracy, Branch, Verification
 from converters import process
 
 Predict = Callable[[np.ndarray], np.ndarray]

@@ -74,7 +74,7 @@ def _run(request: dict[str, Any]) -> bytes:
 
     from adascale_runtime.engines.delegates import opener
     from adascale_runtime.files import codec
-    from adascale_runtime.seams.bundle import Branch
+    from adascale_runtime.seams.manifest import Branch
     from converters import verify
 
     branch = codec.from_json(Branch, request["branch"], "branch")

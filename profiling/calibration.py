@@ -22,7 +22,8 @@ from adascale_runtime.errors import BadInput
 from adascale_runtime.files import codec
 from adascale_runtime.progress import Tick, silent
 from adascale_runtime.seams import bundle, predictors
-from adascale_runtime.seams.bundle import Accuracy, Branch, Bundle, Cost, Manifest, Samples, Verification
+from adascale_runtime.seams.bundle import Bundle
+from adascale_runtime.seams.manifest import Accuracy, Branch, Cost, Manifest, Samples, Verification
 from adascale_runtime.seams.records import Measurement
 from converters import flatbuffer
 from profiling import contexts, device, measure, micro_kernels

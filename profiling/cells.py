@@ -20,8 +20,9 @@ from adascale_runtime.engines.delegates import lookup
 from adascale_runtime.errors import BadInput
 from adascale_runtime.files import codec, disk
 from adascale_runtime.seams import records
-from adascale_runtime.seams.bundle import Branch, Bundle
+from adascale_runtime.seams.bundle import Bundle
 from adascale_runtime.seams.facts import EnergyFact, Process, Start
+from adascale_runtime.seams.manifest import Branch
 from adascale_runtime.seams.records import Agreement, Delegation, Energy, Measurement
 from profiling import meters
 

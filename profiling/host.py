@@ -15,9 +15,10 @@ from adascale_runtime.engines.delegates import library, open_branch
 from adascale_runtime.errors import BadInput
 from adascale_runtime.measuring import work
 from adascale_runtime.seams import records
-from adascale_runtime.seams.bundle import Branch, Bundle
+from adascale_runtime.seams.bundle import Bundle
 from adascale_runtime.seams.facts import Block, End, EnergyFact, Fact, Process, Start
 from adascale_runtime.seams.jobs import Begin, Done, Finished, Job, Message
+from adascale_runtime.seams.manifest import Branch
 from adascale_runtime.text import excerpt
 from profiling import device
 from profiling.memory import in_own_process

@@ -13,9 +13,10 @@ from pathlib import Path
 from adascale_runtime.errors import BadInput
 from adascale_runtime.files import codec
 from adascale_runtime.measuring import work
-from adascale_runtime.seams.bundle import Bundle, Manifest
+from adascale_runtime.seams.bundle import Bundle
 from adascale_runtime.seams.facts import Process
 from adascale_runtime.seams.jobs import Job
+from adascale_runtime.seams.manifest import Manifest
 from adascale_runtime.text import excerpt
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from adascale_runtime.seams.bundle import Cost
+from adascale_runtime.seams.manifest import Cost
 from adascale_runtime.seams.predictors import hit_rate, moved_bytes
 from adascale_runtime.seams.records import Energy
 from converters import precisions

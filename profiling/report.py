@@ -19,8 +19,8 @@ from adascale_runtime import __version__
 from adascale_runtime.errors import BadInput
 from adascale_runtime.files import codec
 from adascale_runtime.seams import bundle, events, losses, predictors, records
-from adascale_runtime.seams.bundle import Manifest
 from adascale_runtime.seams.events import Event, Header
+from adascale_runtime.seams.manifest import Manifest
 from adascale_runtime.seams.predictors import Predictors
 from adascale_runtime.seams.records import Measurement
 from profiling import plots

@@ -14,7 +14,7 @@ from adascale_runtime.engines.loaded import LoadedBranch
 from adascale_runtime.engines.plain import open_plain
 from adascale_runtime.engines.registry import delegate, elsewhere
 from adascale_runtime.errors import AdaScaleError, UnknownDelegate
-from adascale_runtime.seams.bundle import Branch
+from adascale_runtime.seams.manifest import Branch
 from adascale_runtime.text import excerpt
 
 if TYPE_CHECKING:

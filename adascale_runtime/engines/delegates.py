@@ -23,7 +23,8 @@ from adascale_runtime.engines.registry import (
     names,
     opener,
 )
-from adascale_runtime.seams.bundle import Branch, Bundle
+from adascale_runtime.seams.bundle import Bundle
+from adascale_runtime.seams.manifest import Branch
 
 __all__ = [
     "DELEGATES", "Delegate", "LoadedBranch", "Opener", "available", "check_delegate", "delegate", "examine", "install",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Callable
 
-from adascale_runtime.seams.bundle import Branch
+from adascale_runtime.seams.manifest import Branch
 
 if TYPE_CHECKING:
     import numpy as np

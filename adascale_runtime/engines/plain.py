@@ -8,7 +8,7 @@ from typing import Callable
 
 from adascale_runtime.engines import accelerators, litert
 from adascale_runtime.engines.tensor import Tensor, dequantize
-from adascale_runtime.seams.bundle import Branch
+from adascale_runtime.seams.manifest import Branch
 
 
 class PlainBranch:

@@ -18,7 +18,7 @@ from typing import Any, Callable, Dict, Mapping, Optional, Tuple
 
 from adascale_runtime import plugins
 from adascale_runtime.errors import UnknownDelegate
-from adascale_runtime.seams.bundle import Branch
+from adascale_runtime.seams.manifest import Branch
 
 #: ``open(path, branch, threads, allow_fallback)`` gives a :class:`adascale_runtime.engines.loaded.LoadedBranch`, or
 #: what a process without numpy uses in its place. It fails rather than falls back, unless ``allow_fallback``.

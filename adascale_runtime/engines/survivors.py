@@ -18,7 +18,8 @@ from adascale_runtime.engines.registry import lookup
 from adascale_runtime.errors import AdaScaleError, BadInput
 from adascale_runtime.files import codec
 from adascale_runtime.seams import bundle as bundles
-from adascale_runtime.seams.bundle import Branch, Bundle
+from adascale_runtime.seams.bundle import Bundle
+from adascale_runtime.seams.manifest import Branch
 
 FORMAT, MOST = "adascale-trials/1", 4000
 

@@ -6,7 +6,7 @@ from array import array
 from math import prod
 from typing import Any, Dict, Sequence, Tuple
 
-from adascale_runtime.seams.bundle import TensorSpec
+from adascale_runtime.seams.manifest import TensorSpec
 
 #: ``array`` type codes of the dtypes that branches have at their borders.
 CODES = {"float32": "f", "int8": "b", "uint8": "B", "int16": "h", "int32": "i"}

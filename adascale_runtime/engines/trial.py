@@ -23,7 +23,8 @@ from typing import Any, Dict, Iterable, Iterator, Optional, Set, Tuple
 from adascale_runtime.engines import survivors
 from adascale_runtime.errors import AdaScaleError
 from adascale_runtime.files import codec, tflite_file
-from adascale_runtime.seams.bundle import Branch, Bundle
+from adascale_runtime.seams.bundle import Bundle
+from adascale_runtime.seams.manifest import Branch
 from adascale_runtime.text import ended, excerpt
 
 #: Seconds for one branch; large networks get more, by their multiply-accumulates (the slowest kernels do 1e8 a second).

@@ -11,16 +11,14 @@ from __future__ import annotations
 import mmap
 import struct
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Dict, List, NamedTuple, Sequence, Set, Tuple
+from typing import Any, Dict, List, NamedTuple, Sequence, Set, Tuple
 
 from adascale_runtime.errors import BadBundle
 from adascale_runtime.files import tflite_graph
 from adascale_runtime.files.tflite_bytes import Damaged, FlatTable, Reader
 from adascale_runtime.files.tflite_graph import Code, FileGraph
+from adascale_runtime.seams.manifest import Branch, TensorSpec
 from adascale_runtime.text import excerpt
-
-if TYPE_CHECKING:
-    from adascale_runtime.seams.bundle import Branch, TensorSpec
 
 IDENTIFIER = b"TFL3"
 MOST_BUFFERS, MOST_CODES, MOST_GRAPHS, MOST_SIGNATURES, MOST_METADATA = 500_000, 1000, 2000, 1000, 1000

@@ -12,9 +12,9 @@ import time
 from typing import Any, Callable, List, Optional, Protocol, Sequence, Tuple
 
 from adascale_runtime.engines import accelerators, litert
-from adascale_runtime.seams.bundle import Branch
 from adascale_runtime.seams.facts import Busy, Process, Start
 from adascale_runtime.seams.jobs import Job
+from adascale_runtime.seams.manifest import Branch
 from adascale_runtime.seams.records import Context, Delegation, OperatorTime
 
 WARMUP = 3

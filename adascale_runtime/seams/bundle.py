@@ -11,168 +11,28 @@ import hashlib
 import os
 import zipfile
 from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, Optional, Tuple
+from typing import Tuple
 
 from adascale_runtime import text
 from adascale_runtime.errors import BadBundle, BadInput
 from adascale_runtime.files import archives, codec, disk, tflite_file
 from adascale_runtime.seams import manifests
+from adascale_runtime.seams.manifest import MAX_LOSS as MAX_LOSS
+from adascale_runtime.seams.manifest import Accuracy as Accuracy
+from adascale_runtime.seams.manifest import Branch as Branch
+from adascale_runtime.seams.manifest import Cost as Cost
+from adascale_runtime.seams.manifest import FileEntry as FileEntry
+from adascale_runtime.seams.manifest import Manifest as Manifest
+from adascale_runtime.seams.manifest import Samples as Samples
+from adascale_runtime.seams.manifest import TensorSpec as TensorSpec
+from adascale_runtime.seams.manifest import Verification as Verification
 
 FORMAT = "adascale-bundle/1"
 MANIFEST = "manifest.json"
 #: In a folder that was unpacked from a .zip: the sha256 of that .zip.
 _SOURCE = ".zip-sha256"
-#: Points of accuracy that a branch's file may lose against its Keras network without being marked.
-MAX_LOSS = 5.0
-
-
-@dataclass(frozen=True)
-class TensorSpec:
-    """A tensor at the border of a branch. ``real = (stored - zero_point) * scale`` where ``dtype`` is an integer."""
-
-    name: str
-    shape: Tuple[int, ...]
-    dtype: str
-    scale: Optional[float] = None
-    zero_point: Optional[int] = None
-
-
-@dataclass(frozen=True)
-class Accuracy:
-    """``value`` in [0, 1], over ``samples`` examples of ``split``, measured with the .tflite itself."""
-
-    metric: str
-    value: float
-    samples: int
-    split: str
-
-
-@dataclass(frozen=True)
-class Verification:
-    """How a .tflite compares with its Keras network on ``samples`` real inputs.
-
-    ``agreement``: share of equal top-1 classes, in [0, 1]. ``max_abs_difference``: largest difference of any output
-    value, in the outputs' unit. ``output_range``: largest minus smallest output of the Keras network, to judge it by.
-    """
-
-    samples: int
-    agreement: float
-    max_abs_difference: float
-    output_range: float
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What a branch costs on any device, counted from its flatbuffer.
-
-    ``macs``: multiply-accumulates of one inference. ``params``: stored weights. ``weight_bytes``: constants read by
-    one inference. ``activation_bytes``: bytes of activations written and read by one inference. ``peak_bytes``:
-    largest sum of activations alive at once. ``ops``: operators. ``kernels``: by class of kernels that run them, such
-    as ``conv-integer``, sums over its operators that their time is linear in (see ``converters/kernel_classes.py``);
-    empty in manifests that were written before it. ``arithmetic``: how its multiplications are computed, one of
-    :data:`adascale_runtime.seams.precisions.ARITHMETICS`; empty where the branch's precision says it.
-    """
-
-    macs: int
-    params: int
-    weight_bytes: int
-    activation_bytes: int
-    peak_bytes: int
-    ops: int
-    kernels: Dict[str, Dict[str, float]] = field(default_factory=dict)
-    arithmetic: str = ""
-
-
-@dataclass(frozen=True)
-class Branch:
-    """One branch: what it is, which signature of which file runs it, what it costs and how well it answers.
-
-    ``size_bytes`` is the size of the branch as a file of its own; ``exit`` counts from 1, the last is the full depth.
-    """
-
-    id: str
-    recipe: str
-    exit: int
-    precision: str
-    file: str
-    signature: str
-    size_bytes: int
-    input: TensorSpec
-    output: TensorSpec
-    cost: Cost
-    accuracy: Accuracy
-    verification: Verification
-    expected: str
-    training: Dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def float_accuracy(self) -> Optional[float]:
-        """The accuracy of the Keras network that the branch was converted from, in [0, 1]; None if it is not known."""
-        value = self.training.get("keras_accuracy")
-        return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
-
-    @property
-    def loss(self) -> float:
-        """Points of accuracy (1 point is 0.01) that the file has lost against its Keras network; 0 if not known."""
-        before = self.float_accuracy
-        return 0.0 if before is None else 100.0 * (before - self.accuracy.value)
-
-
-@dataclass(frozen=True)
-class FileEntry:
-    """A file of the bundle, with what proves that it is whole."""
-
-    path: str
-    sha256: str
-    size_bytes: int
-
-
-@dataclass(frozen=True)
-class Samples:
-    """A few real inputs: ``count`` tensors of the input's shape in ``file`` (float32, before quantization)."""
-
-    file: str
-    count: int
-    labels: Tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """Everything about a bundle. ``preprocessing`` says how raw data becomes the input, see :mod:`adascale_tf.data`.
-
-    ``given``: the accuracy of the model that the bundle was built from, before its training; None if there was none.
-    ``max_loss``: points that a branch's file may lose against its Keras network without being marked. ``left_out``:
-    why, by recipe, for branches that were built but lost too much.
-    """
-
-    format: str
-    name: str
-    task: str
-    backbone: str
-    labels: Tuple[str, ...]
-    preprocessing: Dict[str, Any]
-    branches: Tuple[Branch, ...]
-    files: Tuple[FileEntry, ...]
-    samples: Samples
-    created: str
-    versions: Dict[str, str]
-    given: Optional[Accuracy] = None
-    max_loss: float = MAX_LOSS
-    left_out: Dict[str, str] = field(default_factory=dict)
-
-    def lossy(self, branch: Branch) -> bool:
-        """Whether a branch's file lost more than the bundle's mark."""
-        return branch.loss > self.max_loss + 1e-9  # what is exactly at the mark should not fall to rounding
-
-    def branch(self, branch_id: str) -> Branch:
-        """The branch of that id; :class:`BadInput` lists the known ones."""
-        for branch in self.branches:
-            if branch.id == branch_id:
-                return branch
-        known = ", ".join(b.id for b in self.branches)
-        raise BadInput("The bundle has no branch '{}'; it has {}.".format(branch_id, known))
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import List, Optional
 
-from adascale_runtime.seams.bundle import Branch, Manifest
+from adascale_runtime.seams.manifest import Branch, Manifest
 
 #: Points of accuracy: a branch that loses more as a file is left out; a structure is said to have collapsed so far
 #: below the full branch.

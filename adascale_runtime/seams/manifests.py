@@ -6,14 +6,12 @@ Standard library only and Python 3.8 compatible.
 from __future__ import annotations
 
 from math import prod
-from typing import TYPE_CHECKING, Dict, Iterator, NoReturn, Tuple
+from typing import Dict, Iterator, NoReturn, Tuple
 
 from adascale_runtime.errors import BadBundle, BadInput
+from adascale_runtime.seams.manifest import Branch, Cost, Manifest, TensorSpec
 from adascale_runtime.seams.precisions import ARITHMETICS, arithmetic
 from adascale_runtime.text import excerpt
-
-if TYPE_CHECKING:
-    from adascale_runtime.seams.bundle import Branch, Cost, Manifest, TensorSpec
 
 #: Values of one input or output, of all samples together, and dimensions of a tensor, at most.
 MOST_VALUES, MOST_SAMPLES, MOST_DIMENSIONS = 1 << 28, 1 << 30, 8

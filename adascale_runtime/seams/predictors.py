@@ -13,7 +13,7 @@ from typing import Any, Dict, Mapping, Optional, Sequence, Tuple
 
 from adascale_runtime.errors import BadInput
 from adascale_runtime.files import codec
-from adascale_runtime.seams.bundle import Branch, Cost
+from adascale_runtime.seams.manifest import Branch, Cost
 from adascale_runtime.seams.precisions import ARITHMETICS, arithmetic
 from adascale_runtime.seams.records import Context
 from adascale_runtime.text import excerpt

@@ -14,7 +14,7 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 from adascale_runtime.errors import BadInput
 from adascale_runtime.files import codec, ranges
 from adascale_runtime.files.ranges import AMOUNT, NUMBER, POSITIVE, SHARE, Ranges
-from adascale_runtime.seams.bundle import Cost
+from adascale_runtime.seams.manifest import Cost
 
 FORMAT = "adascale-measurement/1"
 

@@ -10,7 +10,7 @@ import click
 
 from adascale_runtime.errors import BadInput
 from adascale_runtime.seams import losses
-from adascale_runtime.seams.bundle import MAX_LOSS
+from adascale_runtime.seams.manifest import MAX_LOSS
 from adascale_tf.cli import console
 
 bundle_argument = click.argument("path", metavar="BUNDLE", type=click.Path(path_type=Path))

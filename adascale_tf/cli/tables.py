@@ -10,7 +10,7 @@ from adascale_tf.cli import console
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from adascale_runtime.seams.bundle import Branch, Manifest
+    from adascale_runtime.seams.manifest import Branch, Manifest
     from adascale_runtime.seams.predictors import Predictors
     from adascale_runtime.seams.records import Measurement
     from adascale_tf.verbs.build import Built

@@ -23,7 +23,7 @@ import tensorflow as tf
 
 from adascale_runtime.errors import BadInput
 from adascale_runtime.files import archives, codec, disk
-from adascale_runtime.seams.bundle import Accuracy
+from adascale_runtime.seams.manifest import Accuracy
 from adascale_runtime.seams.recipe import parse
 from adascale_runtime.text import excerpt
 from adascale_tf.bridge.functional import build_model, limited

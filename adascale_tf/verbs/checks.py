@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from adascale_runtime.errors import AdaScaleError, BadInput
-from adascale_runtime.seams.bundle import Accuracy
+from adascale_runtime.seams.manifest import Accuracy
 from adascale_tf import operators
 from adascale_tf.data import Dataset
 

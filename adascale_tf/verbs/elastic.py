@@ -14,7 +14,8 @@ from adascale_tf.verbs.saying import Say, unsaid
 from adascale_tf.verbs.training import Training
 
 if TYPE_CHECKING:
-    from adascale_runtime.seams.bundle import Accuracy, Bundle
+    from adascale_runtime.seams.bundle import Bundle
+    from adascale_runtime.seams.manifest import Accuracy
     from adascale_runtime.seams.recipe import Recipe
     from adascale_tf.data import Dataset
     from adascale_tf.network.elastic import ElasticNetwork

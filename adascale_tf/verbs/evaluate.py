@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from adascale_runtime.progress import Tick, silent
-from adascale_runtime.seams.bundle import Accuracy, Bundle
+from adascale_runtime.seams.bundle import Bundle
+from adascale_runtime.seams.manifest import Accuracy
 from adascale_tf.verbs.given import bundle_of
 from adascale_tf.verbs.saying import Say, unsaid
 

@@ -17,7 +17,7 @@ from adascale_runtime.errors import AdaScaleError
 from adascale_runtime.files import codec
 from adascale_runtime.progress import Tick, silent
 from adascale_runtime.seams import bundle, losses
-from adascale_runtime.seams.bundle import Accuracy, Branch, Manifest, Samples, Verification
+from adascale_runtime.seams.manifest import Accuracy, Branch, Manifest, Samples, Verification
 from adascale_runtime.seams.recipe import Recipe
 from adascale_tf.data import Dataset
 from adascale_tf.verbs.checks import check_finite

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from adascale_runtime.seams import losses
-from adascale_runtime.seams.bundle import Bundle, Manifest
+from adascale_runtime.seams.bundle import Bundle
+from adascale_runtime.seams.manifest import Manifest
 from adascale_tf.verbs.given import bundle_of
 
 

@@ -14,7 +14,7 @@ from typing import Any, Optional
 from adascale_runtime.engines import delegates
 from adascale_runtime.engines.plain import PlainBranch, open_plain
 from adascale_runtime.errors import AdaScaleError, UnknownDelegate
-from adascale_runtime.seams.bundle import Branch
+from adascale_runtime.seams.manifest import Branch
 
 
 def install(library: Optional[str]) -> str:

@@ -23,9 +23,10 @@ from adascale_runtime.errors import AdaScaleError, BadInput
 from adascale_runtime.files import codec
 from adascale_runtime.measuring import snapshots
 from adascale_runtime.measuring import work as measuring
-from adascale_runtime.seams.bundle import MANIFEST, Bundle, Manifest
+from adascale_runtime.seams.bundle import MANIFEST, Bundle
 from adascale_runtime.seams.facts import Block, Busy, Process, Start
 from adascale_runtime.seams.jobs import Job
+from adascale_runtime.seams.manifest import Manifest
 from adascale_runtime.seams.records import Context
 from adascale_runtime.text import signal_name
 from android_harness.agent import engines

@@ -10,7 +10,7 @@ import pytest
 
 from adascale_runtime.engines import delegates
 from adascale_runtime.errors import AdaScaleError
-from adascale_runtime.seams.bundle import TensorSpec
+from adascale_runtime.seams.manifest import TensorSpec
 from tests.fixtures import plain_bundle, small_model
 
 

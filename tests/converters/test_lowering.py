@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 import tf_keras
 
-from adascale_runtime.seams.bundle import Verification
+from adascale_runtime.seams.manifest import Verification
 from converters import convert, flatbuffer, verify
 from converters.lowering import lower
 

@@ -15,7 +15,7 @@ import pytest
 import tf_keras
 
 from adascale_runtime.errors import AdaScaleError
-from adascale_runtime.seams.bundle import Accuracy, Branch, Cost, Verification
+from adascale_runtime.seams.manifest import Accuracy, Branch, Cost, Verification
 from converters import convert, process, verify
 
 

@@ -10,7 +10,7 @@ import pytest
 from adascale_runtime.errors import BadInput
 from adascale_runtime.files import codec
 from adascale_runtime.seams import predictors
-from adascale_runtime.seams.bundle import Cost
+from adascale_runtime.seams.manifest import Cost
 from adascale_runtime.seams.records import FORMAT, Context, Energy, Measurement
 from profiling import fit, meters
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from adascale_runtime.seams.bundle import Cost
+from adascale_runtime.seams.manifest import Cost
 from profiling import device
 from profiling import meters as estimates
 from profiling.doctor import examine

@@ -17,10 +17,11 @@ from adascale_runtime.files import codec
 from adascale_runtime.seams import events, records
 from adascale_runtime.seams import predictors as predicting
 from adascale_runtime.seams.bundle import FORMAT as BUNDLE_FORMAT
-from adascale_runtime.seams.bundle import (
+from adascale_runtime.seams.bundle import Bundle
+from adascale_runtime.seams.events import Event, Header
+from adascale_runtime.seams.manifest import (
     Accuracy,
     Branch,
-    Bundle,
     Cost,
     FileEntry,
     Manifest,
@@ -28,7 +29,6 @@ from adascale_runtime.seams.bundle import (
     TensorSpec,
     Verification,
 )
-from adascale_runtime.seams.events import Event, Header
 from adascale_runtime.seams.predictors import Predictor, Predictors
 from adascale_runtime.seams.recipe import parse
 from adascale_runtime.seams.records import Agreement, Context, Delegation, Energy, Measurement

@@ -21,7 +21,8 @@ from adascale_runtime.engines.accelerators import count_taken, open_compiled, ta
 from adascale_runtime.engines.delegates import LoadedBranch, library, open_branch, open_cpu, open_reference
 from adascale_runtime.engines.litert import Compiled
 from adascale_runtime.errors import AdaScaleError, UnknownDelegate
-from adascale_runtime.seams.bundle import Branch, Bundle
+from adascale_runtime.seams.bundle import Bundle
+from adascale_runtime.seams.manifest import Branch
 from adascale_runtime.seams.records import Delegation
 
 RESOLVERS = {"cpu": "BUILTIN", "builtin": "BUILTIN_WITHOUT_DEFAULT_DELEGATES"}

@@ -13,7 +13,8 @@ from hypothesis.extra import numpy as hnp
 from adascale_runtime.engines import tensor
 from adascale_runtime.engines.delegates import LoadedBranch
 from adascale_runtime.engines.tensor import Tensor
-from adascale_runtime.seams.bundle import Branch, Bundle, TensorSpec
+from adascale_runtime.seams.bundle import Bundle
+from adascale_runtime.seams.manifest import Branch, TensorSpec
 
 LIMITS = {"int8": (-128, 127), "uint8": (0, 255), "int16": (-32768, 32767)}
 FLOATS = st.floats(width=32, allow_nan=False, allow_infinity=False)

@@ -16,7 +16,7 @@ from adascale_runtime.errors import BadBundle
 from adascale_runtime.files import tflite_file
 from adascale_runtime.files.tflite_bytes import Damaged
 from adascale_runtime.seams import bundle
-from adascale_runtime.seams.bundle import FileEntry, TensorSpec
+from adascale_runtime.seams.manifest import FileEntry, TensorSpec
 from tests.fixtures import small_model
 
 GOOD = small_model.pack(small_model.tree())

@@ -5,7 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adascale_runtime.seams.bundle import Bundle, Cost
+from adascale_runtime.seams.bundle import Bundle
+from adascale_runtime.seams.manifest import Cost
 from adascale_runtime.seams.predictors import hit_rate, missed_bytes, moved_bytes
 
 DISTANCES = st.dictionaries(

@@ -8,7 +8,7 @@ import pytest
 
 from adascale_runtime.files import codec
 from adascale_runtime.seams import bundle, losses
-from adascale_runtime.seams.bundle import Accuracy, Branch, Cost, Manifest, Samples, TensorSpec, Verification
+from adascale_runtime.seams.manifest import Accuracy, Branch, Cost, Manifest, Samples, TensorSpec, Verification
 
 SPEC = TensorSpec("x", (1, 4), "float32")
 

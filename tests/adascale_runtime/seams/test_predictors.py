@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from adascale_runtime.files import codec
 from adascale_runtime.seams import predictors
-from adascale_runtime.seams.bundle import Bundle, Cost
+from adascale_runtime.seams.bundle import Bundle
+from adascale_runtime.seams.manifest import Cost
 from adascale_runtime.seams.predictors import Predictor, Predictors
 from adascale_runtime.seams.records import Context
 

@@ -13,7 +13,7 @@ from adascale_runtime.errors import BadInput
 from adascale_runtime.files import codec
 from adascale_runtime.seams import bundle, predictors
 from adascale_runtime.seams.budget import Budget
-from adascale_runtime.seams.bundle import Cost
+from adascale_runtime.seams.manifest import Cost
 from adascale_runtime.seams.predictors import Predictors
 from adascale_runtime.seams.records import Agreement, Context, Energy, Measurement
 from adascale_runtime.session import Session

@@ -20,7 +20,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from adascale_runtime.files import codec
-from adascale_runtime.seams.bundle import Branch, Bundle
+from adascale_runtime.seams.bundle import Bundle
+from adascale_runtime.seams.manifest import Branch
 from android_harness.fleet import lease as work
 from android_harness.fleet import parcels, roster
 from android_harness.fleet.coordinator import Coordinator, FleetJob, Result

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from adascale_runtime.engines.delegates import LoadedBranch, delegate, open_cpu
-from adascale_runtime.seams.bundle import Branch
+from adascale_runtime.seams.manifest import Branch
 
 
 @delegate("single", hardware="cpu", kernels="xnnpack", counts_operators=True)
