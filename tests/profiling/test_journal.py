@@ -51,7 +51,7 @@ def test_a_damaged_line_is_dropped_and_said_once(tmp_path: Path, number: int) ->
     with Journal(path, SETTINGS, lambda *words: said.append(words)) as journal:
         assert journal.get("block", "x/cpux1#0") == Block((1.5,)) and len(journal._facts) == 1
         journal.add("process", "x/cpux1", Process(1.0, 2.0))
-    assert said == [("m.journal", 1, 2, "1 damaged line is measured anew")]
+    assert said == [("m.journal", 1, 2, "1 damaged line is measured again")]
     with Journal(path, SETTINGS, lambda *words: said.append(words)) as journal:
         assert journal.has("process", "x/cpux1") and len(said) == 1
 
@@ -107,7 +107,7 @@ def test_a_phone_s_damaged_journal_costs_only_what_was_damaged(monkeypatch: pyte
     outcome = told.profile(monkeypatch, BUNDLE, well, out, lambda *words: said.append(words))
     assert ("start", "first/cpux1") in well.begun and len(well.begun) == 2
     assert not outcome.failed and len(records.read([out])) == 2 and not journal.exists()
-    assert len([words for words in said if "measured anew" in words[3]]) == 1
+    assert len([words for words in said if "measured again" in words[3]]) == 1
 
 
 # --- two at once
@@ -121,7 +121,7 @@ def test_a_phone_is_measured_into_a_file_by_one_at_a_time(monkeypatch: pytest.Mo
         def run(self, adb: Any, jobs: Any) -> Iterator[Any]:
             if not refused:
                 with pytest.raises(
-                    Busy, match=f"is being written by process {os.getpid()}; wait for its end"
+                    Busy, match=f"is being written by process {os.getpid()}; wait for it to end"
                 ) as caught:
                     told.profile(monkeypatch, BUNDLE, Told(honest), out)
                 refused.append(caught.value)

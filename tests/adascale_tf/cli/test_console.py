@@ -169,7 +169,7 @@ def test_a_signal_at_start_is_no_traceback(number: signal.Signals) -> None:
         "from adascale_tf.__main__ import main\n"
         "main()"
     )
-    for module in ("adascale_tf.cli", "click", "adascale_runtime.seams.bundle", "adascale_tf.cli.running"):
+    for module in ("adascale_tf.cli", "click", "adascale_runtime.seams.manifest", "adascale_tf.cli.running"):
         child = start(code, module, str(int(number)))
         out, err = child.communicate(timeout=20)
         assert child.returncode == 128 + number, err

@@ -21,7 +21,7 @@ BELOW = {"adascale_runtime.errors"}
 BELOW_SHARED = {
     *BELOW, "adascale_runtime.files.archives", "adascale_runtime.files.codec", "adascale_runtime.plugins",
     "adascale_runtime.policies.policy", "adascale_runtime.policies.rivals", "adascale_runtime.engines.registry",
-    "adascale_runtime.progress", "adascale_runtime.seams.bundle", "adascale_runtime.seams.losses",
+    "adascale_runtime.progress", "adascale_runtime.seams.manifest", "adascale_runtime.seams.losses",
     "adascale_runtime.seams.events", "adascale_runtime.text", "adascale_tf.verbs.kinds",
 }  # fmt: skip
 
