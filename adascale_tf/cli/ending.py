@@ -22,7 +22,7 @@ import click
 from adascale_runtime.errors import AdaScaleError
 from adascale_tf.cli import console
 
-_KEPT = "finished work is kept. Run the same command again to continue, or to start over where nothing can be continued."
+_KEPT = "finished work is kept. Run the same command again to continue, or to start over if nothing was kept."
 
 
 class Terminated(KeyboardInterrupt):
