@@ -74,7 +74,7 @@ REPLICAS = """
 import numpy as np, tf_keras
 from adascale_tf.bridge import backbones
 from adascale_tf import data
-from adascale_tf.network import ElasticNetwork
+from adascale_tf.network.elastic import ElasticNetwork
 from adascale_runtime.seams.recipe import parse_list
 from adascale_tf.training import Schedule, open_workers, train
 cluster = open_workers("mirrored", 2)
