@@ -126,6 +126,7 @@ def test_the_harness_stands_beside_adb(smoke: Any) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.alone  # an energy that other load disturbs is no measurement, and would be missing
 @pytest.mark.timeout(900)
 def test_predictions_are_judged_on_a_host_and_on_a_phone(smoke: Any) -> None:
     rows = {row["what"]: row for row in smoke("predict")["rows"]}
