@@ -37,7 +37,7 @@ class BaseSession:
     #: The bundle, and the budget that is kept.
     bundle: Bundle
     budget: Budget
-    #: Limits that are not kept because the device does not tell what they are on (``best_effort``).
+    #: Limits that are not kept because the device does not report what they are on (``best_effort``).
     ignored: Tuple[str, ...]
     #: The event of the latest inference; None before the first.
     last: Optional[Event]

@@ -32,7 +32,7 @@ THERMAL = ("none", "light", "moderate", "severe", "critical", "emergency", "shut
 
 @dataclass(frozen=True)
 class Battery:
-    """``level`` in [0, 1], ``voltage_v``, ``temperature_c``, ``status`` in words; None where a phone does not tell."""
+    """``level`` in [0, 1], ``voltage_v``, ``temperature_c``, ``status`` in words; None where a phone has none."""
 
     level: float | None = None
     voltage_v: float | None = None

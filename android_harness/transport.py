@@ -102,7 +102,7 @@ class TcpTransport(BaseTransport):
 
 
 def _queued(sock: socket.socket) -> int:
-    """Bytes sent that the other side has not acknowledged yet; 0 where the system does not tell."""
+    """Bytes sent that the other side has not acknowledged yet; 0 where the system does not report it."""
     try:
         import fcntl
         import termios

@@ -212,7 +212,7 @@ class _Others:
 
 
 def mean(contexts: Sequence[Context]) -> Context:
-    """The mean of snapshots that were taken while this process ran; of what some do not tell, that of the others.
+    """The mean of snapshots that were taken while this process ran; of what some do not report, that of the others.
 
     The system counts this process among those that want a core, a context does not.
     """

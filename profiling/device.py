@@ -47,7 +47,7 @@ def kind_of(device: Mapping[str, Any], share: str) -> str:
 
 
 def caches(root: Path = CACHES) -> dict[str, int]:
-    """Cache sizes in bytes by name (L1d, L2, L3); empty where the kernel does not tell."""
+    """Cache sizes in bytes by name (L1d, L2, L3); empty where the kernel does not report it."""
     sizes = {}
     for index in sorted(root.glob("index*")):
         try:

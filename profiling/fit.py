@@ -34,7 +34,7 @@ MINIMUM = 4
 #: The quantile of runs that stands for the idle device: a neighbour's noise makes runs longer, never shorter, and on a
 #: device that is idle the lower quartile lies within a percent of the median.
 IDLE = 0.25
-#: Where a device does not tell its caches: one, of a phone's usual size.
+#: Where a device does not report its caches: one, of a phone's usual size.
 _CACHES = {"L3": meters.CACHE_BYTES}
 #: Up to so many branches each is left out alone; of more, a twelfth at a time.
 _ALONE, _FOLDS = 40, 12

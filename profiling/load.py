@@ -31,7 +31,7 @@ while True:
 
 
 def _cores() -> list[int]:
-    """The cores that this process may use; none where the system does not tell."""
+    """The cores that this process may use; none where the system does not report it."""
     return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
 
 

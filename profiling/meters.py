@@ -12,7 +12,7 @@ from converters import precisions
 #: what they preserve is the ratio between branches. Each precision has its own energy of a multiply-accumulate.
 CACHE_PJ = 12.5
 DRAM_PJ = 160.0
-#: The last cache of a phone's chip, where the device does not tell its own.
+#: The last cache of a phone's chip, where the device does not report its own.
 CACHE_BYTES = 2_000_000
 
 

@@ -84,7 +84,7 @@ def context(before: Context, after: Context) -> ReportCell:
     return (
         ReportCell(facts[0], ", ".join(facts[1:]))
         if facts
-        else ReportCell(None, reason="the device does not tell its state")
+        else ReportCell(None, reason="the device does not report its state")
     )
 
 

@@ -14,8 +14,8 @@ from adascale_runtime.seams.records import Context
 class Monitor:
     """Samples a :class:`Context` again and again in a daemon thread; :meth:`latest` only reads a field.
 
-    What the device does not tell is None in a snapshot; sampling never raises. The thread runs inside a ``with`` block;
-    before it there is one snapshot.
+    What the device does not report is None in a snapshot; sampling never raises. The thread runs inside a ``with``
+    block; before it there is one snapshot.
 
     Args:
         period_s: The time between samples, in seconds.
@@ -142,7 +142,7 @@ def _highest(groups: Any) -> Optional[float]:
 
 
 def _runnable() -> Optional[int]:
-    """Processes that want a core now, without the one that asks; None where the system does not tell."""
+    """Processes that want a core now, without the one that asks; None where the system does not report it."""
     try:
         return sensors.runnable("/")
     except (LookupError, OSError, ValueError):

@@ -123,7 +123,7 @@ AMOUNTS = {"energy_mj": "energy_mj", "power_mw": "energy_mj", "lifetime_h": "ene
 
 
 def check_signals(budget: Budget, context: Context, best_effort: bool) -> Tuple[str, ...]:
-    """The limits that cannot be kept because the device does not tell what they are on.
+    """The limits that cannot be kept because the device does not report what they are on.
 
     Args:
         budget: The limits.

@@ -104,7 +104,7 @@ EMPTY = Window()
 
 
 def prior_rate(context: Optional[Context], delegate: str, threads: int = 1) -> float:
-    """How many stalls per millisecond of running the context lets expect; 0.01 where it does not tell.
+    """How many stalls per millisecond of running the context lets expect; 0.01 where it does not report it.
 
     On a CPU none come while there is a free core for each thread, and about 0.3 once everybody waits (measured with one
     to four burners a core). Accelerators are not taken away by processes.

@@ -87,7 +87,7 @@ def hit_rate(cost: Cost, cache_bytes: float) -> float:
 
 
 def strain(context: Context, threads: int, reference: Mapping[str, float]) -> Dict[str, float]:
-    """What of a context slows an inference down, each at least 0, and 0 where the device does not tell.
+    """What of a context slows an inference down, each at least 0, and 0 where the device does not report it.
 
     ``load``: share of all cores that others use while the branch runs. ``waiting``: how much longer than it runs an
     inference waits for a core. Cores that are taken are shared so that no time is lost: what others do not use is what

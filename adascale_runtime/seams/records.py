@@ -21,7 +21,7 @@ FORMAT = "adascale-measurement/1"
 
 @dataclass(frozen=True)
 class Context:
-    """A snapshot of what a device has left; None where the device does not tell.
+    """A snapshot of what a device has left; None where the device does not report it.
 
     ``cpu_load``: share of all cores that *other* processes used since the last snapshot, in [0, 1]. ``runnable``:
     processes that want a core now, without this one. ``cpu_freq_mhz``: mean over cores. ``battery``: charge in

@@ -156,7 +156,7 @@ def parse_task(text: str | None) -> Role:
         addresses = tuple(str(address) for _, _, address in order)
         return Role([(k, i) for k, i, _ in order].index((kind, index)), addresses)
     except (ValueError, KeyError, TypeError, AttributeError):
-        state = "is not set" if not text else f"does not tell which worker this is: {text[:80]}"
+        state = "is not set" if not text else f"does not say which worker this is: {text[:80]}"
         raise BadInput(
             f"The environment variable TF_CONFIG {state}; for two workers give the first one {_EXAMPLE}, and the other "
             "the same with index 1."

@@ -95,7 +95,7 @@ def run(
         device_name: Whose predictors, where they are of several devices: a name, serial, model or processor. Default:
             those of this device.
         warm_mb: Megabytes for branches that are kept ready. Default: no limit.
-        best_effort: Ignore limits on what this device does not tell (its temperature, its battery).
+        best_effort: Ignore limits on what this device does not report (its temperature, its battery).
         out: Write events here as they happen: a trace for :func:`~adascale_tf.verbs.replay.replay`.
         tick: Progress.
         say: Is given each note as soon as it is known.

@@ -193,7 +193,7 @@ def test_latencies_on_a_gpu_end_when_the_output_was_read(agent: Agent, built: Bu
     assert start["delegation"] == {"nodes": ops, "delegated": ops, "partitions": 1}
     assert start["agreement"] == 1.0 and start["difference"] < 1e-3
     program = """
-import statistics
+import json, statistics
 from adascale_runtime.engines import accelerators, delegates
 bundle = work.open_bundle(sys.argv[1])
 branch = bundle.manifest.branch("full")

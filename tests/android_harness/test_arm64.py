@@ -47,5 +47,5 @@ def test_every_branch_answers_as_the_bundle_expects(phone: Any, built: Bundle, t
         assert m.device["abi"] == "arm64-v8a" and m.device["cores"] == 8
         assert m.outputs is not None and m.outputs.agreement == 1.0, m.branch
         assert m.delegation is not None and m.delegation.delegated > 0 and len(m.latency_ms) >= 2
-        assert m.memory_mb is None and "does not tell" in str(m.memory_reason)  # the tree has no /proc/self
+        assert m.memory_mb is None and "does not report" in str(m.memory_reason)  # the tree has no /proc/self
     assert not (device.root / "data/local/tmp/adascale").exists()

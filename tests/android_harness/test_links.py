@@ -44,7 +44,7 @@ def linked(signer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
 def test_files_cross_a_link_that_is_too_slow_for_whole_messages(
     linked: tuple[Adbd, Link, Adb], monkeypatch: pytest.MonkeyPatch, told: bool
 ) -> None:
-    """Also where the system does not tell how much is still on its way: then messages must be small."""
+    """Also where the system does not report how much is still on its way: then messages must be small."""
     _, link, adb = linked
     if not told:
         monkeypatch.setattr(transport, "_queued", lambda sock: 0)

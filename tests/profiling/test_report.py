@@ -89,7 +89,7 @@ def make_measurements(manifest: Manifest, runs: int = 60) -> list[Measurement]:
                 None if gpu else 3.4 + branch.size_bytes / 1e6,
                 "the GPU's memory is not a process's own" if gpu else None,
                 Energy(*((None, "none", "this device has no meter") if gpu else (base * 2.1, "estimated:model"))),
-                Delegation(24, 20, 2) if gpu else None, None if gpu else "XNNPACK does not tell",
+                Delegation(24, 20, 2) if gpu else None, None if gpu else "XNNPACK does not report it",
                 Agreement(8, 1.0, 0.004),
                 Context(1.0, 0.04, 1, 8, 1803.0, 3120.0, 0.82, False, 31.0),
                 Context(3.0, 0.07, 2, 8, 1803.0, 3101.0, 0.82, False, 33.0),
@@ -175,7 +175,7 @@ def test_absent_values_say_why_and_estimates_are_named(tmp_path: Path) -> None:
     html = whole_page(tmp_path)
     assert 'title="this device has no meter"' in html
     assert 'title="the GPU&#39;s memory is not a process&#39;s own"' in html
-    assert 'title="XNNPACK does not tell"' in html
+    assert 'title="XNNPACK does not report it"' in html
     assert "estimate (model)" in html and "≈ " in html
     assert '<span class="est">estimate</span>' in html
     assert "nothing was held out" in html and "8.3 %" in html

@@ -136,7 +136,7 @@ def test_this_machine_is_named_as_in_its_measurements() -> None:
     assert identity.facts()["name"] == device.facts()["name"]
 
 
-# --- limits on what a device does not tell
+# --- limits on what a device does not report
 
 
 class Silent:
