@@ -52,6 +52,7 @@ _PUBLIC = {
     "devices": "adascale_tf.verbs.phones",
     "pair": "adascale_tf.verbs.phones",
     "agent": "adascale_tf.verbs.agent",
+    "termux": "adascale_tf.verbs.agent",
     "pull": "adascale_tf.verbs.pull",
     # The adaptive loop.
     "Session": "adascale_runtime.session",
@@ -83,6 +84,7 @@ if TYPE_CHECKING:
     from adascale_tf.data import Dataset as Dataset
     from adascale_tf.data import load as load_data  # noqa: F401
     from adascale_tf.verbs.agent import agent as agent
+    from adascale_tf.verbs.agent import termux as termux
     from adascale_tf.verbs.build import Built as Built
     from adascale_tf.verbs.build import build as build
     from adascale_tf.verbs.demo import demo as demo
