@@ -122,7 +122,8 @@ def run(
     pace = None if fps is None else 1.0 / fps
     with kind(opened, limits, **options) as session, loop.writer(given.path_of(out)) as write:
         if isinstance(session, CascadeSession):
-            _calibrate(session, dataset)
+            x = dataset.inputs(dataset.x_train[:CALIBRATION])  # which the loop does not see
+            session.calibrate(x, [int(y) for y in dataset.y_train[:CALIBRATION]])
         warnings = tuple(session.warnings())
         for sentence in warnings:
             say(sentence)
@@ -142,18 +143,6 @@ def _of_device(predictors: Predictors | str | Path | None, wanted: str | None) -
     if isinstance(predictors, (str, Path)):
         return prediction.choose(Path(predictors), wanted, identity.facts())
     return predictors.here(identity.facts()) if wanted is None else predictors.of(wanted)
-
-
-def _calibrate(session: CascadeSession, dataset: Any) -> None:
-    """Fit the temperature of the first branch on training inputs, which the loop does not see."""
-    from adascale_runtime.engines.delegates import open_branch
-    from adascale_runtime.policies import cascade
-
-    x = dataset.inputs(dataset.x_train[:CALIBRATION])
-    first = session.bundle.manifest.branch(session.pair.first.id.partition("@")[0])
-    branch = open_branch(session.bundle, first)
-    logits = [branch(image[None]).reshape(-1).tolist() for image in x]
-    session.temperature = cascade.fit_temperature(logits, [int(label) for label in dataset.y_train[:CALIBRATION]])
 
 
 def _cascade(session: CascadeSession, events: Sequence[Event]) -> Cascade:
