@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,11 +45,20 @@ class Dataset:
     y_test: np.ndarray
     #: Sentences on what was left out or resized.
     notes: tuple[str, ...] = ()
+    #: As ``x_train``, for choosing; empty until :func:`~adascale_tf.data.validation.hold_out` fills it.
+    x_val: np.ndarray = field(default_factory=lambda: np.empty(0, np.uint8))
+    #: As ``y_train``.
+    y_val: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
 
     @property
     def input_shape(self) -> tuple[int, ...]:
         """The shape of one example."""
         return tuple(self.x_train.shape[1:])
+
+    @property
+    def validation(self) -> tuple[np.ndarray, np.ndarray]:
+        """Examples and labels to choose by: those held out, or the training split of data too small to spare any."""
+        return (self.x_val, self.y_val) if len(self.y_val) else (self.x_train, self.y_train)
 
     def inputs(self, x: np.ndarray) -> np.ndarray:
         """Examples as the network takes them: float32, ``(x - mean) * scale``. Large sets stay small until here."""

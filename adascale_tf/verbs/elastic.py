@@ -159,6 +159,7 @@ class ElasticModel:
             BadInput: the data does not suit the model, or the options do not suit each other.
             AdaScaleError: a branch cannot be converted, or the training diverges.
         """
+        from adascale_tf.data.validation import hold_out
         from adascale_tf.network import create
         from adascale_tf.training import open_workers, train
         from adascale_tf.training.checkpoint import Checkpoint
@@ -170,7 +171,7 @@ class ElasticModel:
         if epochs is not None:
             training = replace(training, epochs=epochs)
         workers = workers or open_workers(training.strategy, training.replicas, tick=tick)
-        dataset = self._read(data, input_range, tick, say)
+        dataset = hold_out(self._read(data, input_range, tick, say))
         checks.check_data(dataset)
         if self._trained:
             checks.check_finite(self.network)

@@ -80,13 +80,14 @@ def open_checkpoint(
         BadInput: it is no finished training, or the data has other classes or shapes.
     """
     from adascale_tf.bridge.quietly import import_tensorflow
+    from adascale_tf.data.validation import hold_out
     from adascale_tf.verbs import inputs
 
     import_tensorflow()
     from adascale_tf.training import checkpoint as checkpoints
 
     state = checkpoints.read_state(checkpoint)
-    dataset = inputs.load(data, state.preprocessing, tick=tick, say=say)
+    dataset = hold_out(inputs.load(data, state.preprocessing, tick=tick, say=say))
     named = data if isinstance(data, (str, Path)) else "The data"
     if dataset.labels != state.labels:
         raise BadInput(f"{named} has other classes than the data that {checkpoint} was trained on ({state.data}).")
