@@ -39,7 +39,8 @@ from adascale_tf import data
 from adascale_tf.bridge import backbones
 from adascale_tf.data import Dataset
 from adascale_tf.graph import shapes
-from adascale_tf.network.elastic import ElasticNetwork, Trunk
+from adascale_tf.network.elastic import ElasticNetwork
+from adascale_tf.network.trunk import Trunk
 from adascale_tf.training import Effort, Schedule, train
 from adascale_tf.verbs.evolve import derive
 from adascale_tf.verbs.export import write_bundle
