@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -30,13 +31,19 @@ class Parts:
             self.remove()
         folder.mkdir(parents=True, exist_ok=True)
         codec.write_text(place, told)
+        #: Wall time that the parts taken so far took, in whichever process.
+        self.seconds = 0.0
 
     def take(self, name: str, make: Callable[[], Facts]) -> Facts:
         """A part's facts: those on disk, or made now and kept."""
         place = self.folder / f"{name}.json"
         if not place.exists():
-            codec.write_text(place, codec.dump(make()))
-        facts: Facts = json.loads(place.read_text())
+            begun = time.perf_counter()
+            made = make()
+            codec.write_text(place, codec.dump({"seconds": time.perf_counter() - begun, "facts": made}))
+        kept = json.loads(place.read_text())
+        self.seconds += kept["seconds"]
+        facts: Facts = kept["facts"]
         return facts
 
     def arrays(self, name: str) -> dict[str, np.ndarray] | None:
