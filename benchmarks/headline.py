@@ -7,7 +7,7 @@ For every seed, on the same data, by the same optimizer, on the same machine:
 3. rivals with the same teacher: the five hand-made networks, and a sample of our own branches' networks, from scratch
    (``rivals.py``), at several lengths: accuracy against total compute (``compute.py``).
 
-Branches are chosen on training images that nobody trained on; the test split only reports. A pair is a hand-made network
+Branches are chosen on images that nobody trained on, and the test split only reports. A pair is a hand-made network
 and our branch of at most its MACs that is best there. Cost is counted in MACs trained, as a share of training each of
 thirty branches alone. A goal is met only if every seed meets it (``headline_rows.py``).
 

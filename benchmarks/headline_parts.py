@@ -222,7 +222,7 @@ class Seed:
         return facts
 
     def _evolved(self, known: Facts) -> Facts:
-        facts = ours.evolved(self._joined, known, self._dataset, self._said("evolved: "))
+        facts = ours.evolved(self._joined, known, self._dataset, self._schedule, self._said("evolved: "))
         if self._size.trains_evolved:
             structures = dict.fromkeys((*self._size.structures, *ours.EVOLVED))
             tick = self._said("evolved, trained: ")

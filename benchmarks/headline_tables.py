@@ -33,8 +33,8 @@ def uncertainty(result: Facts) -> str:
     middle = median(one["pretrain"]["branches"]["full"]["test"] for one in result["runs"])
     error = lines.error(middle, count)
     return (
-        f"The standard error of the difference of two accuracies on {count:,} test images is {error:.1f} points, of the "
-        f"mean of five such differences at least {error / 5**0.5:.1f}."
+        f"The standard error of the difference of two accuracies on {count:,} test images is {error:.1f} points, of "
+        f"the mean of five such differences at least {error / 5**0.5:.1f}."
     )
 
 

@@ -188,20 +188,24 @@ def step_s(model: tf_keras.Model, x: tf.Tensor, target: tf.Tensor) -> float:
     return median(seconds(traced) for _ in range(5))
 
 
-def evolved(network: ElasticNetwork, known: Mapping[str, Facts], dataset: Dataset, tick: Tick) -> Facts:
+def evolved(
+    network: ElasticNetwork, known: Mapping[str, Facts], dataset: Dataset, schedule: Schedule, tick: Tick
+) -> Facts:
     """Branches that nobody trained, after some distilled steps: each one's accuracy, and what its neighbours reach.
 
     Args:
         network: the joined network.
         known: its branches' measures.
         dataset: the data.
+        schedule: how the network was trained.
         tick: progress.
     """
     count = network.trunks[0].exits
     near = {recipe: ends for recipe, ends in EVOLVED.items() if set(ends) <= set(known)}
     recipes = exits(near, count)
     begun = time.perf_counter()
-    new = derive(network, [parse(recipe) for recipe in recipes], dataset, tick, steps=EVOLVED_STEPS)
+    new = derive(network, [parse(recipe) for recipe in recipes], dataset, tick)
+    specialise(new, new.recipes, dataset, schedule, tick, steps=EVOLVED_STEPS)
     spent = time.perf_counter() - begun
     branches = measured(new, recipes, dataset)
     for structure, ends in near.items():
