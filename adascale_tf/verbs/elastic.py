@@ -68,7 +68,7 @@ def fresh(
 
     Args:
         data: what it will be trained on; its examples' shape and its classes decide the backbone's.
-        backbone: "resnet" (images) or "gru" (sequences); by default chosen to suit the data.
+        backbone: "resnet" or "resnet-wide" (images), or "gru" (sequences); by default chosen to suit the data.
         recipes: the branches; by default about ten.
         seed: as for :func:`elastic`.
 
