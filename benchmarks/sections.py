@@ -78,13 +78,14 @@ def headline(result: Result) -> Section:
         "MACs of training 30 branches, against 30 alone": "MACs of training 30 branches, against each alone",
         "latency on one thread, fastest branch within 4 points of full": "speed-up, fastest branch within 4 points",
     }
+    seeds = ", ".join(str(run["seed"]) for run in result["runs"])
     text = (
-        f"{result['train_images']:,} training images of {result['data']}, {result['epochs']} epochs, seeds "
-        f"{', '.join(str(run['seed']) for run in result['runs'])}; {result['seconds'] / 60:.0f} minutes in all. Cost "
-        "is counted in MACs trained, from the first step on, as a share of training each of 30 branches alone. "
-        "Branches are chosen on images that nobody trained on. What is called an estimate is read off the line through measured "
-        "lengths of training; an unseen recipe is held against the line between trained ones, over the logarithm of "
-        f"their MACs, where it was not trained itself. {headline_tables.uncertainty(result)}"
+        f"{result['train_images']:,} training images of {result['data']}, {result['epochs']} epochs, seeds {seeds}; "
+        f"{result['seconds'] / 60:.0f} minutes in all. Cost is counted in MACs trained, from the first step on, as a "
+        "share of training each of 30 branches alone. Branches are chosen on images that nobody trained on. What is "
+        "called an estimate is read off the line through measured lengths of training. An unseen recipe that was not "
+        "trained itself is held against the line between trained ones, over the logarithm of their MACs. "
+        f"{headline_tables.uncertainty(result)}"
     )
     tables = [f"{one.title}:\n\n{table(one.columns, one.rows)}" for one in headline_tables.tables(result)]
     return Section(
