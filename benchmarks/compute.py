@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import exp, log
+from math import log
 from statistics import mean
 
 #: Of training on an image: forward and backward. The teacher computes forward only.
@@ -79,8 +79,6 @@ class Shipped:
 class Comparison:
     """Ours against rivals with a shared teacher, at the same total compute."""
 
-    #: How many branches ship.
-    count: int
     #: Total cost, in shares of the unit.
     cost: float
     #: Mean accuracy of our branches.
@@ -112,7 +110,7 @@ def compare(
         unit: forward MACs of the thirty branches.
     """
     length = shipped.length(cost - teacher_cost, unit)
-    return Comparison(len(shipped.macs), cost, ours, curve.at(length), length, curve.measured(length))
+    return Comparison(cost, ours, curve.at(length), length, curve.measured(length))
 
 
 def break_even(
@@ -154,8 +152,3 @@ def line(points: Sequence[tuple[float, float]], x: float) -> float:
     squares = sum((p[0] - middle_x) ** 2 for p in points)
     slope = sum((p[0] - middle_x) * (p[1] - middle_y) for p in points) / squares if squares else 0.0
     return middle_y + slope * (x - middle_x)
-
-
-def geometric(low: float, high: float, count: int) -> tuple[float, ...]:
-    """So many lengths from low to high with equal ratios, to draw a curve through."""
-    return tuple(exp(log(low) + (log(high) - log(low)) * number / (count - 1)) for number in range(count))

@@ -53,9 +53,7 @@ MEASURES = (
     "converters",
     "adascale_runtime",
     "benchmarks/baselines.py",
-    "benchmarks/compute.py",
     "benchmarks/headline_parts.py",
-    "benchmarks/headline_rows.py",
     "benchmarks/ours.py",
     "benchmarks/rivals.py",
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -75,8 +76,8 @@ FULL = replace(
     five=(1 / 6, 1 / 2, 1.0), sample=(1 / 12, 1 / 4, 1.0),
 )  # fmt: skip
 SMOKE = replace(
-    SHORT, images=512, validation=128, epochs=2, ten=("full", "width(0.75)", "width(0.5)"), four=("width(0.5)",),
-    fours=((False, 1 / 2),), five=(1 / 2,), sample=(1 / 2,), sampled=1,
+    SHORT, images=512, validation=128, epochs=2, ten=("full", "width(0.75)", "width(0.25)"), four=("width(0.5)",),
+    fours=((True, 1 / 2),), five=(1 / 2,), sample=(1 / 2,), sampled=1,
 )  # fmt: skip
 
 
@@ -117,7 +118,7 @@ class Seed:
         return facts
 
     def _take(self, name: str, make: Any) -> Facts:
-        return self._parts.take(f"{self._number}-{name}".replace(" ", "-"), make)
+        return self._parts.take(f"{self._number}-" + re.sub(r"\W+", "-", name), make)
 
     def _said(self, who: str) -> Tick:
         return lambda what, *rest: self._tick(f"seed {self._number}, {who}{what}", *rest)
@@ -155,6 +156,7 @@ class Seed:
                 )
             self._networks[name] = build()
             self._networks[name].take(values)
+            self._networks[name].choose(1.0)
         return self._networks[name]
 
     def _join(self) -> Facts:

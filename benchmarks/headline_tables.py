@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from statistics import mean, median
 from typing import Any
 
+import chart
 import headline_rows as lines
 
 Facts = dict[str, Any]
@@ -36,6 +37,30 @@ def uncertainty(result: Facts) -> str:
         f"The standard error of the difference of two accuracies on {count:,} test images is {error:.1f} points, of "
         f"the mean of five such differences at least {error / 5**0.5:.1f}."
     )
+
+
+def curves(result: Facts) -> str:
+    """Accuracy of what ships against total training compute, as SVG; of several seeds the middle."""
+    drawn: list[chart.Line] = []
+    runs = result["runs"]
+    of_seeds = [lines.contests(one) for one in runs]
+    for (count, first), colour in zip(of_seeds[0].items(), chart.COLOURS, strict=False):
+        them = [(one, seed[count]) for one, seed in zip(runs, of_seeds, strict=True)]
+        mine = [
+            (median(100 * c.ours[place][0] for _, c in them), median(100 * c.ours[place][1] for _, c in them))
+            for place in range(len(first.ours))
+        ]
+        theirs = [
+            (
+                median(100 * (lines.pretrain_cost(one) + c.shipped.cost(length, lines.unit(one))) for one, c in them),
+                median(100 * c.curve.at(length) for _, c in them),
+            )
+            for length, _ in first.curve.points
+        ]
+        drawn.append(chart.Line(f"{count} shipped, ours", mine, colour, joined=False))
+        drawn.append(chart.Line(f"{count} shipped, shared teacher", theirs, colour))
+    cost = "training compute, % of 30 branches alone"
+    return chart.draw(drawn, cost, "mean accuracy of what ships, %")
 
 
 def _pairs(runs: Sequence[Facts], budget: float) -> Table:
@@ -74,15 +99,17 @@ def _variants(runs: Sequence[Facts]) -> Table:
 
 def _compared(runs: Sequence[Facts]) -> Table:
     cells = []
-    for them in zip(*(lines.compared(one) for one in runs), strict=True):
+    of_seeds = [lines.compared(one) for one in runs]
+    for count in of_seeds[0]:
+        them = [seed[count] for seed in of_seeds]
+        beyond = "" if all(one.measured for one in them) else " (beyond what was measured)"
         cells.append(
             (
-                str(len(them) and (5, 10, 30)[len(cells)]),
+                str(count),
                 _percent(median(one.cost for one in them)),
                 f"{median(one.ours for one in them):.2%}",
                 f"{median(one.rival for one in them):.2%}",
-                f"{median(one.length for one in them):.2f}"
-                + ("" if all(one.measured for one in them) else " (not measured)"),
+                f"{median(one.length for one in them):.2f}{beyond}",
                 f"{median(one.points for one in them):+.2f}",
             )
         )

@@ -54,7 +54,7 @@ class Parts:
         with np.load(place) as kept:
             return dict(kept)
 
-    def keep(self, name: str, arrays: Mapping[str, np.ndarray]) -> None:
+    def keep(self, name: str, arrays: Mapping[str, Any]) -> None:
         """Keep arrays under a name."""
         half = self.folder / f"{name}.half.npz"
         np.savez(half, **arrays)
