@@ -126,6 +126,7 @@ class ElasticNetwork:
         for structure, trunk in self._own.items():
             copied.detach(structure, trunk.exits)
         copied.take(self.values)
+        copied.choose(1.0)
         return copied
 
     def choose(self, share: float) -> None:

@@ -80,6 +80,7 @@ def train(
                 effort = _train(copied, network, run, kept)
                 _detached(network, network.recipes, schedule)
                 network.take(copied.values)
+        network.choose(1.0)
         if cluster.chief and not (checkpoint and checkpoint.finished):
             full = network.trunks[:1] if schedule.length("pretrain") > 0 else ()
             recalibrate([*full, *network.joined, *network.own], data, schedule.seed, tick)
