@@ -1,13 +1,14 @@
 """Compressions as they are made by hand, each trained alone and well, by plain ``tf_keras`` ``compile`` and ``fit``.
 
 What the elastic network's branches are compared with. Nothing here is shared with its operators or its training but
-the full backbone itself. All get the same optimizer, schedule, augmentation and number of epochs.
+the full backbone itself. All get the same optimizer, schedule, augmentation and number of epochs. ``rivals.py`` trains
+the same networks with a teacher.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import prod
@@ -89,71 +90,90 @@ def _layer_macs(layer: Any) -> float:
     return 0.0
 
 
-def _seen(t: Training, epochs: int) -> int:
-    """Images that so many epochs show: the incomplete last batch of each is left out."""
-    size = min(t.batch, len(t.x_train))
-    return epochs * (len(t.x_train) // size) * size
+def steps(t: Training, epochs: float) -> int:
+    """Batches of so many epochs: the incomplete last batch of each is left out."""
+    return round(epochs * (len(t.x_train) // size(t)))
 
 
-class _Batches(tf_keras.utils.Sequence):  # type: ignore[misc]
-    """Shuffled batches, shifted by up to two pixels and mirrored at random."""
+def size(t: Training) -> int:
+    """Images of a batch."""
+    return min(t.batch, len(t.x_train))
 
-    def __init__(self, training: Training, seed: int) -> None:
+
+def _seen(t: Training, epochs: float) -> int:
+    """Images that so many epochs show."""
+    return steps(t, epochs) * size(t)
+
+
+class Batches(tf_keras.utils.Sequence):  # type: ignore[misc]
+    """Shuffled batches, shifted by up to two pixels and mirrored at random, pass after pass.
+
+    Args:
+        training: the images and how large a batch is.
+        count: how many batches.
+        seed: of the order and the shifts.
+    """
+
+    def __init__(self, training: Training, count: int, seed: int) -> None:
         super().__init__()
-        self._training, self._rng = training, np.random.default_rng(seed)
-        self.on_epoch_end()
+        self._training, self._count, self._rng = training, count, np.random.default_rng(seed)
+        self._order = self._rng.permutation(len(training.x_train))
 
     def __len__(self) -> int:
-        return len(self._training.x_train) // min(self._training.batch, len(self._training.x_train))
+        return self._count
 
-    def on_epoch_end(self) -> None:
-        self._order = self._rng.permutation(len(self._training.x_train))
-
-    def __getitem__(self, number: int) -> tuple[np.ndarray, np.ndarray]:
-        size = min(self._training.batch, len(self._training.x_train))
-        index = np.sort(self._order[number * size : (number + 1) * size])
-        x = np.pad(self._training.x_train[index], ((0, 0), (2, 2), (2, 2), (0, 0)), mode="edge")
-        height, width = self._training.x_train.shape[1:3]
-        rows = self._rng.integers(0, 5, (size, 1)) + np.arange(height)
-        columns = self._rng.integers(0, 5, (size, 1)) + np.arange(width)
-        x = x[np.arange(size)[:, None, None], rows[:, :, None], columns[:, None, :]]
-        mirrored = self._rng.random(size) < 0.5
+    def __getitem__(self, number: int) -> tuple[np.ndarray, Any]:
+        one, many = self._training, size(self._training)
+        place = number % (len(one.x_train) // many)
+        if number and not place:
+            self._order = self._rng.permutation(len(one.x_train))
+        index = np.sort(self._order[place * many : (place + 1) * many])
+        x = np.pad(one.x_train[index], ((0, 0), (2, 2), (2, 2), (0, 0)), mode="edge")
+        height, width = one.x_train.shape[1:3]
+        rows = self._rng.integers(0, 5, (many, 1)) + np.arange(height)
+        columns = self._rng.integers(0, 5, (many, 1)) + np.arange(width)
+        x = x[np.arange(many)[:, None, None], rows[:, :, None], columns[:, None, :]]
+        mirrored = self._rng.random(many) < 0.5
         x[mirrored] = x[mirrored, :, ::-1]
-        return x.astype(np.float32) / 255, tf_keras.utils.to_categorical(
-            self._training.y_train[index], self._training.classes
-        )
+        return x.astype(np.float32) / 255, tf_keras.utils.to_categorical(one.y_train[index], one.classes)
 
 
 def fit(
-    model: tf_keras.Model, t: Training, name: str, epochs: int, rate: float, callbacks: list[Any], part: int = 0
+    model: tf_keras.Model,
+    t: Training,
+    name: str,
+    batches: tf_keras.utils.Sequence,
+    *,
+    rate: float,
+    smoothing: float = 0.05,
+    callbacks: Sequence[Any] = (),
 ) -> float:
-    """Train a network that gives logits; gives the seconds it took. Each ``part`` of a training is shuffled anew.
+    """Train a network that gives logits on all batches once; gives the seconds it took.
 
     Keras' default momentum of 0.99 averages BatchNorm statistics over hundreds of steps; in a short run those are of
     weights long gone, and the network would be judged by them.
     """
-    for layer in model.layers:
+    for layer in model.submodules:
         if isinstance(layer, L.BatchNormalization):
             layer.momentum = 0.9
-    steps = epochs * (len(t.x_train) // min(t.batch, len(t.x_train)))
+    count = len(batches)
     schedule = tf_keras.optimizers.schedules.CosineDecay(
-        0.0, max(1, steps - steps // 10), warmup_target=rate, warmup_steps=max(1, steps // 10)
+        0.0, max(1, count - count // 10), warmup_target=rate, warmup_steps=max(1, count // 10)
     )
     optimizer = tf_keras.optimizers.AdamW(schedule, weight_decay=t.weight_decay)
     optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
-    loss = tf_keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.05)
-    model.compile(optimizer, loss)
-    done = iter(range(1, steps + 1))
-    tell = tf_keras.callbacks.LambdaCallback(on_batch_end=lambda batch, logs: t.tick(name, next(done), steps, ""))
+    model.compile(optimizer, tf_keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=smoothing))
+    done = iter(range(1, count + 1))
+    tell = tf_keras.callbacks.LambdaCallback(on_batch_end=lambda batch, logs: t.tick(name, next(done), count, ""))
     begun = time.perf_counter()
-    model.fit(_Batches(t, t.seed + 1000 * part), epochs=epochs, verbose=0, callbacks=[tell, *callbacks])
+    model.fit(batches, verbose=0, callbacks=[tell, *callbacks])
     return time.perf_counter() - begun
 
 
 def _alone(name: str, build: Callable[[Training], tf_keras.Model], t: Training) -> Trained:
     tf_keras.utils.set_random_seed(t.seed)
     model = build(t)
-    seconds = fit(model, t, name, t.epochs, t.rate, [])
+    seconds = fit(model, t, name, Batches(t, steps(t, t.epochs), t.seed), rate=t.rate)
     macs = count_macs(model)
     return Trained(name, model, macs, macs, 3.0 * macs * _seen(t, t.epochs), seconds)
 
@@ -233,12 +253,14 @@ def svd(t: Training) -> Trained:
     """The backbone for 60 % of the epochs, split by truncated SVD, then fine-tuned for the rest."""
     tf_keras.utils.set_random_seed(t.seed)
     first = max(1, round(0.6 * t.epochs))
+    rest = t.epochs - first
     model = residual(t)
-    seconds = fit(model, t, "SVD: first the full one", first, t.rate, [])
+    seconds = fit(model, t, "SVD: first the full one", Batches(t, steps(t, first), t.seed), rate=t.rate)
     thin = factorised(model, t, SVD_SHARE)
-    seconds += fit(thin, t, "SVD: fine-tuning", t.epochs - first, t.rate / 3, [], part=1) if t.epochs > first else 0.0
+    if rest > 0:
+        seconds += fit(thin, t, "SVD: fine-tuning", Batches(t, steps(t, rest), t.seed + 1000), rate=t.rate / 3)
     macs = count_macs(thin)
-    train_macs = 3.0 * (count_macs(model) * _seen(t, first) + macs * _seen(t, t.epochs - first))
+    train_macs = 3.0 * (count_macs(model) * _seen(t, first) + macs * _seen(t, rest))
     return Trained("SVD", thin, macs, macs, train_macs, seconds)
 
 
@@ -274,23 +296,29 @@ def factorised(model: tf_keras.Model, t: Training, share: float) -> tf_keras.Mod
 def pruned(t: Training) -> Trained:
     """Three quarters of the inner convolutions' weights pruned while training, between 20 % and 70 % of the steps."""
     tf_keras.utils.set_random_seed(t.seed)
-    steps = t.epochs * (len(t.x_train) // min(t.batch, len(t.x_train)))
-    ramp = tfmot.PolynomialDecay(0.0, SPARSITY, round(0.2 * steps), round(0.7 * steps), frequency=max(1, steps // 50))
+    batches = Batches(t, steps(t, t.epochs), t.seed)
+    model = thinning(_backbone(t), len(batches))
+    seconds = fit(model, t, "TF-MOT pruning", batches, rate=t.rate, callbacks=[tfmot.UpdatePruningStep()])
+    stripped = tfmot.strip_pruning(model)
+    macs = count_macs(stripped)
+    train_macs = 3.0 * macs * _seen(t, t.epochs)
+    return Trained("TF-MOT pruning", stripped, macs, count_macs(stripped, alive), train_macs, seconds)
+
+
+def thinning(model: tf_keras.Model, count: int) -> tf_keras.Model:
+    """The same layers, whose inner convolutions are pruned in the course of ``count`` steps."""
+    ramp = tfmot.PolynomialDecay(0.0, SPARSITY, round(0.2 * count), round(0.7 * count), frequency=max(1, count // 50))
 
     def wrap(layer: Any) -> Any:
         inner = isinstance(layer, L.Conv2D) and not layer.name.startswith("stem")
         return tfmot.prune_low_magnitude(layer, pruning_schedule=ramp) if inner else layer
 
-    model = tf_keras.models.clone_model(_backbone(t), clone_function=wrap)
-    seconds = fit(model, t, "TF-MOT pruning", t.epochs, t.rate, [tfmot.UpdatePruningStep()])
-    stripped = tfmot.strip_pruning(model)
-    macs = count_macs(stripped)
+    return tf_keras.models.clone_model(model, clone_function=wrap)
 
-    def alive(layer: Any) -> float:
-        return float(np.mean(layer.get_weights()[0] != 0)) if layer.get_weights() else 1.0
 
-    effective = count_macs(stripped, alive)
-    return Trained("TF-MOT pruning", stripped, macs, effective, 3.0 * macs * _seen(t, t.epochs), seconds)
+def alive(layer: Any) -> float:
+    """Share of a layer's weights that are not zero."""
+    return float(np.mean(layer.get_weights()[0] != 0)) if layer.get_weights() else 1.0
 
 
 def accuracy(model: tf_keras.Model, x_test: np.ndarray, y_test: np.ndarray) -> float:

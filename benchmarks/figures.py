@@ -14,10 +14,12 @@ import json
 import re
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import evidence
 from evidence import RESULTS, ROOT
-from sections import WRITERS, Figure, Result, operators_table, prediction_table, table
+from headline_tables import curves
+from sections import CURVES, WRITERS, Figure, Result, operators_table, prediction_table, table
 
 from adascale_runtime.files import codec
 
@@ -144,8 +146,13 @@ def filled(text: str) -> str:
 
 
 def pages() -> dict[str, str]:
-    """Every page with figures as it should be, by path from the root."""
-    return {PAGE: page(), **{name: filled((ROOT / name).read_text()) for name in PAGES}}
+    """Every page with figures as it should be, and the drawing on them, by path from the root."""
+    drawing = str(Path(PAGE).with_name(CURVES))
+    return {
+        PAGE: page(),
+        drawing: curves(read("headline")),
+        **{name: filled((ROOT / name).read_text()) for name in PAGES},
+    }
 
 
 def stale() -> list[str]:

@@ -69,10 +69,9 @@ def measure(name: str, spec: str, epochs: int, rounds: int, wanted: tuple[str, .
         network = ElasticNetwork(backbone, [parse("full")])
         schedule = Schedule(epochs=epochs)
         train(network, dataset, schedule, tick)
-        sorted_ = ElasticNetwork(backbone, [parse("full")], sort=True)
         recipes = [parse(text) for text in wanted]
         with tempfile.TemporaryDirectory() as folder:
-            evolved = derive(sorted_, recipes, dataset, tick)
+            evolved = derive(network, recipes, dataset, tick)
             opened = write_bundle(evolved, dataset, schedule, Path(folder) / "bundle", tick)
             latency = latencies(opened, rounds)
             branches = opened.manifest.branches

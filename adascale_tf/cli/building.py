@@ -34,6 +34,24 @@ def _list_backbones() -> str:
 @click.option(
     "--epochs", type=click.IntRange(1), default=None, help="Number of epochs. Default: depends on the size of the data."
 )
+@click.option(
+    "--pretrain",
+    type=click.FloatRange(0),
+    default=None,
+    metavar="EPOCHS",
+    help="Epochs in which the whole network trains alone. Default: all; 0 for a --model that knows something.",
+)
+@click.option(
+    "--join",
+    type=click.FloatRange(0),
+    default=None,
+    metavar="EPOCHS",
+    help="Epochs in which the compressed branches train together. Default: a third of --epochs.",
+)
+@click.option(
+    "--specialise", type=click.FloatRange(0), default=None, metavar="EPOCHS",
+    help="Epochs in which each branch trains with weights of its own. Default: half of --epochs.",
+)  # fmt: skip
 @click.option("--flip", is_flag=True, help="Mirror training images at random (not for digits or text).")
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True)
 @click.option(
@@ -82,7 +100,8 @@ def _list_backbones() -> str:
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The bundle's folder, new or empty.")
 @console.output_options
 def build(
-    *, spec: str, model: Path | None, backbone: str | None, recipes: str | None, epochs: int | None, flip: bool,
+    *, spec: str, model: Path | None, backbone: str | None, recipes: str | None, epochs: int | None,
+    pretrain: float | None, join: float | None, specialise: float | None, flip: bool,
     seed: int, input_range: str | None, input_size: str | None, checkpoint: Path | None, strategy: str,
     replicas: int | None, accumulate: int, optimizer: str | None, max_loss: float, out: Path, quiet: bool,
     as_json: bool,
@@ -97,7 +116,10 @@ def build(
     from adascale_tf.verbs.training import Training
 
     kept = checkpoint or out.with_name(out.name + ".checkpoint")
-    training = Training(epochs, flip, optimizer, strategy, replicas, accumulate, kept)
+    training = Training(
+        epochs, pretrain, join, specialise, flip=flip, optimizer=optimizer, strategy=strategy, replicas=replicas,
+        accumulate=accumulate, checkpoint=kept,
+    )  # fmt: skip
     if not quiet and begun(kept):
         console.say(f"Resuming the training in {kept}.", err=True)
     if not quiet and strategy == "multi-worker":

@@ -1,4 +1,4 @@
-"""Creating an elastic network from a Keras model: convert it, add exits, sort its channels."""
+"""Creating an elastic network from a Keras model: convert it, add exits, fit their heads."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _FIT = 2000
 def elastic(
     model: Any, recipes: str | Sequence[str | Recipe] | None = None, input_size: Sequence[int] = ()
 ) -> ElasticNetwork:
-    """The elastic network of a model, its channels sorted by importance.
+    """The elastic network of a model.
 
     Early exits are added where one node carries everything. The network's last exit gives the model's own logits; its
     weights are the model's.
@@ -50,7 +50,7 @@ def elastic(
     if isinstance(recipes, str):
         recipes = parse_list(recipes)
     chosen = [parse(r) if isinstance(r, str) else r for r in recipes] if recipes else default_recipes(backbone)
-    return ElasticNetwork(backbone, chosen, sort=True)
+    return ElasticNetwork(backbone, chosen)
 
 
 def default_recipes(backbone: tf_keras.Model) -> list[Recipe]:

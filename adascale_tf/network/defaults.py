@@ -6,12 +6,14 @@ from adascale_runtime.seams.recipe import Recipe, parse_list
 from adascale_tf import operators
 from adascale_tf.operators import Plan
 
+_RESIDUAL = (
+    "full,float16,int8,exit(2)+int8,depth(0.5)+int8,prune(0.5)+dynamic,width(0.5),width(0.5)+int8,"
+    "width(0.5)+exit(2)+int8,width(0.25)+int8,width(0.25)+exit(2)+int8"
+)
 #: What suits the built-in backbones.
 BUILT_IN = {
-    "resnet": (
-        "full,float16,int8,exit(2)+int8,depth(0.5)+int8,prune(0.5)+dynamic,width(0.5),width(0.5)+int8,"
-        "width(0.5)+exit(2)+int8,width(0.25)+int8,width(0.25)+exit(2)+int8"
-    ),
+    "resnet": _RESIDUAL,
+    "resnet-wide": _RESIDUAL,
     "gru": (
         "full,float16,int8,exit(1)+int8,prune(0.5)+dynamic,width(0.5),width(0.5)+int8,width(0.5)+exit(1)+int8,"
         "width(0.25)+int8,width(0.25)+exit(1)+int8"

@@ -1,16 +1,15 @@
-"""The elastic network: one set of weights, many branches.
+"""The elastic network: one backbone, many branches.
 
-Branches with the same structure and weights (widths, depth, factors, sparsity) form a :class:`Trunk`, which computes
-all its exits at once. The full trunk owns the weights; every other trunk derives its own from them, so that a gradient
-step through any trunk trains them all. Each trunk keeps BatchNorm statistics of its own (Yu et al., Slimmable Neural
-Networks, ICLR 2019). A recipe that was never trained is evolved: its trunk is derived like any other
-(Wang et al., AdaScale, 2024; Liu et al., AdaSpring, 2021).
+Branches with the same structure and weights (widths, depth, factors, sparsity) form a trunk, which computes all its
+exits at once. The full trunk has weights of its own, which no other branch changes. The compressed trunks derive theirs
+from a fork of it, whose channels are sorted by importance. Those that ship are detached from the fork in the end and
+trained alone (docs/training.md). A recipe that was never trained is evolved: its trunk is derived from the fork like
+any other (Wang et al., AdaScale, 2024; Liu et al., AdaSpring, 2021).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from functools import cached_property
 
 import numpy as np
 import tensorflow as tf
@@ -18,84 +17,12 @@ import tf_keras
 
 from adascale_runtime.seams.recipe import Recipe
 from adascale_tf import operators
-from adascale_tf.bridge.functional import Slot, build_model, read_graph, slots, substituted
-from adascale_tf.graph import importance, shapes
+from adascale_tf.bridge.functional import build_model, slots
+from adascale_tf.graph import importance
 from adascale_tf.graph.weights import Key
-from adascale_tf.network.derivation import Derivation, cut
+from adascale_tf.network.derivation import cut
+from adascale_tf.network.trunk import Source, Trunk
 from adascale_tf.operators import Plan
-
-#: The kept positions of each axis of a weight, None for the whole axis.
-Axes = tuple[np.ndarray | None, ...]
-STATISTICS = ("moving_mean", "moving_variance")
-#: Recurrent layers over at most so many steps are written as plain operators.
-UNROLL = 128
-
-
-class Trunk:
-    """A structure with all its exits over the shared weights.
-
-    Args:
-        recipe: its structure and weights steps.
-        plan: its graph, and where its weights come from.
-        backbone: whose weights are shared; the full trunk (no steps) is the backbone itself.
-    """
-
-    def __init__(self, recipe: Recipe, plan: Plan, backbone: tf_keras.Model) -> None:
-        self.recipe = recipe
-        self.plan = plan
-        self.macs = shapes.macs(plan.graph)
-        full = not recipe.steps
-        self.model = backbone if full else build_model(plan.graph, str(recipe.id).replace(".", "_"))
-        own = {} if full else {k: s for k, s in slots(self.model).items() if k[1] not in STATISTICS}
-        self._own: dict[Key, Slot] = own
-        shared = {key: slot.variable for key, slot in slots(backbone).items()}
-        self._derivation = Derivation([plan.weight(*key) for key in own], shared)
-
-    def call(self, x: tf.Tensor, training: bool) -> list[tf.Tensor]:
-        """Compute the trunk with the shared weights; differentiable with respect to them.
-
-        Args:
-            x: examples as the network takes them, float32 (N, ...).
-            training: whether BatchNorm and dropout behave as in training.
-
-        Returns:
-            The logits of each exit, (N, classes), the last exit last.
-        """
-        with substituted([(slot, self._derivation.value(self.plan.weight(*key))) for key, slot in self._own.items()]):
-            outputs = self.model(x, training=training)
-        return list(outputs) if isinstance(outputs, (list, tuple)) else [outputs]
-
-    def choose(self, share: float) -> None:
-        """Choose masks, clusters and bases anew from the shared weights; ``share`` in [0, 1] of the final sparsity."""
-        self._derivation.choose(share)
-
-    def settle(self) -> tf_keras.Model:
-        """Write the derived weights into the trunk's own variables and give its model: what the converter reads."""
-        for key, slot in self._own.items():
-            slot.variable.assign(self._derivation.value(self.plan.weight(*key)))
-        return self.model
-
-    def branch_plan(self, recipe: Recipe) -> Plan:
-        """The plan of one of its branches: what the recipe adds to the structure, which is its exit and precision."""
-        return operators.apply(self.plan, Recipe(tuple(s for s in recipe.steps if s not in self.recipe.steps)))
-
-    def network(self, recipe: Recipe) -> tf_keras.Model:
-        """One branch of this trunk as a plain model with a single output and weights of its own.
-
-        Recurrent layers are unrolled up to 128 steps: then every delegate sees plain operators.
-        """
-        plan = self.branch_plan(recipe)
-        steps = [node.shape[0] for node in plan.graph.nodes if node.kind == "InputLayer"]
-        model = build_model(plan.graph, "branch", unroll=all(n is not None and n <= UNROLL for n in steps))
-        settled, target = slots(self.settle()), slots(model)
-        for key, slot in target.items():
-            slot.variable.assign(settled[key].variable)
-        return model
-
-    @cached_property
-    def statistics(self) -> list[tf.Variable]:
-        """The BatchNorm moving averages of this trunk."""
-        return [slot.variable for (_, attribute), slot in slots(self.model).items() if attribute in STATISTICS]
 
 
 class ElasticNetwork:
@@ -104,29 +31,43 @@ class ElasticNetwork:
     Args:
         backbone: a functional ``tf_keras`` model of known layers, one input, an output of logits for each exit.
         recipes: the branches.
-        sort: sort the backbone's channels by importance first, which leaves its outputs as they are. Worth it for
-            trained weights.
-        known: trunks over the same backbone that exist already.
+        parent: a network over the same backbone; its fork and its trunks are shared.
 
     Raises:
         BadInput: a recipe does not apply to the backbone.
     """
 
     def __init__(
-        self, backbone: tf_keras.Model, recipes: Iterable[Recipe], sort: bool = False, known: Iterable[Trunk] = ()
+        self, backbone: tf_keras.Model, recipes: Iterable[Recipe], parent: ElasticNetwork | None = None
     ) -> None:
-        self.backbone = backbone
         self.recipes = tuple(recipes)
-        self.whole = Plan(
-            read_graph(backbone), {key: len(slot.variable.shape) for key, slot in slots(backbone).items()}
-        )
+        #: The weights of the full trunk.
+        self.full: Source = parent.full if parent else Source.of(backbone)
         for recipe in self.recipes:
             operators.apply(self.whole, recipe)
-        if sort:
-            self.sort()
-        structures = dict.fromkeys([Recipe()] + [operators.trunk(recipe) for recipe in self.recipes])
-        existing = {trunk.recipe: trunk for trunk in known}
-        self.trunks = tuple(existing.get(structure) or self.derive(structure) for structure in structures)
+        #: Those of the compressed trunks: the fork.
+        self.shared: Source = (
+            parent.shared if parent else Source.of(build_model(self.whole.graph, f"{backbone.name}_fork"))
+        )
+        if not parent:
+            self.fork()
+        #: The trunks with weights of their own beside the full one, by structure.
+        self._own: dict[Recipe, Trunk] = dict(parent._own) if parent else {}
+        #: Those over the fork.
+        self._joined: dict[Recipe, Trunk] = dict(parent._joined) if parent else {}
+        self._trunk: Trunk = parent._trunk if parent else Trunk(Recipe(), self.whole, self.full)
+        for recipe in self.recipes:
+            self.trunk(recipe)
+
+    @property
+    def backbone(self) -> tf_keras.Model:
+        """The backbone: the model of the full trunk."""
+        return self.full.model
+
+    @property
+    def whole(self) -> Plan:
+        """The backbone's plan before any operator changes it."""
+        return self.full.plan
 
     @property
     def classes(self) -> int:
@@ -134,23 +75,34 @@ class ElasticNetwork:
         return int(self.backbone.outputs[-1].shape[-1])
 
     @property
-    def variables(self) -> list[tf.Variable]:
-        """The shared trainable weights."""
-        return list(self.backbone.trainable_variables)
+    def trunks(self) -> tuple[Trunk, ...]:
+        """The full trunk, and those of the recipes."""
+        others = dict.fromkeys(self.trunk(recipe) for recipe in self.recipes)
+        return (self._trunk, *(trunk for trunk in others if trunk is not self._trunk))
+
+    @property
+    def joined(self) -> tuple[Trunk, ...]:
+        """The compressed trunks over the fork, whether or not they were detached since."""
+        return tuple(self._joined.values())
+
+    @property
+    def own(self) -> tuple[Trunk, ...]:
+        """The detached trunks; they have weights of their own."""
+        return tuple(self._own.values())
 
     @property
     def state(self) -> dict[str, tf.Variable]:
-        """All that training changes, by name: the backbone's variables and every other trunk's statistics."""
-        variables = {f"{layer}/{weight}": slot.variable for (layer, weight), slot in slots(self.backbone).items()}
-        for trunk in self.trunks[1:]:
-            variables.update({f"{trunk.recipe}/{i}": variable for i, variable in enumerate(trunk.statistics)})
+        """All that training changes, by name."""
+        variables = dict(self.full.state)
+        variables.update({f"fork/{name}": variable for name, variable in self.shared.state.items()})
+        for kind, trunks in (("joined", self._joined), ("own", self._own)):
+            for structure, trunk in trunks.items():
+                if kind == "own":
+                    own = trunk.source.state
+                    variables.update({f"own/{structure}/{name}": variable for name, variable in own.items()})
+                statistics = enumerate(trunk.statistics)
+                variables.update({f"{kind}/{structure}/{i}": variable for i, variable in statistics})
         return variables
-
-    def copied(self) -> ElasticNetwork:
-        """The same network with variables of its own, made in the scope that the caller is in."""
-        copied = ElasticNetwork(build_model(self.whole.graph, self.backbone.name), self.recipes)
-        copied.take(self.values)
-        return copied
 
     @property
     def values(self) -> dict[str, np.ndarray]:
@@ -162,44 +114,73 @@ class ElasticNetwork:
         for name, variable in self.state.items():
             variable.assign(values[name])
 
+    def take_full(self, other: ElasticNetwork) -> None:
+        """Take over the full trunk's values of a network over the same backbone."""
+        self.full.take(other.full)
+
+    def copied(self) -> ElasticNetwork:
+        """The same network with variables of its own, made in the scope that the caller is in."""
+        copied = ElasticNetwork(build_model(self.whole.graph, self.backbone.name), self.recipes)
+        for structure in self._joined:
+            copied._derived(structure)
+        for structure, trunk in self._own.items():
+            copied.detach(structure, trunk.exits)
+        copied.take(self.values)
+        copied.choose(1.0)
+        return copied
+
     def choose(self, share: float) -> None:
         """Choose every trunk's masks, clusters and bases anew; ``share`` in [0, 1] of the final sparsity."""
-        for trunk in self.trunks:
+        for trunk in (*self.joined, *self.own):
             trunk.choose(share)
 
-    def derive(self, structure: Recipe) -> Trunk:
-        """A new trunk from the shared weights as they are; its BatchNorm statistics still need measuring."""
-        return Trunk(structure, operators.structure(self.whole, structure), self.backbone)
-
-    def sort(self) -> list[tuple[tf.Variable, Axes]]:
-        """Sort the backbone's channels by importance; its outputs stay as they are.
-
-        Returns:
-            What was permuted: each variable with the kept positions of each of its axes.
-        """
-        held = slots(self.backbone)
+    def fork(self) -> None:
+        """Begin the compressed trunks anew: from the full trunk's weights, their channels sorted by importance."""
+        self.shared.take(self.full)
+        held = slots(self.shared.model)
 
         def value(key: Key) -> np.ndarray | None:
             return held[key].variable.numpy() if key in held else None
 
-        moved = [(held[key].variable, axes) for key, axes in importance.order(self.whole.graph, value).items()]
-        for variable, axes in moved:
-            variable.assign(cut(variable, axes))
-        return moved
+        for key, axes in importance.order(self.shared.plan.graph, value).items():
+            held[key].variable.assign(cut(held[key].variable, axes))
+
+    def detach(self, structure: Recipe, exits: int) -> Trunk:
+        """Give a structure weights of its own, for its first ``exits`` exits; they start with those it has now.
+
+        The full structure's last exit is never detached: only exits before it can have weights of their own.
+        """
+        known = self._own.get(structure)
+        if known is None or known.exits < exits:
+            begin = self._derived(structure) if structure.steps else self._trunk
+            self._own[structure] = begin.detached(exits)
+        return self._own[structure]
 
     def evolved(self, recipes: Iterable[Recipe]) -> ElasticNetwork:
         """The same weights with other branches; new trunks still need their statistics measured."""
-        evolved = ElasticNetwork(self.backbone, recipes, known=self.trunks)
-        for trunk in evolved.trunks:
-            if trunk not in self.trunks:
-                trunk.choose(1.0)  # all of the sparsity at once: there is no training in which it could ramp up
-        return evolved
+        return ElasticNetwork(self.backbone, recipes, parent=self)
 
     def trunk(self, recipe: Recipe) -> Trunk:
         """The trunk that a branch belongs to."""
         structure = operators.trunk(recipe)
-        return next(trunk for trunk in self.trunks if trunk.recipe == structure)
+        own = self._own.get(structure)
+        if own is not None and self.exit(recipe) <= own.exits:
+            return own
+        return self._derived(structure) if structure.steps else self._trunk
+
+    def exit(self, recipe: Recipe) -> int:
+        """The number of the exit at which a branch ends, counted from 1."""
+        steps = tuple(step for step in recipe.steps if operators.lookup(step).kind == "exit")
+        return operators.apply(self.whole, Recipe(steps)).exit
 
     def plan(self, recipe: Recipe) -> Plan:
         """The plan of a branch: which exit, which precision."""
         return self.trunk(recipe).branch_plan(recipe)
+
+    def _derived(self, structure: Recipe) -> Trunk:
+        """The trunk of a structure over the fork as it is; new ones have no statistics yet."""
+        if structure not in self._joined:
+            trunk = Trunk(structure, operators.structure(self.shared.plan, structure), self.shared)
+            trunk.choose(1.0)  # all of the sparsity at once: there may be no training in which it could ramp up
+            self._joined[structure] = trunk
+        return self._joined[structure]

@@ -14,7 +14,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +31,13 @@ from adascale_tf.data import Dataset
 from adascale_tf.graph import graph_file
 from adascale_tf.graph.nodes import Graph
 from adascale_tf.network.elastic import ElasticNetwork
+from adascale_tf.training import finite
 from adascale_tf.training.schedule import Schedule
 from adascale_tf.training.workers import Workers, alone
 
-FORMAT = "adascale-checkpoint/2"
+FORMAT = "adascale-checkpoint/3"
+#: Formats of older versions: the first could contain code, the second has no fork and no trunks of their own.
+_FORMER = ("adascale-checkpoint/1", "adascale-checkpoint/2")
 _STATE = "checkpoint.json"
 #: What a killed or failed write leaves behind, and the layers that older versions began with.
 _BEGINNINGS = re.compile(r"\.(checkpoint\.json|epoch-\d+\.npz)\..*|backbone\.keras")
@@ -55,17 +58,19 @@ class TrainingState:
     preprocessing: dict[str, Any]
     labels: tuple[str, ...]
     schedule: Schedule
-    #: ``epochs + 1`` when the statistics are measured too.
+    #: Of all phases, begun ones included; one more when the statistics are measured too.
     epochs_done: int
     #: The backbone's layers.
     graph: Graph
     #: The accuracy of the model that the training began with; None for fresh weights.
     given: Accuracy | None = None
+    #: The structures with weights of their own, each with the number of its exits.
+    own: dict[str, int] = field(default_factory=dict)
 
     @property
     def finished(self) -> bool:
         """Whether all epochs are done and the statistics measured."""
-        return self.epochs_done > self.schedule.epochs
+        return self.epochs_done > self.schedule.total
 
     @property
     def settings(self) -> tuple[Any, ...]:
@@ -128,26 +133,29 @@ class Checkpoint:
         with disk.locked(self.folder / _STATE, "written"):
             yield
 
-    def begin(self, optimizer: list[tf.Variable]) -> int:
-        """Take up the training in this folder, if there is one of the same settings; gives the epochs done.
+    def begin(self) -> int:
+        """How many epochs the training in this folder has done; 0 if none is there, and a new one begins.
 
         :class:`BadInput` if the folder holds something else (it is never overwritten), or if this worker trains
         something else than the chief.
         """
-        variables = _variables(self._network, optimizer)
-        values = {name: variable.numpy() for name, variable in variables.items()}
         settings = int(hashlib.sha256(repr(self._state.settings).encode()).hexdigest()[:12], 16)
         done = self._find() if self._cluster.chief else 0
-        if done:
-            values = _read(self.folder, done, values)
-        agreed = self._cluster.agree([np.array([done, settings]), *values.values()])
-        if agreed[0][1] != settings:
+        (agreed,) = self._cluster.agree([np.array([done, settings])])
+        if agreed[1] != settings:
             raise BadInput(
                 "This worker was given other data or settings than the chief; run the same command on all workers."
             )
-        for variable, value in zip(variables.values(), agreed[1:], strict=True):
+        return int(agreed[0])
+
+    def read(self, epochs_done: int, optimizer: list[tf.Variable]) -> None:
+        """Take up the state after so many epochs: the network, with the trunks that it has by then, the optimizer."""
+        variables = _variables(self._network, optimizer)
+        values = {name: variable.numpy() for name, variable in variables.items()}
+        if self._cluster.chief:
+            values = _read(self.folder, epochs_done, values)
+        for variable, value in zip(variables.values(), self._cluster.agree(list(values.values())), strict=True):
             variable.assign(value)
-        return int(agreed[0][0])
 
     def _find(self) -> int:
         """How many epochs the training in the folder has done; a new one begins if it is empty."""
@@ -172,12 +180,18 @@ class Checkpoint:
             for path in self.folder.iterdir():
                 if path.name.startswith(".") and _BEGINNINGS.fullmatch(path.name) and path.suffix != ".lock":
                     path.unlink(missing_ok=True)
-        codec.write_text(self.folder / _STATE, codec.dump(replace(self._state, epochs_done=epochs_done)))
+        own = {str(trunk.recipe): trunk.exits for trunk in self._network.own}
+        codec.write_text(self.folder / _STATE, codec.dump(replace(self._state, epochs_done=epochs_done, own=own)))
 
     def save(self, epochs_done: int, optimizer: list[tf.Variable]) -> None:
-        """Write the state after an epoch; ``epochs + 1`` stands for the measured statistics at the end."""
+        """Write the state after so many epochs of all phases; one more stands for the statistics at the end.
+
+        Raises:
+            AdaScaleError: a value is not finite; the state before it stays.
+        """
         # Every worker reads, since statistics are a mean over all of them.
         arrays = {name: variable.numpy() for name, variable in _variables(self._network, optimizer).items()}
+        finite.check(arrays)
         if not self._cluster.chief:
             return
         target = self.folder / f"epoch-{epochs_done}.npz"
@@ -196,10 +210,9 @@ def read_state(folder: Path) -> TrainingState:
         raise BadInput(f"{folder} is not a checkpoint: it has no {_STATE}; give the folder that 'adascale build' kept.")
     raw = codec.read_json(path)
     name = raw.get("format") if isinstance(raw, dict) else None
-    if name == "adascale-checkpoint/1":
+    if name in _FORMER:
         raise BadInput(
-            f"{folder} was written by an older version in a format that could contain code and is no longer read; "
-            "delete it and build again."
+            f"{folder} was written by an older version in a format that is no longer read; delete it and build again."
         )
     if name != FORMAT:
         raise BadInput(f"{path} is not of format {FORMAT}; build it again.")
@@ -209,12 +222,14 @@ def read_state(folder: Path) -> TrainingState:
         raise BadInput(f"{path} has no {', '.join(sorted(missing))} in its schedule; build it again.")
     state = codec.from_json(TrainingState, raw, str(path))
     graph_file.check(state.graph, str(path))
-    if not 0 <= state.epochs_done <= state.schedule.epochs + 1:
-        raise BadInput(f"{path} counts {state.epochs_done} of {state.schedule.epochs} epochs; build it again.")
+    if not 0 <= state.epochs_done <= state.schedule.total + 1:
+        raise BadInput(f"{path} counts {state.epochs_done} of {state.schedule.total} epochs; build it again.")
     if state.given is not None and not (0 <= state.given.value <= 1 and state.given.samples > 0):
         raise BadInput(f"{path} has an impossible accuracy for the initial model; build it again.")
-    for text in state.recipes:
+    for text in (*state.recipes, *state.own):
         parse(text)
+    if not all(1 <= exits <= len(state.graph.outputs) for exits in state.own.values()):
+        raise BadInput(f"{path} names exits that its network does not have; build it again.")
     return state
 
 
@@ -223,13 +238,15 @@ def load(folder: Path) -> tuple[TrainingState, ElasticNetwork]:
     state = read_state(folder)
     if not state.finished:
         raise BadInput(
-            f"{folder} holds {state.epochs_done} of {state.schedule.epochs} epochs; run the same 'adascale build' "
+            f"{folder} holds {state.epochs_done} of {state.schedule.total} epochs; run the same 'adascale build' "
             "again to finish it."
         )
     try:
         with limited(str(folder / _STATE)):
             backbone = build_model(state.graph, state.backbone)
             network = ElasticNetwork(backbone, [parse(text) for text in state.recipes])
+            for structure, exits in state.own.items():
+                network.detach(parse(structure), exits)
     except BadInput:
         raise
     except Exception as error:  # layers raise whatever a setting makes them raise

@@ -1,16 +1,14 @@
-"""Optimizers of the shared training behind one interface: how a step's summed gradients update the weights."""
+"""Optimizers of the training behind one interface: how a step's gradients update the weights."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import tensorflow as tf
 import tf_keras
 
-from adascale_tf.network.derivation import cut
-from adascale_tf.network.elastic import Axes
 from adascale_tf.training.adascale_sgd import AdaScaleSGD
 from adascale_tf.training.schedule import Schedule
 
@@ -21,14 +19,15 @@ class Rule(ABC):
     """An optimizer over the shared weights.
 
     Args:
-        schedule: its rate and weight decay.
-        steps: length of the whole training in scale-invariant iterations.
+        schedule: its rates and weight decay.
+        phase: whose rate.
+        steps: length of the phase in scale-invariant iterations.
         accumulate: batches that each replica contributes to a step.
     """
 
-    def __init__(self, schedule: Schedule, steps: int, accumulate: int) -> None:
+    def __init__(self, schedule: Schedule, phase: str, steps: int, accumulate: int) -> None:
         rate = tf_keras.optimizers.schedules.CosineDecay(
-            0.0, max(1, steps - steps // 10), warmup_target=schedule.learning_rate, warmup_steps=max(1, steps // 10)
+            0.0, max(1, steps - steps // 10), warmup_target=schedule.rate(phase), warmup_steps=max(1, steps // 10)
         )
         self.optimizer = self.make(rate, schedule.weight_decay, accumulate)
         self.optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
@@ -53,20 +52,6 @@ class Rule(ABC):
     @abstractmethod
     def update(self, pairs: Pairs) -> None:
         """Update the weights by these gradients and those that were held."""
-
-    @property
-    @abstractmethod
-    def moments(self) -> list[list[tf.Variable]]:
-        """The optimizer's running averages: for each kind one variable a weight, in the order of the weights."""
-
-    def permute(self, weights: Sequence[tf.Variable], moved: Iterable[tuple[tf.Variable, Axes]]) -> None:
-        """Permute the moments like the weights that they belong to."""
-        index = {id(variable): i for i, variable in enumerate(weights)}
-        for variable, axes in moved:
-            if id(variable) in index:  # BatchNorm statistics have no moments
-                for kind in self.moments:
-                    moment = kind[index[id(variable)]]
-                    moment.assign(cut(moment, axes))
 
 
 RULES: dict[str, type[Rule]] = {}
@@ -102,10 +87,6 @@ class AdamW(Rule):
     def update(self, pairs: Pairs) -> None:
         self.optimizer.apply_gradients(pairs)
 
-    @property
-    def moments(self) -> list[list[tf.Variable]]:
-        return [self.optimizer._momentums, self.optimizer._velocities]
-
 
 @rule("sgd")
 class ScaledSGD(Rule):
@@ -129,11 +110,7 @@ class ScaledSGD(Rule):
     def update(self, pairs: Pairs) -> None:
         self.optimizer.step(pairs)
 
-    @property
-    def moments(self) -> list[list[tf.Variable]]:
-        return [self.optimizer.momentums]
 
-
-def open_rule(schedule: Schedule, steps: int, accumulate: int) -> Rule:
-    """The rule that a schedule names."""
-    return RULES[schedule.optimizer](schedule, steps, accumulate)
+def open_rule(schedule: Schedule, phase: str, steps: int, accumulate: int) -> Rule:
+    """The rule that a schedule names, at the rate of a phase."""
+    return RULES[schedule.optimizer](schedule, phase, steps, accumulate)

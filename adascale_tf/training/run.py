@@ -1,30 +1,33 @@
-"""One training run for all branches.
+"""A whole training, in three phases.
 
-First the full trunk trains alone, and its channels are sorted: branches learn faster from weights that know something
-(Cai et al., Once-for-All, ICLR 2020). Then each step trains it on the labels, and the smallest trunk and others (the
-sandwich rule) on the full trunk's answers (in-place distillation; Yu & Huang, Universally Slimmable Networks, ICCV
-2019). Afterwards every trunk's BatchNorm statistics are measured anew under the final weights.
+*Pretrain*: the full trunk alone, on the labels. Its weights are not touched again, and it teaches the others.
+*Join*: the compressed trunks over a fork of its sorted weights, the smallest and some others a step (the sandwich rule;
+Yu & Huang, Universally Slimmable Networks, ICCV 2019), on the full trunk's answers. Branches learn faster from weights
+that know something (Cai et al., Once-for-All, ICLR 2020).
+*Specialise*: each trunk that ships, with weights of its own, on the full trunk's answers.
 
-Training progress is measured in scale-invariant iterations (Johnson et al., AdaScale SGD, ICML 2020): an epoch is as
-many as there are batches in the data, however many steps they take.
+Afterwards every trunk's BatchNorm statistics are measured anew under the final weights. Progress is measured in
+scale-invariant iterations (Johnson et al., AdaScale SGD, ICML 2020): an epoch is as many as there are batches in the
+data, however many steps they take.
 """
 
 from __future__ import annotations
 
-import time
+from collections.abc import Iterable
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from adascale_runtime.errors import AdaScaleError, BadInput
+from adascale_runtime.errors import BadInput
 from adascale_runtime.progress import Tick, silent
+from adascale_runtime.seams.recipe import Recipe
+from adascale_tf import operators
 from adascale_tf.data import Dataset
-from adascale_tf.network.elastic import ElasticNetwork, Trunk
-from adascale_tf.training.feed import shares
-from adascale_tf.training.schedule import Effort, Schedule
+from adascale_tf.network.elastic import ElasticNetwork
+from adascale_tf.training import finite
+from adascale_tf.training.phase import Course, Run, open_stepper, run_phase
+from adascale_tf.training.schedule import PHASES, Effort, Phase, Schedule
 from adascale_tf.training.statistics import recalibrate
-from adascale_tf.training.stepper import Stepper
+from adascale_tf.training.stepper import Stepper, Student
 from adascale_tf.training.workers import Workers, alone
 
 if TYPE_CHECKING:
@@ -65,91 +68,131 @@ def train(
         raise BadInput(
             f"A step of {cluster.replicas * accumulate} batches needs the optimizer 'sgd', which adapts to them."
         )
+    run = Run(data, schedule, tick, cluster, accumulate)
     with checkpoint.held() if checkpoint and cluster.chief else nullcontext():
         if cluster.alone:
-            effort, stepper = _train(network, data, schedule, tick, checkpoint, cluster, accumulate)
+            effort = _train(network, network, run, checkpoint)
         else:
             with cluster.strategy.scope():
                 copied = network.copied()
             kept = checkpoint and checkpoint.at(copied, cluster)
             with cluster.watched():
-                effort, stepper = _train(copied, data, schedule, tick, kept, cluster, accumulate)
+                effort = _train(copied, network, run, kept)
+                _detached(network, network.recipes, schedule)
                 network.take(copied.values)
         network.choose(1.0)
         if cluster.chief and not (checkpoint and checkpoint.finished):
-            recalibrate(network.trunks, data, schedule.seed, tick)
-            _check_finite(network)
+            full = network.trunks[:1] if schedule.length("pretrain") > 0 else ()
+            recalibrate([*full, *network.joined, *network.own], data, schedule.seed, tick)
+            finite.check(network.values)
             if checkpoint:
-                checkpoint.save(schedule.epochs + 1, stepper.state)
+                checkpoint.save(schedule.total + 1, [])
     return effort
 
 
-def _train(
-    network: ElasticNetwork, data: Dataset, schedule: Schedule, tick: Tick, checkpoint: Checkpoint | None,
-    cluster: Workers, accumulate: int,
-) -> tuple[Effort, Stepper]:  # fmt: skip
-    """All epochs that the checkpoint lacks."""
-    macs, seconds = {True: 0.0, False: 0.0}, {True: 0.0, False: 0.0}
-    scale, total, length = (
-        cluster.replicas * accumulate, schedule.steps(len(data.x_train)), schedule.epoch_steps(len(data.x_train))
-    )  # fmt: skip
-    mine = [turn * cluster.replicas + place for turn in range(accumulate) for place in cluster.places]
-    with cluster.strategy.scope():
-        stepper = Stepper(network, schedule, total, cluster, accumulate)
-    done = checkpoint.begin(stepper.state) if checkpoint else 0
-    smallest, others = _sandwich(network)
-    warm = int(schedule.warm * schedule.epochs)
-    steps, first = 0, stepper.progress
-    progress = first
-    for epoch in range(done, schedule.epochs):
-        rng = np.random.default_rng((schedule.seed, epoch))  # of the epoch, so that a resumed run sees the same
-        batches = shares(data, schedule, epoch, scale, mine)
-        alone = epoch < warm
-        begun = time.perf_counter()
-        if epoch == warm > 0:
-            stepper.permute(network.sort())  # the branches keep what the full trunk found important
-        if epoch == max(warm, done):
-            stepper.prepare(data.inputs(data.x_train[: schedule.batch]), tick)
-        network.choose(min(1.0, 1.5 * epoch / schedule.epochs))
-        seconds[True] += time.perf_counter() - begun
-        begun = time.perf_counter()
-        while progress < (epoch + 1) * length:
-            chosen = [] if alone else smallest + _sample(others, schedule.sampled, rng)
-            taken = next(batches)
-            loss = stepper.step(taken, chosen)
-            if not np.isfinite(loss):
-                raise AdaScaleError(f"The loss is not finite after {steps + 1} steps (epoch {epoch + 1}); {_ADVICE}")
-            steps, before, progress = steps + 1, progress, stepper.progress
-            forward = network.trunks[0].macs + sum(trunk.macs for trunk in chosen)
-            macs[alone] += 3.0 * scale * len(taken[0][0]) * forward
-            note = f"epoch {epoch + 1}/{schedule.epochs}, loss {loss:.3f}"
-            if scale > 1:
-                note += f", gain {progress - before:.2f} of {scale}"
-            tick("train", min(total, int(progress)), total, note)
-        seconds[alone] += time.perf_counter() - begun
-        if checkpoint:
-            _check_finite(network)
-            checkpoint.save(epoch + 1, stepper.state)
-    spent = (sum(macs.values()), sum(seconds.values()), macs[False], seconds[False])
-    return Effort(*spent, steps, progress - first), stepper
+def specialise(
+    network: ElasticNetwork,
+    recipes: Iterable[Recipe],
+    data: Dataset,
+    schedule: Schedule,
+    tick: Tick = silent,
+    *,
+    epochs: float | None = None,
+    steps: int | None = None,
+) -> Effort:
+    """Give the structures of some recipes weights of their own, in place, and train each on the full trunk's answers.
+
+    All of them see the same batches, so that the full trunk answers once a batch. Their statistics are measured
+    afterwards.
+
+    Args:
+        network: a trained network; its other weights stay as they are.
+        recipes: whose structures; ``full`` itself is left out.
+        data: the examples.
+        schedule: strength, batch and seed; its ``specialise`` epochs unless others are given.
+        tick: called with "train" at every step.
+        epochs: passes over the data.
+        steps: batches, in the place of epochs.
+    """
+    if steps is not None:
+        epochs = steps / schedule.epoch_steps(len(data.x_train))
+    phase = Phase("specialise", schedule.length("specialise") if epochs is None else epochs, schedule.total)
+    run = Run(data, schedule, tick, alone(), 1)
+    students = _detached(network, recipes, schedule)
+    if not students or phase.epochs <= 0:
+        return Effort()
+    effort = run_phase(Course(phase, students, network.trunks[0]), run)
+    recalibrate([student.trunk for student in students], data, schedule.seed, tick)
+    finite.check(network.values)
+    return Effort((effort,))
 
 
-#: What to do about a training that left the numbers.
-_ADVICE = "check the data for extreme values, and --input-range; existing files were not replaced."
+def _train(network: ElasticNetwork, plain: ElasticNetwork, run: Run, checkpoint: Checkpoint | None) -> Effort:
+    """All epochs that the checkpoint lacks; ``plain``: the network outside of the workers' strategy."""
+    schedule = run.schedule
+    done = checkpoint.begin() if checkpoint else 0
+    going = _restore(network, run, checkpoint, done) if checkpoint and done else None
+    efforts = []
+    for phase in schedule.phases:
+        if done >= phase.end:
+            continue
+        if going is None:
+            _begin(network, plain, phase, run)
+        with run.cluster.strategy.scope():
+            course = _course(network, phase, schedule)
+        if course.students:
+            efforts.append(run_phase(course, run, checkpoint, going))
+        going = None
+    return Effort(tuple(efforts))
 
 
-def _check_finite(network: ElasticNetwork) -> None:
-    """Refuse a network with NaN or infinite weights or statistics before it replaces a good one."""
-    for name, values in network.values.items():
-        if not np.isfinite(values).all():
-            raise AdaScaleError(f"The training produced values in '{name}' that are not finite; {_ADVICE}")
+def _restore(network: ElasticNetwork, run: Run, checkpoint: Checkpoint, done: int) -> tuple[Stepper, int] | None:
+    """Read the state after ``done`` epochs; gives the stepper of the phase that stands in the middle."""
+    stepper = None
+    for phase in run.schedule.phases:
+        if phase.first < done:
+            with run.cluster.strategy.scope():
+                course = _course(network, phase, run.schedule)
+            stepper = open_stepper(course, run) if course.students and done < phase.end else None
+    checkpoint.read(done, stepper.state if stepper else [])
+    return (stepper, done) if stepper else None
 
 
-def _sandwich(network: ElasticNetwork) -> tuple[list[Trunk], list[Trunk]]:
-    """The trunk with the fewest MACs (none if there is only the full one), and those between them."""
-    rest = sorted(network.trunks[1:], key=lambda trunk: trunk.macs)
-    return rest[:1], rest[1:]
+def _begin(network: ElasticNetwork, plain: ElasticNetwork, phase: Phase, run: Run) -> None:
+    """What happens once between two phases."""
+    lengths = {name: run.schedule.length(name) for name in PHASES}
+    if phase.name == "pretrain" or (phase.name == "specialise" and lengths["join"] > 0):
+        return
+    if lengths["pretrain"] > 0:  # a teacher whose moving averages lag behind its weights teaches nonsense
+        if plain is not network:
+            plain.take_full(network)
+        recalibrate(plain.trunks[:1], run.data, run.schedule.seed, run.tick)
+        if plain is not network:
+            network.take_full(plain)
+    with run.cluster.strategy.scope():
+        network.fork()
+    network.choose(0.0)
 
 
-def _sample(trunks: list[Trunk], count: int, rng: np.random.Generator) -> list[Trunk]:
-    return [trunks[i] for i in rng.permutation(len(trunks))[:count]]
+def _course(network: ElasticNetwork, phase: Phase, schedule: Schedule) -> Course:
+    """Who trains in a phase."""
+    full, joined = network.trunks[0], network.joined
+    if phase.name == "pretrain":
+        return Course(phase, [Student(full, range(1, full.exits))])
+    if phase.name == "join":
+        return Course(phase, [Student(trunk, range(1, trunk.exits)) for trunk in joined], full, schedule.sampled)
+    return Course(phase, _detached(network, network.recipes, schedule), full)
+
+
+def _detached(network: ElasticNetwork, recipes: Iterable[Recipe], schedule: Schedule) -> list[Student]:
+    """The trunks of some recipes with weights of their own.
+
+    The full trunk keeps its weights. Its early exits trained with it; where it did not train, they too get weights of
+    their own.
+    """
+    last, exits = network.trunks[0].exits, dict[Recipe, set[int]]()
+    for recipe in recipes:
+        structure, number = operators.trunk(recipe), network.exit(recipe)
+        if structure.steps or (number < last and schedule.length("pretrain") == 0):
+            exits.setdefault(structure, set()).add(number)
+    return [Student(network.detach(structure, max(numbers)), sorted(numbers)) for structure, numbers in exits.items()]

@@ -10,7 +10,7 @@ import tf_keras
 
 from adascale_runtime.progress import Tick, silent
 from adascale_tf.data import Dataset
-from adascale_tf.network.elastic import Trunk
+from adascale_tf.network.trunk import Trunk
 
 
 def recalibrate(trunks: Sequence[Trunk], data: Dataset, seed: int = 0, tick: Tick = silent, batches: int = 12) -> None:

@@ -1,4 +1,4 @@
-"""Steps of the shared training: gradients of chosen trunks, summed, on every replica, and one update."""
+"""Steps of a phase: gradients of the chosen trunks on every replica, and one update of the weights they train."""
 
 from __future__ import annotations
 
@@ -9,34 +9,64 @@ import numpy as np
 import tensorflow as tf
 
 from adascale_runtime.progress import Tick
-from adascale_tf.network.elastic import Axes, ElasticNetwork, Trunk
+from adascale_tf.network.trunk import Source, Trunk
 from adascale_tf.training.feed import Batch
 from adascale_tf.training.rules import open_rule
 from adascale_tf.training.schedule import Schedule
 from adascale_tf.training.workers import Workers
 
-Gradients = Callable[..., tuple[Any, Any, list[Any]]]
+Gradients = Callable[..., tuple[Any, list[Any]]]
+
+
+class Student:
+    """A trunk that trains.
+
+    Args:
+        trunk: with its last exit.
+        exits: the numbers of the earlier exits that train too, counted from 1.
+    """
+
+    def __init__(self, trunk: Trunk, exits: Sequence[int] = ()) -> None:
+        self.trunk = trunk
+        self.exits = tuple(number for number in exits if number < trunk.exits)
 
 
 class Stepper:
-    """One rule over the shared weights, and one traced gradient function per trunk.
+    """One rule over the weights of some trunks' sources, and one traced gradient function a trunk.
 
-    Made in the scope of the workers' strategy, like the network; a step takes ``accumulate`` batches a replica.
+    Trunks of one source are sampled, and their gradients are summed. Of several sources each has one trunk, and all of
+    them train at every step: the rule sees their weights side by side.
+
+    Made in the scope of the workers' strategy, like the network.
+
+    Args:
+        students: the trunks that train.
+        teacher: whose answers they learn; None if there is one student, which learns the labels, and its early exits
+            its own last one's answers too.
+        schedule: strength and optimizer.
+        length: steps of the whole phase at one batch a step.
+        cluster: the replicas.
+        phase: the name of the phase, which decides the rate.
+        accumulate: batches of each replica that make a step.
     """
 
     def __init__(
-        self, network: ElasticNetwork, schedule: Schedule, steps: int, cluster: Workers, accumulate: int = 1
-    ) -> None:
-        self._network = network
+        self, students: Sequence[Student], teacher: Trunk | None, schedule: Schedule, length: int, cluster: Workers, *,
+        phase: str, accumulate: int = 1,
+    ) -> None:  # fmt: skip
         self._schedule = schedule
-        self._exits = 1 + schedule.exit_weight * (len(network.whole.graph.outputs) - 1)
+        self._classes = int(students[0].trunk.model.outputs[-1].shape[-1])
         self._strategy, self._replicas, self._local = cluster.strategy, cluster.replicas, len(cluster.places)
-        self._rule = open_rule(schedule, steps, accumulate)
-        self._rule.optimizer.build(network.variables)
-        self._full = self._gradients(network.trunks[0], distil=False)
-        self._rest = {id(trunk): self._gradients(trunk, distil=True) for trunk in network.trunks[1:]}
-        self._hold = self._summed(self._rule.hold)
-        self._apply = self._summed(self._rule.update)
+        sources: dict[Source, None] = dict.fromkeys(student.trunk.source for student in students)
+        self._shared = len(sources) == 1
+        self._variables = [variable for source in sources for variable in source.variables]
+        self._exits = 1 + schedule.exit_weight * max(len(student.exits) for student in students)
+        self._rule = open_rule(schedule, phase, length, accumulate)
+        self._rule.optimizer.build(self._variables)
+        self._gradients = {student.trunk: self._traced(student, labels=teacher is None) for student in students}
+        self._teacher = None if teacher is None else self._answers(teacher)
+        self._hold = self._combined(self._rule.hold)
+        self._apply = self._combined(self._rule.update)
 
     @property
     def state(self) -> list[tf.Variable]:
@@ -48,33 +78,31 @@ class Stepper:
         """Scale-invariant iterations so far."""
         return self._rule.progress
 
-    def permute(self, moved: list[tuple[tf.Variable, Axes]]) -> None:
-        """Permute the optimizer's moments like the variables they belong to."""
-        self._rule.permute(self._network.variables, moved)
-
     def prepare(self, x: np.ndarray, tick: Tick) -> None:
         """Trace every trunk's gradients, on a batch, without an update."""
-        even = np.full((len(x), self._network.classes), 1.0 / self._network.classes, np.float32)
+        even = np.full((len(x), self._classes), 1.0 / self._classes, np.float32)
         inputs, targets = self._spread([x] * self._local), self._spread([even] * self._local)
-        for number, gradients in enumerate(self._rest.values(), start=1):
+        for number, gradients in enumerate(self._gradients.values(), start=1):
             gradients(inputs, targets)
-            tick("trace trunks", number, len(self._rest), "")
+            tick("trace trunks", number, len(self._gradients), "")
 
-    def step(self, batches: Sequence[Batch], chosen: list[Trunk]) -> float:
-        """One update through the full trunk and the chosen ones; gives the full trunk's loss.
+    def step(self, batches: Sequence[Batch], chosen: Sequence[Trunk]) -> float:
+        """One update through the chosen trunks; gives the mean of their losses.
 
         ``batches``: for this worker's replicas, as many times as gradients are accumulated.
         """
+        losses: list[float] = []
         for start in range(0, len(batches), self._local):
-            inputs, targets = zip(*batches[start : start + self._local], strict=True)
+            inputs, labels = zip(*batches[start : start + self._local], strict=True)
             x = self._spread(inputs)
-            loss, teacher, gradients = self._full(x, self._spread([self._target(y) for y in targets]))
-            parts = [gradients, *[self._rest[id(trunk)](x, teacher)[2] for trunk in chosen]]
-            (self._apply if start + self._local >= len(batches) else self._hold)(*parts)
-        return float(self._strategy.experimental_local_results(loss)[0])
+            target = self._teacher(x) if self._teacher else self._spread([self._target(y) for y in labels])
+            answers = [self._gradients[trunk](x, target) for trunk in chosen]
+            (self._apply if start + self._local >= len(batches) else self._hold)(*[part for _, part in answers])
+            losses = [float(self._strategy.experimental_local_results(loss)[0]) for loss, _ in answers]
+        return float(np.mean(losses))
 
     def _target(self, y: np.ndarray) -> np.ndarray:
-        smoothing, classes = self._schedule.smoothing, self._network.classes
+        smoothing, classes = self._schedule.smoothing, self._classes
         return (np.eye(classes)[y] * (1 - smoothing) + smoothing / classes).astype(np.float32)
 
     def _spread(self, values: Sequence[np.ndarray]) -> Any:
@@ -82,34 +110,40 @@ class Stepper:
         rest = iter(values)
         return self._strategy.experimental_distribute_values_from_function(lambda _: tf.constant(next(rest)))
 
-    def _summed(self, act: Callable[[list[tuple[tf.Tensor, tf.Variable]]], Any]) -> Callable[..., Any]:
-        """A traced function that sums several trunks' gradients on each replica and hands them to the rule."""
+    def _combined(self, act: Callable[[list[tuple[tf.Tensor, tf.Variable]]], Any]) -> Callable[..., Any]:
+        """A traced function that brings the trunks' gradients together on each replica and hands them to the rule."""
 
         def update(*parts: list[tf.Tensor]) -> None:
-            sums = [tf.add_n(list(gradients)) for gradients in zip(*parts, strict=True)]
-            sums = self._rule.scaled(sums, len(parts) * self._exits * self._replicas)
-            act(list(zip(sums, self._network.variables, strict=True)))
+            if self._shared:
+                count, gradients = len(parts), [tf.add_n(list(slopes)) for slopes in zip(*parts, strict=True)]
+            else:
+                count, gradients = 1, [slope for part in parts for slope in part]
+            gradients = self._rule.scaled(gradients, count * self._exits * self._replicas)
+            act(list(zip(gradients, self._variables, strict=True)))
 
         return tf.function(lambda *parts: self._strategy.run(update, args=parts))
 
-    def _gradients(self, trunk: Trunk, distil: bool) -> Gradients:
-        """A traced ``(x, target distribution) -> (loss, own answer as a distribution, gradients)`` on each replica.
+    def _answers(self, teacher: Trunk) -> Callable[[Any], Any]:
+        """A traced ``x -> distribution`` of the teacher's last exit on each replica."""
 
-        The full trunk's early exits learn from its own last exit as well as from the labels.
-        """
-        variables = self._network.variables
-        weight = self._schedule.exit_weight
+        def answer(x: tf.Tensor) -> tf.Tensor:
+            return tf.nn.softmax(teacher.call(x, training=False)[-1])
 
-        def gradients(x: tf.Tensor, target: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor]]:
+        return tf.function(lambda x: self._strategy.run(answer, args=(x,)), reduce_retracing=True)
+
+    def _traced(self, student: Student, labels: bool) -> Gradients:
+        """A traced ``(x, target distribution) -> (loss, gradients)`` on each replica."""
+        trunk, variables, weight = student.trunk, student.trunk.source.variables, self._schedule.exit_weight
+
+        def gradients(x: tf.Tensor, target: tf.Tensor) -> tuple[tf.Tensor, list[tf.Tensor]]:
             with tf.GradientTape() as tape:
                 logits = trunk.call(x, training=True)
-                answer = tf.stop_gradient(tf.nn.softmax(logits[-1]))
-                early = target if distil else (target + answer) / 2
+                early = (target + tf.stop_gradient(tf.nn.softmax(logits[-1]))) / 2 if labels else target
                 loss = _cross_entropy(target, logits[-1])
-                for exit_logits in logits[:-1]:
-                    loss += weight * _cross_entropy(early, exit_logits)
+                for number in student.exits:
+                    loss += weight * _cross_entropy(early, logits[number - 1])
             slopes = tape.gradient(loss, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-            return loss, answer, [tf.convert_to_tensor(slope) for slope in slopes]
+            return loss, [tf.convert_to_tensor(slope) for slope in slopes]
 
         return tf.function(lambda x, target: self._strategy.run(gradients, args=(x, target)), reduce_retracing=True)
 

@@ -74,7 +74,8 @@ def build(
         data: a SPEC or examples in memory, as for :meth:`ElasticModel.fit`.
         out: the bundle's folder: new, empty, or a bundle, which is replaced.
         model: a Keras model with its weights, or the path of one; by default a new built-in backbone.
-        backbone: the built-in one, "resnet" (images) or "gru" (sequences); by default chosen to suit the data.
+        backbone: the built-in one, "resnet" or "resnet-wide" (images), or "gru" (sequences); by default chosen to suit
+            the data.
         recipes: the branches, as text or a list; by default about ten.
         input_size: the size that all images are resized to; required if the input size of a ``model`` is
             variable. (height, width), or one number for both.

@@ -59,10 +59,22 @@ def idle_steps(network: ElasticNetwork) -> list[str]:
     return sentences
 
 
+def knows_something(network: ElasticNetwork, data: Dataset) -> bool:
+    """Whether the full trunk does better on the validation split than naming the most frequent class, beyond chance."""
+    x, y = data.validation
+    frequent = float(np.bincount(y).max() / len(y))
+    right = float(np.mean(_logits(network, data, x).argmax(-1) == y))
+    return right - 2 * np.sqrt(right * (1 - right) / len(y)) > frequent
+
+
 def given_accuracy(network: ElasticNetwork, data: Dataset) -> Accuracy:
     """The accuracy on the test split of the model that a network was made from; to be asked before its training."""
     from converters import verify
 
-    x = data.inputs(data.x_test)
-    logits = [network.trunks[0].call(x[i : i + 256], training=False)[-1].numpy() for i in range(0, len(x), 256)]
-    return verify.accuracy(np.concatenate(logits), data.y_test, "test")
+    return verify.accuracy(_logits(network, data, data.x_test), data.y_test, "test")
+
+
+def _logits(network: ElasticNetwork, data: Dataset, x: np.ndarray) -> np.ndarray:
+    """What the full trunk's last exit gives for raw examples, (N, classes)."""
+    parts = (data.inputs(x[i : i + 256]) for i in range(0, len(x), 256))
+    return np.concatenate([network.trunks[0].call(part, training=False)[-1].numpy() for part in parts])

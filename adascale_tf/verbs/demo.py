@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 #: The loop's phases: label, seconds, and how many CPU burners per core run beside it.
 PHASES = (("idle", 6.0, 0), ("loaded", 8.0, 3), ("idle again", 6.0, 0))
+#: Of the training: enough for these digits.
+EPOCHS = 8
 #: The demo's latency budget, as a multiple of the median latency of the branch that an idle device would choose.
 SLACK = 1.5
 #: The share of deadlines that may be missed: strict, since branches as short as the demo's are seldom hit by stalls.
@@ -75,13 +77,15 @@ def demo(out: str | Path = "build/demo", *, seed: int = 0, tick: Tick = silent) 
     """
     from adascale_tf import data
     from adascale_tf.verbs.build import build
+    from adascale_tf.verbs.training import Training
     from converters import process
     from profiling import fit, measure, report
 
     out, begun = Path(out), time.monotonic()
     bundle.check_target(out / "bundle")
     digits = data.load("digits", tick=tick)
-    opened = build(digits, out / "bundle", seed=seed, tick=tick).bundle
+    training = Training(epochs=EPOCHS)
+    opened = build(digits, out / "bundle", training=training, seed=seed, tick=tick).bundle
     process.stop()  # what is measured next should have the machine to itself
     (out / "measurements.jsonl").unlink(missing_ok=True)
     measurements = measure.profile(opened, ["cpu"], [1], runs=60, out=out / "measurements.jsonl", tick=tick)

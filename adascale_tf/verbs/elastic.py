@@ -68,7 +68,7 @@ def fresh(
 
     Args:
         data: what it will be trained on; its examples' shape and its classes decide the backbone's.
-        backbone: "resnet" (images) or "gru" (sequences); by default chosen to suit the data.
+        backbone: "resnet" or "resnet-wide" (images), or "gru" (sequences); by default chosen to suit the data.
         recipes: the branches; by default about ten.
         seed: as for :func:`elastic`.
 
@@ -97,8 +97,8 @@ class ElasticModel:
         network: the elastic network to train.
         name: what the model is called in messages: its path or name.
         seed: of shuffling and augmentation.
-        trained: whether the weights know something already: then their accuracy is measured before the training,
-            one branch of each precision is converted on trial, and the learning rate is lower.
+        trained: whether the model came with weights: then their accuracy is measured before the training, one branch of
+            each precision is converted on trial, and the weights stay as they are if they know something.
     """
 
     def __init__(self, network: ElasticNetwork, name: str, *, seed: int = 0, trained: bool = True) -> None:
@@ -138,7 +138,10 @@ class ElasticModel:
         tick: Tick = silent,
         say: Say = unsaid,
     ) -> ElasticModel:
-        """Train all branches at once on the training split.
+        """Train all branches on the training split.
+
+        First the whole network alone (a model that knows something stays as it is), then its compressed branches
+        together, then each on its own; docs/training.md explains the three phases.
 
         Args:
             data: ``digits``, a folder, .zip or .npz as for ``adascale build``; arrays ``(x, y)`` or ``((x_train,
@@ -173,14 +176,18 @@ class ElasticModel:
         workers = workers or open_workers(training.strategy, training.replicas, tick=tick)
         dataset = hold_out(self._read(data, input_range, tick, say))
         checks.check_data(dataset)
-        if self._trained:
+        trained = self._trained
+        if trained:
             checks.check_finite(self.network)
             self._prepare(dataset, tick)
             if self.data is None:
                 create.fit_heads(self.network, dataset)
+            trained = checks.knows_something(self.network, dataset)
+            if not trained and training.pretrain is None:
+                say(f"{self.name} does no better than chance on this data, so it is trained first.")
         for sentence in checks.idle_steps(self.network):
             say(sentence)
-        schedule = training.schedule(len(dataset.x_train), self.seed, self._trained)
+        schedule = training.schedule(len(dataset.x_train), self.seed, trained)
         folder = training.checkpoint
         kept = Checkpoint(Path(folder), self.network, dataset, schedule, self.given) if folder else None
         self.effort = train(

@@ -1,4 +1,4 @@
-"""``evolve``: new branches from a trained network, without training."""
+"""``evolve``: new branches from a trained network, with a few steps of training or none."""
 
 from __future__ import annotations
 
@@ -16,7 +16,11 @@ from adascale_tf.verbs.saying import Say, unsaid
 if TYPE_CHECKING:
     from adascale_tf.data import Dataset
     from adascale_tf.network.elastic import ElasticNetwork
+    from adascale_tf.training import Schedule
     from adascale_tf.training.checkpoint import TrainingState
+
+#: Steps that each new structure is trained for, unless others are asked for: some seconds.
+STEPS = 30
 
 
 def evolve(
@@ -25,19 +29,22 @@ def evolve(
     recipes: str | Sequence[str | Recipe],
     out: str | Path,
     *,
+    steps: int = STEPS,
     max_loss: float = bundle.MAX_LOSS,
     tick: Tick = silent,
     say: Say = unsaid,
 ) -> Built:
-    """Write a bundle of new branches, derived from a trained network without training.
+    """Write a bundle of new branches, derived from a trained network.
 
-    Weights are derived from the shared ones; BatchNorm statistics are measured anew.
+    Weights are derived from those that the compressed branches share. Each new structure then trains alone for a few
+    steps on the full network's answers, and its BatchNorm statistics are measured. The checkpoint stays as it is.
 
     Args:
         checkpoint: the folder that :func:`adascale_tf.build` kept.
         data: the data it was trained on, as a SPEC or in memory.
         recipes: the new branches; none needs to have been trained.
         out: the bundle's folder: new, empty, or a bundle, which is replaced.
+        steps: batches that each new structure trains for; with 0 only its statistics are measured.
         max_loss: points of accuracy, as for :meth:`adascale_tf.ElasticModel.export`.
         tick: called at every step of the work.
         say: takes a sentence for what was left out of the data, and for steps of recipes that do nothing.
@@ -46,28 +53,58 @@ def evolve(
         The bundle.
 
     Raises:
-        BadInput: the checkpoint is none or is not finished, or the data is not what it was trained on.
+        BadInput: the checkpoint is none or is not finished, the data is not what it was trained on, or ``steps`` is
+            negative.
         AdaScaleError: no branch can be written.
     """
+    if steps < 0:
+        raise BadInput(f"The number of steps is {steps}; give 0 or more.")
     bundle.check_target(Path(out))
     wanted = parsed(recipes)
     state, network, dataset = open_checkpoint(Path(checkpoint), data, tick, say)
     from adascale_tf.verbs.checks import idle_steps
     from adascale_tf.verbs.export import write_bundle
 
-    evolved = derive(network, wanted, dataset, tick)
+    evolved = derive(network, wanted, dataset, tick, steps, schedule=state.schedule)
     for sentence in idle_steps(evolved):
         say(sentence)
     written = write_bundle(evolved, dataset, state.schedule, Path(out), tick, given=state.given, max_loss=max_loss)
     return Built(written, Path(checkpoint))
 
 
-def derive(network: ElasticNetwork, recipes: Sequence[Recipe], dataset: Dataset, tick: Tick = silent) -> ElasticNetwork:
-    """The network with other branches: trained structures as they are, new ones with their statistics measured."""
-    from adascale_tf.training import recalibrate
+def derive(
+    network: ElasticNetwork,
+    recipes: Sequence[Recipe],
+    dataset: Dataset,
+    tick: Tick = silent,
+    steps: int = 0,
+    *,
+    schedule: Schedule | None = None,
+) -> ElasticNetwork:
+    """The network with other branches: trained structures as they are, new ones ready to answer.
+
+    Args:
+        network: a trained network; it stays as it is.
+        recipes: the other branches.
+        dataset: its training split is what new structures see.
+        tick: called with "train" at every step, with "BatchNorm" for every new structure.
+        steps: batches that each new structure trains for, with weights of its own, on the full trunk's answers; with 0
+            its weights are the fork's, and its statistics are measured.
+        schedule: strength, batch and seed of these steps; by default those of a new training.
+    """
+    from adascale_tf import operators
+    from adascale_tf.training import Schedule, recalibrate, specialise
 
     evolved = network.evolved(recipes)
-    recalibrate([trunk for trunk in evolved.trunks if trunk not in network.trunks], dataset, tick=tick)
+    trained = {*network.trunks, *network.own}
+    new = [recipe for recipe in recipes if evolved.trunk(recipe) not in trained]
+    if steps > 0:
+        # A trained structure that is asked for a later exit keeps its trained exits: no steps would replace them.
+        kept = {trunk.recipe for trunk in network.own}
+        alone = [recipe for recipe in new if operators.trunk(recipe) not in kept]
+        specialise(evolved, alone, dataset, schedule or Schedule(), tick, steps=steps)
+        new = [recipe for recipe in new if recipe not in alone]
+    recalibrate(list(dict.fromkeys(map(evolved.trunk, new))), dataset, tick=tick)
     return evolved
 
 

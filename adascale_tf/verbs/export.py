@@ -24,6 +24,7 @@ from adascale_tf.verbs.checks import check_finite
 
 if TYPE_CHECKING:
     from adascale_tf.network.elastic import ElasticNetwork
+    from adascale_tf.network.trunk import Trunk
     from adascale_tf.training import Schedule
     from converters.convert import Converted
 
@@ -114,16 +115,16 @@ def _branches(
     from adascale_tf.training.quantization import train_quantized
     from converters import convert, precisions, verify
 
-    groups: dict[tuple[Recipe, str], list[Recipe]] = {}
+    groups: dict[tuple[Trunk, str], list[Recipe]] = {}
     for recipe in network.recipes:
-        groups.setdefault((network.trunk(recipe).recipe, network.plan(recipe).precision), []).append(recipe)
+        groups.setdefault((network.trunk(recipe), network.plan(recipe).precision), []).append(recipe)
     x_test = data.inputs(data.x_test)
     np.save(scratch / "inputs.npy", x_test)
     examples = calibration(data)
     names = {recipe.id: str(recipe) for recipe in network.recipes}
     done = 0
-    for (structure, precision), recipes in groups.items():
-        models = {recipe.id: network.trunk(recipe).network(recipe) for recipe in recipes}
+    for (trunk, precision), recipes in groups.items():
+        models = {recipe.id: trunk.network(recipe) for recipe in recipes}
         if precisions.lookup(precision).trained:
             tick("train quantized", 0, len(recipes), str(recipes[0]))
             models = {key: train_quantized(model, data, schedule) for key, model in models.items()}
@@ -132,7 +133,7 @@ def _branches(
         for recipe, one in zip(recipes, converted().values(), strict=True):
             tick("convert and verify", done, len(network.recipes), str(recipe))
             shared = len(recipes) > 1 and one.size_bytes != len(one.model)
-            file = f"{structure.id}-{precision}.tflite" if shared else f"{recipe.id}.tflite"
+            file = f"{(recipes[0] if shared else recipe).id}.tflite"
             (folder / file).write_bytes(one.model)
             branch, keras = entry(network, recipe, one, file), expected[recipe.id]
             actual = verify.outputs_apart(folder / file, branch, scratch / "inputs.npy")

@@ -16,7 +16,7 @@ from adascale_tf.network.elastic import ElasticNetwork
 from adascale_tf.training import Schedule, checkpoint, train
 from adascale_tf.training.checkpoint import Checkpoint
 
-SCHEDULE = Schedule(epochs=3, batch=32, warm=0.34)
+SCHEDULE = Schedule(epochs=3, batch=32, join=1, specialise=1)
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def test_a_killed_training_ends_like_an_undisturbed_one(small: Dataset, tmp_path
     with pytest.raises(BadInput, match="holds 2 of 3 epochs"):
         checkpoint.load(folder)
     second = network()
-    for variable in second.variables:  # what is taken up must come from the file
+    for variable in [*second.full.variables, *second.shared.variables]:  # what is taken up must come from the file
         variable.assign(variable * 0.0)
     seen: list[tuple[str, int]] = []
     train(second, small, SCHEDULE, lambda w, d, t, n: seen.append((w, d)), Checkpoint(folder, second, small, SCHEDULE))
@@ -81,7 +81,7 @@ def test_other_settings_and_other_files_are_refused(small: Dataset, tmp_path: Pa
         checkpoint=Checkpoint(tmp_path, net, small, Schedule(epochs=1, batch=32)),
     )
     with pytest.raises(BadInput, match="other settings"):
-        Checkpoint(tmp_path, net, small, SCHEDULE).begin([])
+        Checkpoint(tmp_path, net, small, SCHEDULE).begin()
     (tmp_path / "epoch-2.npz").write_bytes(b"torn")
     with pytest.raises(BadInput, match=r"or delete .* and train again"):
         checkpoint.load(tmp_path)
@@ -89,14 +89,14 @@ def test_other_settings_and_other_files_are_refused(small: Dataset, tmp_path: Pa
     other.mkdir()
     (other / "thesis.txt").write_text("mine")
     with pytest.raises(BadInput, match="holds other files"):
-        Checkpoint(other, net, small, SCHEDULE).begin([])
+        Checkpoint(other, net, small, SCHEDULE).begin()
     with pytest.raises(BadInput, match="is not a checkpoint"):
         checkpoint.read_state(other)
 
 
 @pytest.mark.slow
 def test_a_training_goes_on_at_another_scale(small: Dataset, tmp_path: Path) -> None:
-    schedule = Schedule(epochs=3, batch=32, warm=0.34, optimizer="sgd", learning_rate=0.03)
+    schedule = Schedule(epochs=3, batch=32, join=1, specialise=1, optimizer="sgd", learning_rate=0.03)
 
     def die(what: str, done: int, total: int, note: str = "") -> None:
         if what == "train" and done > total * 0.5:

@@ -22,8 +22,10 @@ from adascale_runtime.errors import BadInput
 from adascale_runtime.files import archives, codec
 from adascale_runtime.files.disk import Busy, Unwritable
 from adascale_runtime.seams.recipe import parse_list
+from adascale_tf.bridge.functional import read_graph
 from adascale_tf.cli import main
 from adascale_tf.data import Dataset
+from adascale_tf.graph import graph_file
 from adascale_tf.network.elastic import ElasticNetwork
 from adascale_tf.training import Schedule, checkpoint
 from adascale_tf.training.checkpoint import Checkpoint
@@ -57,7 +59,7 @@ def data() -> Dataset:
 
 def begun(folder: Path, net: ElasticNetwork, data: Dataset) -> Checkpoint:
     kept = Checkpoint(folder, net, data, SCHEDULE)
-    assert kept.begin([]) == 0
+    assert kept.begin() == 0
     return kept
 
 
@@ -65,12 +67,12 @@ def begun(folder: Path, net: ElasticNetwork, data: Dataset) -> Checkpoint:
 def finished(tmp_path: Path, net: ElasticNetwork, data: Dataset) -> Path:
     """The folder of a training that is done."""
     folder = tmp_path / "kept"
-    begun(folder, net, data).save(SCHEDULE.epochs + 1, [])
+    begun(folder, net, data).save(SCHEDULE.total + 1, [])
     return folder
 
 
 def test_a_network_comes_back_from_plain_numbers(finished: Path, net: ElasticNetwork, data: Dataset) -> None:
-    assert sorted(path.name for path in finished.iterdir()) == ["checkpoint.json", "epoch-3.npz"]
+    assert sorted(path.name for path in finished.iterdir()) == ["checkpoint.json", "epoch-5.npz"]
     assert "regularizer" not in (finished / "checkpoint.json").read_text()
     state, loaded = checkpoint.load(finished)
     assert state.schedule == SCHEDULE and state.finished
@@ -97,7 +99,7 @@ def test_checkpoints_of_older_versions_are_not_opened(finished: Path, form: str)
     checkpoint.load(finished)  # what is in that file does not matter
     found = json.loads((finished / "checkpoint.json").read_text())
     (finished / "checkpoint.json").write_text(json.dumps({**found, "format": "adascale-checkpoint/1"}))
-    with pytest.raises(BadInput, match="was written by an older version in a format that could contain code"):
+    with pytest.raises(BadInput, match="was written by an older version in a format that is no longer read"):
         checkpoint.load(finished)
     assert not trace.exists()
 
@@ -144,9 +146,12 @@ MUTATIONS = {
     "schedule-text": (lambda f: f["schedule"].update(epochs="two"), "should be a whole number"),
     "schedule-rate": (lambda f: f["schedule"].update(learning_rate=-1.0), "learning_rate is -1"),
     "schedule-optimizer": (lambda f: f["schedule"].update(optimizer="x" * 999), "use adamw or sgd"),
-    "done-many": (lambda f: f.update(epochs_done=99), "counts 99 of 2 epochs"),
-    "done-less": (lambda f: f.update(epochs_done=-1), "counts -1 of 2 epochs"),
-    "done-other": (lambda f: f.update(epochs_done=1), "holds 1 of 2 epochs"),
+    "done-many": (lambda f: f.update(epochs_done=99), "counts 99 of 4 epochs"),
+    "done-less": (lambda f: f.update(epochs_done=-1), "counts -1 of 4 epochs"),
+    "own-unknown": (lambda f: f.update(own={"width(0.5)+melt": 1}), "melt"),
+    "own-exits": (lambda f: f.update(own={"width(0.5)": 7}), "names exits that its network does not have"),
+    "own-type": (lambda f: f.update(own={"width(0.5)": "all"}), "own"),
+    "done-other": (lambda f: f.update(epochs_done=1), "holds 1 of 4 epochs"),
     "recipes": (lambda f: f.update(recipes=["width(2)"]), "width"),
     "recipes-other": (lambda f: f.update(recipes=["full", "width(0.25)"]), "does not hold"),
     "format": (lambda f: f.update(format=["adascale-checkpoint/2"]), "is not of format"),
@@ -163,7 +168,7 @@ def test_changed_descriptions_are_refused_in_a_sentence(finished: Path, case: st
     assert len(str(caught.value)) < 500
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"format": "adascale-checkpoint/2"}'])
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"format": "adascale-checkpoint/3"}'])
 def test_descriptions_that_are_none_are_refused(finished: Path, text: str) -> None:
     (finished / "checkpoint.json").write_text(text)
     with pytest.raises(BadInput):
@@ -171,7 +176,7 @@ def test_descriptions_that_are_none_are_refused(finished: Path, text: str) -> No
 
 
 def test_damaged_epochs_are_refused_in_a_sentence(finished: Path, net: ElasticNetwork) -> None:
-    path = finished / "epoch-3.npz"
+    path = finished / "epoch-5.npz"
     whole = path.read_bytes()
     rng = np.random.default_rng(0)
     refused = 0
@@ -181,13 +186,13 @@ def test_damaged_epochs_are_refused_in_a_sentence(finished: Path, net: ElasticNe
             spoiled[rng.integers(len(spoiled))] ^= int(rng.integers(1, 256))
         path.write_bytes(spoiled)
         try:
-            checkpoint._read(finished, 3, net.values)
+            checkpoint._read(finished, 5, net.values)
         except BadInput as error:
             refused += 1
             assert str(error).endswith(f"delete {finished} and train again.")
     assert refused > 40
     path.unlink()
-    with pytest.raises(BadInput, match=r"has no epoch-3.npz, its newest epoch"):
+    with pytest.raises(BadInput, match=r"has no epoch-5.npz, its newest epoch"):
         checkpoint.load(finished)
 
 
@@ -198,11 +203,12 @@ def test_a_resumed_training_meets_a_damaged_epoch_with_a_sentence(
     path = tmp_path / "kept" / "epoch-1.npz"
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(BadInput, match=r"not a complete \.zip file .* or delete"):
-        Checkpoint(tmp_path / "kept", net, data, SCHEDULE).begin([])
+        kept = Checkpoint(tmp_path / "kept", net, data, SCHEDULE)
+        kept.read(kept.begin(), [])
 
 
 def test_epochs_with_other_contents_are_refused(finished: Path, net: ElasticNetwork) -> None:
-    path, values = finished / "epoch-3.npz", net.values
+    path, values = finished / "epoch-5.npz", net.values
     name = next(iter(values))
     for spoiled, sentence in (
         ({**values, name: values[name].astype(np.float64)}, "is float64"),
@@ -240,7 +246,7 @@ def test_a_full_disk_leaves_the_epoch_before(tmp_path: Path, net: ElasticNetwork
         with full_disk(left), pytest.raises(Unwritable, match=r"epoch-2\.npz cannot be written .*free some space"):
             kept.save(2, [])
         assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
-    assert Checkpoint(folder, net, data, SCHEDULE).begin([]) == 1
+    assert Checkpoint(folder, net, data, SCHEDULE).begin() == 1
 
 
 def test_a_full_disk_at_the_beginning_does_not_block_the_place(
@@ -248,7 +254,7 @@ def test_a_full_disk_at_the_beginning_does_not_block_the_place(
 ) -> None:
     kept = Checkpoint(tmp_path / "kept", net, data, SCHEDULE)
     with full_disk(10), pytest.raises(BadInput, match="cannot be written"):
-        kept.begin([])
+        kept.begin()
     assert begun(tmp_path / "kept", net, data).folder.is_dir()
 
 
@@ -268,7 +274,7 @@ def test_beginnings_of_a_killed_training_do_not_block_the_place(
 def test_files_of_others_are_left_alone(name: str, tmp_path: Path, net: ElasticNetwork, data: Dataset) -> None:
     (tmp_path / name).write_text("mine")
     with pytest.raises(BadInput, match="holds other files"):
-        Checkpoint(tmp_path, net, data, SCHEDULE).begin([])
+        Checkpoint(tmp_path, net, data, SCHEDULE).begin()
     assert (tmp_path / name).read_text() == "mine"
 
 
@@ -288,32 +294,33 @@ def test_a_kill_at_any_moment_leaves_a_place_that_goes_on(tmp_path: Path, net: E
 
             sys.addaudithook(die)
             kept = Checkpoint(folder, net, data, SCHEDULE)
-            done = kept.begin([])
+            done = kept.begin()
             kept.save(min(done + 1, SCHEDULE.epochs), [])
             os._exit(0)
         os.waitpid(child, 0)
-        Checkpoint(folder, net, data, SCHEDULE).begin([])  # raises if it cannot be taken up
+        kept = Checkpoint(folder, net, data, SCHEDULE)
+        if done := kept.begin():
+            kept.read(done, [])  # raises if it cannot be taken up
     assert checkpoint.read_state(folder).epochs_done >= 1
 
 
 def test_one_training_at_a_time(tmp_path: Path, net: ElasticNetwork, data: Dataset) -> None:
     kept = Checkpoint(tmp_path / "kept", net, data, SCHEDULE)
     with kept.held():
-        kept.begin([])
+        kept.begin()
         kept.save(1, [])
         with pytest.raises(Busy, match="is being written by process"), kept.held():
             pass
     with kept.held():
-        assert kept.begin([]) == 1
+        assert kept.begin() == 1
 
 
-def test_layers_that_cannot_be_kept_are_refused_at_once(tmp_path: Path, data: Dataset) -> None:
+def test_layers_that_cannot_be_kept_are_refused_at_once() -> None:
     image = tf_keras.Input((8, 8, 1), name="image")
     x = tf_keras.layers.Lambda(lambda x: x * 2, name="odd")(image)
     x = tf_keras.layers.Dense(3, name="logits")(tf_keras.layers.Flatten(name="flat")(x))
-    net = ElasticNetwork(tf_keras.Model(image, x), parse_list("full"))
     with pytest.raises(BadInput, match="'odd' is a Lambda"):
-        Checkpoint(tmp_path, net, data, SCHEDULE)
+        graph_file.plain(read_graph(tf_keras.Model(image, x)), "the checkpoint")
 
 
 def test_the_optimizer_comes_back(tmp_path: Path, net: ElasticNetwork, data: Dataset) -> None:
@@ -321,12 +328,14 @@ def test_the_optimizer_comes_back(tmp_path: Path, net: ElasticNetwork, data: Dat
     begun(tmp_path, net, data).save(1, [steps, moment])
     steps.assign(0)
     moment.assign([0.0, 0.0])
-    assert Checkpoint(tmp_path, net, data, SCHEDULE).begin([steps, moment]) == 1
+    kept = Checkpoint(tmp_path, net, data, SCHEDULE)
+    assert kept.begin() == 1
+    kept.read(1, [steps, moment])
     assert int(steps) == 7 and moment.numpy().tolist() == [1.0, 2.0]
 
 
 def test_another_schedule_is_another_training(tmp_path: Path, net: ElasticNetwork, data: Dataset) -> None:
     begun(tmp_path, net, data)
     with pytest.raises(BadInput, match="of other settings"):
-        Checkpoint(tmp_path, net, data, replace(SCHEDULE, seed=1)).begin([])
+        Checkpoint(tmp_path, net, data, replace(SCHEDULE, seed=1)).begin()
     assert codec.read_json(tmp_path / "checkpoint.json")["schedule"]["seed"] == 0

@@ -70,3 +70,23 @@ def test_mirroring_is_asked_for(flip: bool) -> None:
     x = np.arange(64 * 4, dtype=np.uint8).reshape(64, 2, 2, 1)
     moved = feed.augment(x, Schedule(shift=0, flip=flip), np.random.default_rng(0))
     assert np.array_equal(moved, x) is not flip
+
+
+@given(st.lists(st.integers(1, 6), min_size=2, max_size=4), st.integers(0, 4), st.booleans(), st.integers(0, 9))
+def test_examples_are_windows_of_themselves_with_repeated_edges(
+    shape: list[int], shift: int, flip: bool, seed: int
+) -> None:
+    x = np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+    before = x.copy()
+    moved = feed.augment(x, Schedule(shift=shift, flip=flip), np.random.default_rng(seed))
+    np.testing.assert_array_equal(x, before)
+    axes = {4: (1, 2), 3: (1,)}.get(x.ndim, ())
+    rng = np.random.default_rng(seed)
+    offsets = [rng.integers(0, 2 * shift + 1, len(x)) for _ in axes] if shift else []
+    mirrored = rng.random(len(x)) < 0.5 if flip and x.ndim == 4 else np.zeros(len(x), bool)
+    for number, example in enumerate(moved):
+        expected = x[number]
+        for axis, offset in enumerate(offsets):
+            positions = np.clip(np.arange(expected.shape[axis]) + offset[number] - shift, 0, expected.shape[axis] - 1)
+            expected = expected.take(positions, axis)
+        np.testing.assert_array_equal(example, expected[:, ::-1] if mirrored[number] else expected)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -11,8 +13,6 @@ from adascale_tf.bridge import backbones
 from adascale_tf.data import Dataset
 from adascale_tf.network.elastic import ElasticNetwork
 from adascale_tf.training import Schedule
-from adascale_tf.training.stepper import Stepper
-from adascale_tf.training.workers import alone
 
 
 @pytest.fixture()
@@ -29,17 +29,20 @@ def network(recipes: str, shape: tuple[int, ...] = (16, 16, 1)) -> ElasticNetwor
     return ElasticNetwork(backbones.build("resnet", shape, 10), parse_list(recipes))
 
 
-def test_a_step_through_one_trunk_moves_the_weights_of_all() -> None:
-    net = network("full,width(0.5)")
+def test_a_step_through_one_trunk_moves_the_weights_of_all_but_full() -> None:
+    net = network("full,width(0.5),depth(0.5)")
     x = np.random.default_rng(0).normal(size=(4, 16, 16, 1)).astype(np.float32)
-    before = net.trunks[0].call(x, training=False)[-1].numpy()
+    full, _, deep = before = [trunk.call(x, training=False)[-1].numpy() for trunk in net.trunks]
     with tf.GradientTape() as tape:
         loss = tf.reduce_sum(net.trunks[1].call(x, training=False)[-1] ** 2)
-    gradients = tape.gradient(loss, net.variables, unconnected_gradients="zero")
-    for variable, gradient in zip(net.variables, gradients, strict=True):
+    variables = net.shared.variables
+    gradients = tape.gradient(loss, variables, unconnected_gradients="zero")
+    for variable, gradient in zip(variables, gradients, strict=True):
         variable.assign_sub(0.01 * gradient)
-    assert np.abs(net.trunks[0].call(x, training=False)[-1].numpy() - before).max() > 1e-4
-    kernel = next(i for i, v in enumerate(net.variables) if v.name.startswith("stage3_block2_2_conv"))
+    after = [trunk.call(x, training=False)[-1].numpy() for trunk in net.trunks]
+    np.testing.assert_array_equal(after[0], full)
+    assert np.abs(after[2] - deep).max() > 1e-4 and len(before) == 3
+    kernel = next(i for i, v in enumerate(variables) if v.name.startswith("stage3_block2_2_conv"))
     moved = np.asarray(gradients[kernel])
     assert np.abs(moved[..., :32, :32]).max() > 0 and np.abs(moved[..., 32:]).max() == 0
 
@@ -51,7 +54,9 @@ def test_training_lowers_the_loss_of_every_trunk(small: Dataset) -> None:
     training.train(
         net, small, Schedule(epochs=10, batch=32), lambda what, done, total, note: seen.append((what, done, total))
     )
-    assert [s for s in seen if s[0] == "train"][-1][1] == 10 * (len(small.x_train) // 32)
+    epoch = len(small.x_train) // 32
+    ends = [total for what, done, total in seen if what == "train" and done == total]
+    assert ends == [10 * epoch, round(10 / 3 * epoch), 5 * epoch]
     for trunk in net.trunks:
         for logits in trunk.call(small.inputs(small.x_test), training=False):
             assert np.mean(logits.numpy().argmax(-1) == small.y_test) > 0.3, str(trunk.recipe)
@@ -94,20 +99,52 @@ def test_recurrent_weights_are_pruned_too() -> None:
     assert np.mean(recurrent == 0) == pytest.approx(0.75, abs=0.01)
 
 
-@pytest.mark.parametrize(("optimizer", "name"), [("adamw", "_momentums"), ("sgd", "momentums")])
-def test_sorting_in_between_moves_the_optimizers_memory_too(small: Dataset, optimizer: str, name: str) -> None:
+RECIPES = "full,width(0.25),depth(0.5)+exit(1),prune(0.6)+exit(1)+int8"
+SHORT = Schedule(epochs=1, batch=32, join=0.5, specialise=0.5)
+
+
+def test_only_the_first_phase_moves_the_whole_network(small: Dataset) -> None:
+    net = network(RECIPES)
+    given = {name: variable.numpy() for name, variable in net.full.state.items()}
+    effort = training.train(net, small, replace(SHORT, pretrain=0))
+    assert [phase.name for phase in effort.phases] == ["join", "specialise"]
+    for name, variable in net.full.state.items():
+        np.testing.assert_array_equal(variable, given[name], err_msg=name)
+    assert {str(trunk.recipe): trunk.exits for trunk in net.own} == {"width(0.25)": 3, "depth(0.5)": 1, "prune(0.6)": 1}
+    kernel = (
+        net.trunk(parse("prune(0.6)+exit(1)")).network(parse("prune(0.6)+exit(1)")).get_layer("stage1_block2_1_conv")
+    )
+    assert np.mean(kernel.kernel.numpy() == 0) == pytest.approx(0.6, abs=0.01)
+    assert effort.macs == sum(phase.macs for phase in effort.phases) > 0
+
+
+def test_early_exits_train_with_the_whole_network_or_with_weights_of_their_own(small: Dataset) -> None:
+    alone, given = network("full,exit(1)+int8"), network("full,exit(1)+int8")
+    training.train(alone, small, SHORT)
+    training.train(given, small, replace(SHORT, pretrain=0))
+    assert not alone.own and [trunk.exits for trunk in given.own] == [1]
+
+
+def test_what_one_phase_costs_is_counted_with_its_teacher(small: Dataset) -> None:
+    net = network("full,width(0.25),depth(0.5),width(0.5)")
+    effort = training.train(net, small, replace(SHORT, sampled=0))
+    full, narrow, deep, half = net.trunks
+    steps = effort.phase("join").steps
+    assert steps == round(0.5 * (len(small.x_train) // 32)) == effort.phase("specialise").steps
+    assert effort.phase("pretrain").macs == pytest.approx(2 * steps * 32 * 3 * full.macs, rel=0.1)
+    assert effort.phase("join").macs == steps * 32 * (full.macs + 3 * narrow.macs)
+    assert effort.phase("specialise").macs == steps * 32 * (full.macs + 3 * (narrow.macs + deep.macs + half.macs))
+
+
+def test_a_structure_that_nobody_trained_learns_in_a_few_steps(small: Dataset) -> None:
     net = network("full,width(0.5)")
-    stepper = Stepper(net, Schedule(optimizer=optimizer), 10, alone())
-    x, y = small.inputs(small.x_train[:16]), small.y_train[:16]
-    stepper.step([(x, y)], [])
-    before = {v.name: v.numpy() for v in stepper.state}
-    kernel = net.backbone.get_layer("stage3_block1_1_conv").kernel
-    ids = [id(v) for v in net.variables]
-    moment = getattr(stepper._rule.optimizer, name)[ids.index(id(kernel))]
-    pairs = {tuple(p) for p in zip(kernel.numpy().ravel(), before[moment.name].ravel(), strict=True)}
-    outputs = net.trunks[0].call(x, training=False)[-1].numpy()
-    old = kernel.numpy()
-    stepper.permute(net.sort())
-    assert not np.array_equal(old, kernel.numpy())
-    np.testing.assert_allclose(net.trunks[0].call(x, training=False)[-1], outputs, atol=1e-5)
-    assert {tuple(p) for p in zip(kernel.numpy().ravel(), moment.numpy().ravel(), strict=True)} == pairs
+    training.train(net, small, Schedule(epochs=8, batch=32, specialise=0))
+    before = net.values
+    evolved = net.evolved([parse("width(0.625)")])
+    effort = training.specialise(evolved, evolved.recipes, small, SHORT, steps=30)
+    assert effort.steps == 30 and [str(trunk.recipe) for trunk in evolved.own] == ["width(0.625)"] and not net.own
+    for name, value in before.items():
+        np.testing.assert_array_equal(net.values[name], value, err_msg=name)
+    x, y = small.inputs(small.x_test), small.y_test
+    full, narrow = (np.mean(t.call(x, training=False)[-1].numpy().argmax(-1) == y) for t in evolved.trunks)
+    assert narrow > full - 0.25

@@ -19,7 +19,7 @@ from adascale_runtime.seams import bundle
 from adascale_tf.training import checkpoint
 
 RECIPES = "full,int8,width(0.5)+int8,width(0.25)+exit(2)+int8"
-EPOCHS = 10
+EPOCHS = 6
 
 
 def ports(count: int) -> list[int]:
@@ -62,7 +62,7 @@ def accuracies(path: Path) -> dict[str, float]:
 def test_two_workers_train_like_one_and_go_on_after_a_death(tmp_path: Path) -> None:
     kept = tmp_path / "worker0.checkpoint"
     chief, other = pair(tmp_path)
-    while not (kept / "epoch-4.npz").exists():
+    while not (kept / "epoch-3.npz").exists():
         assert chief.poll() is None and other.poll() is None, (tmp_path / "worker0.log").read_text()[-2000:]
         time.sleep(0.2)
     other.kill()
@@ -70,12 +70,13 @@ def test_two_workers_train_like_one_and_go_on_after_a_death(tmp_path: Path) -> N
     said = (tmp_path / "worker0.log").read_text().splitlines()[-1]
     assert said.startswith("adascale: Another worker of this training is gone; start all workers again")
     done = checkpoint.read_state(kept).epochs_done
-    assert 4 <= done < EPOCHS and not (tmp_path / "worker0").exists()
+    assert 3 <= done < EPOCHS and not (tmp_path / "worker0").exists()
 
     chief, other = pair(tmp_path)
     assert other.wait(timeout=400) == 0 and chief.wait(timeout=200) == 0, (tmp_path / "worker0.log").read_text()[-2000:]
     said = (tmp_path / "worker0.log").read_text()
-    assert "Resuming the training" in said and f"epoch {done + 1}/{EPOCHS}" in said and "epoch 1/" not in said
+    assert "Resuming the training" in said
+    assert f"pretrain, epoch {done + 1}/{EPOCHS}" in said and "pretrain, epoch 1/" not in said
     assert "This worker is done" in (tmp_path / "worker1.log").read_text()
     assert not (tmp_path / "worker1").exists() and not (tmp_path / "worker1.checkpoint").exists()
 
