@@ -1,6 +1,6 @@
 """Choosing branches for a device: an evolutionary search over recipes.
 
-Pure: what a recipe's accuracy and latency are is the caller's business. Candidates evolve from the Pareto front by
+Pure: what a recipe's accuracy and costs are is the caller's business. Candidates evolve from the Pareto front by
 changing one step at a time (cf. Real et al., Regularized Evolution, AAAI 2019; Cai et al., Once-for-All, ICLR 2020).
 Which steps are tried is what the operators say of themselves (``strengths``, ``at_blocks``).
 """
@@ -116,7 +116,7 @@ class _Proposals:
         drawn: dict[str, Recipe] = {}
         turns = iter(self._waiting if self._rng.random() < _TURN else ())
         for _ in range(_DRAWS + 8 * count if self._space else 0):
-            parent = parents[self._rng.integers(len(parents))]
+            parent = parents[int(self._rng.integers(len(parents)))]
             step = next(turns, None)
             child = mutate(parent, self._space, self._rng) if step is None else with_step(parent, step)
             if child.id not in known and self._applies(child):
