@@ -21,8 +21,9 @@ from adascale_tf.network.elastic import ElasticNetwork
 from adascale_tf.network.front import OBJECTIVES
 from adascale_tf.training import Schedule
 from adascale_tf.verbs import judging
+from adascale_tf.verbs.costs import Costs
 from adascale_tf.verbs.judging import Judge
-from adascale_tf.verbs.search import Costs, search
+from adascale_tf.verbs.search import search
 
 SPEC = TensorSpec("x", (1, 4), "float32")
 
