@@ -5,6 +5,7 @@ Standard library only and Python 3.8 compatible: a phone reads manifests with th
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any, Dict, Optional, Tuple
 
@@ -37,6 +38,16 @@ class Accuracy:
     samples: int
     #: The part of the data that they are from.
     split: str
+
+    @property
+    def interval(self) -> Tuple[float, float]:
+        """The 95 % confidence interval of the value in [0, 1], by the examples alone (Wilson, JASA 22, 1927)."""
+        if not self.samples:
+            return 0.0, 1.0
+        z2 = 1.96**2 / self.samples
+        middle = self.value + z2 / 2
+        half = math.sqrt(z2 * (self.value * (1.0 - self.value) + z2 / 4))
+        return max(0.0, (middle - half) / (1.0 + z2)), min(1.0, (middle + half) / (1.0 + z2))
 
 
 @dataclass(frozen=True)

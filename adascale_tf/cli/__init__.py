@@ -10,7 +10,18 @@ import click
 from adascale_runtime import plugins
 from adascale_runtime.files import archives
 from adascale_tf import __version__
-from adascale_tf.cli import building, console, demonstration, ending, evolving, examining, measuring, phones, running
+from adascale_tf.cli import (
+    building,
+    console,
+    demonstration,
+    ending,
+    evolving,
+    examining,
+    measuring,
+    phones,
+    running,
+    searching,
+)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -47,7 +58,7 @@ def _say_what_was_left_out() -> None:
         console.warn(sentence)
 
 
-for module in (building, demonstration, examining, evolving, measuring, phones, running):
+for module in (building, demonstration, examining, evolving, measuring, phones, running, searching):
     for command in module.COMMANDS:
         cli.add_command(command)
 

@@ -1,18 +1,14 @@
-"""Commands that get new branches out of a trained network: evolve, search."""
+"""The command that gets new branches out of a trained network: evolve."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from adascale_tf.cli import console, tables
 from adascale_tf.cli.options import data_option, max_loss_option
 from adascale_tf.verbs.evolve import STEPS
-
-if TYPE_CHECKING:
-    from adascale_tf.verbs.search import Searched
 
 
 @click.command(
@@ -43,59 +39,4 @@ def evolve(
     tables.built(built, out, quiet, as_json)
 
 
-@click.command(
-    epilog="Example: adascale search bundle --predictors predictors.json --branches 4; "
-    "adascale search bundle.checkpoint --data digits --predictors predictors.json --branches 8 --out best"
-)
-@click.argument("source", metavar="BUNDLE|CHECKPOINT", type=click.Path(path_type=Path))
-@click.option(
-    "--predictors", "predictors_path", required=True, type=click.Path(path_type=Path),
-    help="Predictors of the device, from 'adascale fit'.",
-)  # fmt: skip
-@click.option(
-    "--device-name", default=None, metavar="NAME", help="Device to choose for, if the file has predictors of several."
-)
-@click.option("--branches", type=click.IntRange(1), default=8, show_default=True, help="Number of branches to choose.")
-@click.option(
-    "--data", "spec", default=None, metavar="SPEC", help="With a CHECKPOINT: its data, to measure accuracy on."
-)
-@click.option("--trials", type=click.IntRange(0), default=40, show_default=True, help="Number of new recipes to try.")
-@click.option("--delegate", default="cpu", show_default=True)
-@click.option("--threads", type=click.IntRange(1, 64), default=1, show_default=True)
-@click.option("--seed", type=int, default=0, show_default=True)
-@click.option("--out", type=click.Path(path_type=Path), default=None, help="Write the chosen branches as a bundle.")
-@console.output_options
-def search(
-    *, source: Path, predictors_path: Path, device_name: str | None, branches: int, spec: str | None, trials: int,
-    delegate: str, threads: int, seed: int, out: Path | None, quiet: bool, as_json: bool,
-) -> None:  # fmt: skip
-    """Choose the branches that offer a device the best accuracy at every latency.
-
-    From a BUNDLE, the best of its branches. From a CHECKPOINT, an evolutionary search over recipes: each is derived
-    without training, its accuracy measured on 1,000 training examples, its latency predicted.
-    """
-    from adascale_tf.verbs.search import search as verb
-
-    with console.progress(quiet) as tick:
-        searched = verb(
-            source, predictors_path, data=spec, branches=branches, trials=trials, device_name=device_name,
-            delegate=delegate, threads=threads, seed=seed, out=out, tick=tick, say=console.note,
-        )  # fmt: skip
-    for remark in searched.remarks:
-        console.say(f"Note: {remark}", err=True)
-    _show(searched, as_json, quiet)
-
-
-def _show(searched: Searched, as_json: bool, quiet: bool) -> None:
-    chosen = searched.chosen
-    if as_json:
-        facts = [{"recipe": str(c.recipe), "accuracy": c.accuracy, "latency_ms": c.latency_ms} for c in chosen]
-        console.emit({"seen": searched.seen, "chosen": facts})
-    elif not quiet:
-        rows = [(str(c.recipe), f"{c.accuracy:.2%}", f"{c.latency_ms:.3f}") for c in chosen]
-        columns = ("recipe", "accuracy (float)", "predicted ms")
-        console.table(f"The best {len(chosen)} of {searched.seen} recipes", columns, rows)
-        console.say("--recipes '" + ",".join(str(c.recipe) for c in chosen) + "'")
-
-
-COMMANDS = (evolve, search)
+COMMANDS = (evolve,)

@@ -1,8 +1,8 @@
-"""``search``: the branches that offer a device the best accuracy at every latency."""
+"""``search``: the branches that offer most accuracy for what they cost on a device."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,27 +10,28 @@ from typing import TYPE_CHECKING, Any
 from adascale_runtime.errors import BadInput
 from adascale_runtime.progress import Tick, silent
 from adascale_runtime.seams import bundle, losses, predictors
-from adascale_runtime.seams.recipe import Recipe, parse
-from adascale_tf.verbs.evolve import derive, open_checkpoint
+from adascale_runtime.seams.recipe import parse
+from adascale_runtime.text import excerpt
+from adascale_tf.verbs.evolve import STEPS, derive, open_checkpoint
 from adascale_tf.verbs.saying import Say, unsaid
 
 if TYPE_CHECKING:
-    from adascale_tf.data import Dataset
-    from adascale_tf.network.elastic import ElasticNetwork
-    from adascale_tf.network.search import Candidate
-
-#: Training examples that a candidate's accuracy is measured on.
-_EXAMPLES = 1000
+    from adascale_runtime.seams.manifest import Cost
+    from adascale_tf.network.front import Candidate, Objective
 
 
 @dataclass(frozen=True)
 class Searched:
     """What a search found."""
 
-    #: The best branches, from fastest to slowest: recipe, accuracy of the float network in [0, 1], predicted ms.
+    #: The best branches, by their first cost: recipe, accuracy in [0, 1] with its interval, and costs.
     chosen: tuple[Candidate, ...]
     #: How many recipes were looked at.
     seen: int
+    #: What was kept small, as it was asked for.
+    objectives: tuple[Objective, ...]
+    #: The part of the data that accuracy was measured on.
+    split: str
     #: The chosen branches as a bundle; None if none was asked for.
     written: bundle.Bundle | None = None
 
@@ -40,13 +41,30 @@ class Searched:
         return () if self.written is None else tuple(losses.remarks(self.written.manifest))
 
 
+@dataclass(frozen=True)
+class Costs:
+    """What is known of costs: the objectives of a search, and a predictor for each that is predicted."""
+
+    objectives: tuple[Objective, ...]
+    by_quantity: dict[str, predictors.Predictor]
+
+    def of(self, cost: Cost, precision: str, size_bytes: int) -> dict[str, float]:
+        """A branch's costs by quantity."""
+        return {
+            one.quantity: self.by_quantity[one.quantity].predict(cost, precision) if one.predicted else size_bytes
+            for one in self.objectives
+        }
+
+
 def search(
     source: str | Path | bundle.Bundle,
-    fitted: str | Path | predictors.Predictors,
+    fitted: str | Path | predictors.Predictors | None = None,
     *,
     data: Any = None,
+    objectives: str | Sequence[str] = "latency",
     branches: int = 8,
     trials: int = 40,
+    steps: int = STEPS,
     device_name: str | None = None,
     delegate: str = "cpu",
     threads: int = 1,
@@ -55,63 +73,112 @@ def search(
     tick: Tick = silent,
     say: Say = unsaid,
 ) -> Searched:
-    """Choose the branches that offer a device the best accuracy at every latency.
+    """Choose the branches that offer most accuracy for what they cost on a device.
 
     From a bundle, the best of its branches. From a checkpoint, an evolutionary search over recipes: each is derived
-    without training, its accuracy measured on 1,000 training examples, its latency predicted.
+    from the trained network, its accuracy measured on the validation split with the file that would ship, its costs
+    predicted. A model of those that are known chooses which recipe is evaluated next. A precision that needs training
+    is judged as it is before that; it is tried only where the checkpoint's recipes name it.
 
     Args:
         source: a bundle, or a checkpoint that :func:`adascale_tf.build` kept.
-        fitted: what things cost on the device: predictors, or their file.
+        fitted: what things cost on the device: predictors, or their file; not needed if size is the only objective.
         data: the data of a checkpoint, as a SPEC or in memory.
+        objectives: what should be small: ``latency``, ``energy``, ``memory``, ``size``, as a list or a text with
+            commas.
         branches: how many to choose.
         trials: new recipes to try.
+        steps: batches that each new structure trains for before it is judged, as for :func:`adascale_tf.evolve`.
         device_name: which device, if the predictors are of several: its name, serial, model or processor.
-        delegate: the delegate that latency is predicted for.
-        threads: the number of threads that latency is predicted for.
+        delegate: the delegate that costs are predicted for.
+        threads: the number of threads that costs are predicted for.
         seed: of the recipes that are tried.
         out: write the chosen branches of a checkpoint as a bundle.
         tick: called with "search" for each recipe.
-        say: takes a sentence for what was left out of the data.
+        say: takes a sentence for what was left out.
 
     Raises:
-        BadInput: the predictors know no latency for this cell, or the source lacks what the search needs.
+        BadInput: the predictors do not know an objective for this cell, or the source lacks what the search needs.
     """
+    from adascale_tf.network import front
     from adascale_tf.network import search as searching
 
-    known = _predictors(fitted, device_name)
-    if known.find("latency_ms", delegate, threads) is None:
-        named = fitted if isinstance(fitted, (str, Path)) else "The set of predictors"
-        raise BadInput(
-            f"{named} predicts no latency for {delegate} with {threads} threads; profile and fit that first."
-        )
+    if steps < 0:
+        raise BadInput(f"The number of steps is {steps}; give 0 or more.")
+    costs = _costs(_objectives(objectives), fitted, device_name, delegate, threads)
     opened = _bundle(source)
     if opened is not None:
         if out is not None:
             raise BadInput("--out needs a CHECKPOINT to build from; a BUNDLE's branches exist already.")
-        candidates = [
-            searching.Candidate(
-                parse(b.recipe), b.accuracy.value, known.predict("latency_ms", b, delegate, threads) or 0.0
+        known = [
+            front.Candidate(
+                parse(b.recipe), b.accuracy.value, costs.of(b.cost, b.precision, b.size_bytes), b.accuracy.interval
             )
             for b in opened.manifest.branches
         ]
-        return Searched(tuple(searching.choose(candidates, branches)), len(candidates))
+        split = opened.manifest.branches[0].accuracy.split
+        return Searched(tuple(front.choose(known, branches)), len(known), costs.objectives, split)
     if data is None:
         raise BadInput("A search from a CHECKPOINT measures accuracy; name its data with --data.")
     if out is not None:
         bundle.check_target(Path(out))
     assert not isinstance(source, bundle.Bundle)
     state, network, dataset = open_checkpoint(Path(source), data, tick, say)
-    evaluate = _evaluator(network, dataset, known, delegate, threads)
-    candidates = searching.search(network.whole, evaluate, network.recipes, trials, seed, tick)
-    chosen = searching.choose(candidates, branches)
+    from adascale_tf.verbs.judging import Judge
+
+    with Judge(network, dataset, costs, state.schedule, steps, say) as judge:
+        known = searching.search(network.whole, judge, network.recipes, trials, seed, tick)
+    chosen = front.choose(known, branches)
     written = None
-    if out is not None:
+    if out is not None and chosen:
         from adascale_tf.verbs.export import write_bundle
 
-        evolved = derive(network, [c.recipe for c in chosen], dataset, tick)
+        evolved = derive(network, [c.recipe for c in chosen], dataset, tick, steps, schedule=state.schedule)
         written = write_bundle(evolved, dataset, state.schedule, Path(out), tick, given=state.given)
-    return Searched(tuple(chosen), len(candidates), written)
+    split = "validation" if len(dataset.y_val) else "train"
+    return Searched(tuple(chosen), len(known), costs.objectives, split, written)
+
+
+def _objectives(wanted: str | Sequence[str]) -> tuple[Objective, ...]:
+    """The objectives that are asked for, each once."""
+    from adascale_tf.network.front import OBJECTIVES
+
+    names = wanted.split(",") if isinstance(wanted, str) else wanted
+    names = list(dict.fromkeys(name.strip() for name in names if name.strip()))
+    unknown = [name for name in names if name not in OBJECTIVES]
+    if unknown or not names:
+        what = f"'{excerpt(unknown[0])}' is no objective" if unknown else "A search needs an objective"
+        raise BadInput(f"{what}; choose from {', '.join(OBJECTIVES)}.")
+    return tuple(OBJECTIVES[name] for name in names)
+
+
+def _costs(
+    objectives: tuple[Objective, ...],
+    fitted: str | Path | predictors.Predictors | None,
+    device_name: str | None,
+    delegate: str,
+    threads: int,
+) -> Costs:
+    """A predictor for each objective that is predicted; a file is read only if there is one."""
+    predicted = [one for one in objectives if one.predicted]
+    if not predicted:
+        return Costs(objectives, {})
+    if fitted is None:
+        raise BadInput(
+            f"The {predicted[0].name} of branches is predicted; name the device's predictors with --predictors "
+            "('adascale fit' writes them)."
+        )
+    known = _predictors(fitted, device_name)
+    by_quantity = {}
+    for one in predicted:
+        predictor = known.find(one.quantity, delegate, threads)
+        if predictor is None:
+            named = fitted if isinstance(fitted, (str, Path)) else "The set of predictors"
+            raise BadInput(
+                f"{named} predicts no {one.name} for {delegate} with {threads} threads; profile and fit that first."
+            )
+        by_quantity[one.quantity] = predictor
+    return Costs(objectives, by_quantity)
 
 
 def _predictors(fitted: str | Path | predictors.Predictors, device_name: str | None) -> predictors.Predictors:
@@ -126,36 +193,3 @@ def _bundle(source: str | Path | bundle.Bundle) -> bundle.Bundle | None:
         return source
     path = Path(source)
     return bundle.load(path) if (path / bundle.MANIFEST).is_file() or path.suffix == ".zip" else None
-
-
-def _evaluator(
-    network: ElasticNetwork, dataset: Dataset, fitted: predictors.Predictors, delegate: str, threads: int
-) -> Callable[[Recipe], Candidate]:
-    """A function that derives a recipe's branch, measures its accuracy and predicts its latency."""
-    import numpy as np
-
-    from adascale_tf import operators
-    from adascale_tf.network.search import Candidate
-    from converters import convert
-
-    index = np.random.default_rng(0).choice(len(dataset.x_train), min(_EXAMPLES, len(dataset.x_train)), replace=False)
-    x, y = dataset.inputs(dataset.x_train[index]), dataset.y_train[index]
-    exits: dict[str, list[float]] = {}
-    predictor = fitted.find("latency_ms", delegate, threads)
-    assert predictor is not None
-
-    def evaluate(recipe: Recipe) -> Candidate:
-        structure = operators.trunk(recipe)
-        evolved = derive(network, [recipe], dataset)
-        trunk, plan = evolved.trunk(recipe), evolved.plan(recipe)
-        if structure.id not in exits:
-            logits = [trunk.call(x[i : i + 250], training=False) for i in range(0, len(x), 250)]
-            exits[structure.id] = [
-                float(np.mean(np.concatenate([np.argmax(out, -1) for out in outs]) == y))
-                for outs in zip(*logits, strict=True)
-            ]
-        converted = convert.convert({recipe.id: trunk.network(recipe)}, plan.precision, x[:20])[recipe.id]
-        predicted = predictor.predict(converted.cost(), plan.precision)
-        return Candidate(recipe, exits[structure.id][plan.exit - 1], predicted)
-
-    return evaluate
