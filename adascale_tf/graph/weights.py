@@ -1,7 +1,7 @@
 """Weights of branches as data: expressions over the backbone's weights.
 
 An operator gives each layer of its cheaper network such an expression. All are linear in the backbone's weights once
-their choices are made, so a gradient through any branch trains the shared weights;
+their choices are made, so a gradient through any branch trains the weights of its source;
 :mod:`adascale_tf.network.derivation` computes them. A choice (which weights are zero, which directions a low rank
 keeps) is made from the weights' current values and made anew when they have moved.
 """

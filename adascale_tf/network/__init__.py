@@ -1,1 +1,1 @@
-"""The elastic network: one set of weights, many branches."""
+"""The elastic network: one backbone, many branches."""

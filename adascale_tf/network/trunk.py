@@ -47,6 +47,17 @@ class Source:
         return list(self.model.trainable_variables)
 
     @property
+    def without_kernels(self) -> list[tf.Variable]:
+        """Its trainable weights but the kernels of layers that are not heads: a few percent of its bytes."""
+        heads = set(self.plan.graph.outputs)
+        kernels = {
+            id(slot.variable)
+            for (layer, _), slot in slots(self.model).items()
+            if len(slot.variable.shape) > 1 and layer not in heads
+        }
+        return [variable for variable in self.variables if id(variable) not in kernels]
+
+    @property
     def state(self) -> dict[str, tf.Variable]:
         """All its variables, by layer and weight."""
         return {f"{layer}/{weight}": slot.variable for (layer, weight), slot in slots(self.model).items()}

@@ -1,7 +1,7 @@
 """Quantization-aware training by TF-MOT, for single branches (Jacob et al., CVPR 2018).
 
 Ranges and rounding differ from branch to branch, so this comes after the shared training: a branch's network is taken
-out, wrapped by TF-MOT, and trained for a short while, starting from the shared weights.
+out, wrapped by TF-MOT, and trained for a short while, starting from its own weights.
 """
 
 from __future__ import annotations

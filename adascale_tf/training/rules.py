@@ -16,7 +16,7 @@ Pairs = list[tuple[tf.Tensor, tf.Variable]]
 
 
 class Rule(ABC):
-    """An optimizer over the shared weights.
+    """An optimizer over the weights that train in a phase.
 
     Args:
         schedule: its rates and weight decay.

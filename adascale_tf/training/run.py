@@ -99,6 +99,7 @@ def specialise(
     *,
     epochs: float | None = None,
     steps: int | None = None,
+    kernels: bool = True,
 ) -> Effort:
     """Give the structures of some recipes weights of their own, in place, and train each on the full trunk's answers.
 
@@ -113,12 +114,13 @@ def specialise(
         tick: called with "train" at every step.
         epochs: passes over the data.
         steps: batches, in the place of epochs.
+        kernels: whether kernels train too. Without them, a branch's kernels stay what the fork makes of them.
     """
     if steps is not None:
         epochs = steps / schedule.epoch_steps(len(data.x_train))
     phase = Phase("specialise", schedule.length("specialise") if epochs is None else epochs, schedule.total)
     run = Run(data, schedule, tick, alone(), 1)
-    students = _detached(network, recipes, schedule)
+    students = _detached(network, recipes, schedule, kernels)
     if not students or phase.epochs <= 0:
         return Effort()
     effort = run_phase(Course(phase, students, network.trunks[0]), run)
@@ -184,7 +186,9 @@ def _course(network: ElasticNetwork, phase: Phase, schedule: Schedule) -> Course
     return Course(phase, _detached(network, network.recipes, schedule), full)
 
 
-def _detached(network: ElasticNetwork, recipes: Iterable[Recipe], schedule: Schedule) -> list[Student]:
+def _detached(
+    network: ElasticNetwork, recipes: Iterable[Recipe], schedule: Schedule, kernels: bool = True
+) -> list[Student]:
     """The trunks of some recipes with weights of their own.
 
     The full trunk keeps its weights. Its early exits trained with it; where it did not train, they too get weights of
@@ -195,4 +199,7 @@ def _detached(network: ElasticNetwork, recipes: Iterable[Recipe], schedule: Sche
         structure, number = operators.trunk(recipe), network.exit(recipe)
         if structure.steps or (number < last and schedule.length("pretrain") == 0):
             exits.setdefault(structure, set()).add(number)
-    return [Student(network.detach(structure, max(numbers)), sorted(numbers)) for structure, numbers in exits.items()]
+    return [
+        Student(network.detach(structure, max(numbers)), sorted(numbers), kernels)
+        for structure, numbers in exits.items()
+    ]

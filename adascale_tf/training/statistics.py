@@ -16,7 +16,7 @@ from adascale_tf.network.trunk import Trunk
 def recalibrate(trunks: Sequence[Trunk], data: Dataset, seed: int = 0, tick: Tick = silent, batches: int = 12) -> None:
     """Measure each trunk's BatchNorm statistics under its final weights, as the mean over some training batches.
 
-    Moving averages of a trunk that was sampled now and then lag behind the shared weights; on batches without
+    Moving averages of a trunk that was sampled now and then lag behind the weights; on batches without
     augmentation their mean is exact.
 
     Args:

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from adascale_runtime.progress import Tick
-from adascale_tf.network.trunk import Source, Trunk
+from adascale_tf.network.trunk import Trunk
 from adascale_tf.training.feed import Batch
 from adascale_tf.training.rules import open_rule
 from adascale_tf.training.schedule import Schedule
@@ -24,11 +24,13 @@ class Student:
     Args:
         trunk: with its last exit.
         exits: the numbers of the earlier exits that train too, counted from 1.
+        kernels: whether its kernels train, or only BatchNorm, biases and heads.
     """
 
-    def __init__(self, trunk: Trunk, exits: Sequence[int] = ()) -> None:
+    def __init__(self, trunk: Trunk, exits: Sequence[int] = (), kernels: bool = True) -> None:
         self.trunk = trunk
         self.exits = tuple(number for number in exits if number < trunk.exits)
+        self.variables = trunk.source.variables if kernels else trunk.source.without_kernels
 
 
 class Stepper:
@@ -57,9 +59,9 @@ class Stepper:
         self._schedule = schedule
         self._classes = int(students[0].trunk.model.outputs[-1].shape[-1])
         self._strategy, self._replicas, self._local = cluster.strategy, cluster.replicas, len(cluster.places)
-        sources: dict[Source, None] = dict.fromkeys(student.trunk.source for student in students)
-        self._shared = len(sources) == 1
-        self._variables = [variable for source in sources for variable in source.variables]
+        by_source = {student.trunk.source: student.variables for student in students}
+        self._shared = len(by_source) == 1
+        self._variables = [variable for variables in by_source.values() for variable in variables]
         self._exits = 1 + schedule.exit_weight * max(len(student.exits) for student in students)
         self._rule = open_rule(schedule, phase, length, accumulate)
         self._rule.optimizer.build(self._variables)
@@ -133,7 +135,7 @@ class Stepper:
 
     def _traced(self, student: Student, labels: bool) -> Gradients:
         """A traced ``(x, target distribution) -> (loss, gradients)`` on each replica."""
-        trunk, variables, weight = student.trunk, student.trunk.source.variables, self._schedule.exit_weight
+        trunk, variables, weight = student.trunk, student.variables, self._schedule.exit_weight
 
         def gradients(x: tf.Tensor, target: tf.Tensor) -> tuple[tf.Tensor, list[tf.Tensor]]:
             with tf.GradientTape() as tape:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def elastic(
     model: Any, recipes: str | Sequence[str | Recipe] | None = None, input_size: Sequence[int] = (), *, seed: int = 0
 ) -> ElasticModel:
-    """Make a classifier elastic: one set of weights, one branch for each recipe.
+    """Make a classifier elastic: one network, one branch for each recipe.
 
     Early exits are added where one node carries everything. The network's last exit gives the model's own logits, with
     the model's weights. TensorFlow is imported now.

@@ -148,3 +148,15 @@ def test_a_structure_that_nobody_trained_learns_in_a_few_steps(small: Dataset) -
     x, y = small.inputs(small.x_test), small.y_test
     full, narrow = (np.mean(t.call(x, training=False)[-1].numpy().argmax(-1) == y) for t in evolved.trunks)
     assert narrow > full - 0.25
+
+
+def test_kernels_can_stay_what_the_fork_makes_of_them(small: Dataset) -> None:
+    net = network("full,width(0.5)")
+    joined = net.trunks[1]
+    kernels = {name: value for name, value in joined.detached(3).source.state.items() if name.endswith("conv/kernel")}
+    training.specialise(net, net.recipes, small, SHORT, steps=3, kernels=False)
+    own = net.trunks[1].source.state
+    for name, value in kernels.items():
+        np.testing.assert_array_equal(own[name], value, err_msg=name)
+    assert not np.allclose(own["stem_bn/gamma"], 1.0) and "head3_logits/kernel" in own
+    assert not np.allclose(own["head3_logits/kernel"], joined.detached(3).source.state["head3_logits/kernel"])
