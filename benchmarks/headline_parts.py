@@ -201,8 +201,8 @@ class Seed:
         macs, last = alone["macs"], alone["last"]
         strata = ([r for r in macs if (r in last) is kind and r != "full"] for kind in (True, False))
         chosen = [r for stratum in strata for r in spread({r: macs[r] for r in stratum}, self._size.sampled)]
-        networks = {r: self._joined.trunk(parse(r)).network(parse(r)) for r in chosen}
-        return self._rivals(self._size.sample, lambda t, teacher, epochs: rivals.afresh(networks, t.seed))
+        ours_alike = {r: self._joined.trunk(parse(r)).network(parse(r)) for r in chosen}
+        return self._rivals(self._size.sample, lambda t, teacher, epochs: rivals.afresh(ours_alike, t.seed))
 
     def _rivals(self, lengths: Sequence[float], begin: Any) -> Facts:
         """Networks trained from the same start at several lengths, with the full network as their teacher."""
