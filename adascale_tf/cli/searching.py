@@ -107,7 +107,9 @@ def _show(searched: Searched) -> None:
 
 def _cell(candidate: Candidate, objective: Objective) -> str:
     cost = candidate.costs[objective.quantity]
-    return f"{cost:.3f}" if objective.predicted else console.size(int(cost))
+    if not objective.predicted:
+        return console.size(int(cost))
+    return f"{cost:.3f}" if cost >= 1 else f"{cost:.3g}"
 
 
 COMMANDS = (search,)

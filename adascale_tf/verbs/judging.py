@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from adascale_tf.data import Dataset
     from adascale_tf.network.elastic import ElasticNetwork
     from adascale_tf.training import Schedule
-    from adascale_tf.verbs.search import Costs
+    from adascale_tf.verbs.costs import Costs
 
 #: Derived networks that are kept, for recipes that differ in their precision only.
 _KEPT = 8

@@ -11,12 +11,11 @@ from adascale_runtime.errors import BadInput
 from adascale_runtime.progress import Tick, silent
 from adascale_runtime.seams import bundle, losses, predictors
 from adascale_runtime.seams.recipe import parse
-from adascale_runtime.text import excerpt
+from adascale_tf.verbs.costs import known_costs
 from adascale_tf.verbs.evolve import STEPS, derive, open_checkpoint
 from adascale_tf.verbs.saying import Say, unsaid
 
 if TYPE_CHECKING:
-    from adascale_runtime.seams.manifest import Cost
     from adascale_tf.network.front import Candidate, Objective
 
 
@@ -39,21 +38,6 @@ class Searched:
     def remarks(self) -> tuple[str, ...]:
         """What a person should know before using the bundle; a sentence each."""
         return () if self.written is None else tuple(losses.remarks(self.written.manifest))
-
-
-@dataclass(frozen=True)
-class Costs:
-    """What is known of costs: the objectives of a search, and a predictor for each that is predicted."""
-
-    objectives: tuple[Objective, ...]
-    by_quantity: dict[str, predictors.Predictor]
-
-    def of(self, cost: Cost, precision: str, size_bytes: int) -> dict[str, float]:
-        """A branch's costs by quantity."""
-        return {
-            one.quantity: self.by_quantity[one.quantity].predict(cost, precision) if one.predicted else size_bytes
-            for one in self.objectives
-        }
 
 
 def search(
@@ -105,7 +89,7 @@ def search(
 
     if steps < 0:
         raise BadInput(f"The number of steps is {steps}; give 0 or more.")
-    costs = _costs(_objectives(objectives), fitted, device_name, delegate, threads)
+    costs = known_costs(objectives, fitted, device_name, delegate, threads)
     opened = _bundle(source)
     if opened is not None:
         if out is not None:
@@ -137,54 +121,6 @@ def search(
         written = write_bundle(evolved, dataset, state.schedule, Path(out), tick, given=state.given)
     split = "validation" if len(dataset.y_val) else "train"
     return Searched(tuple(chosen), len(known), costs.objectives, split, written)
-
-
-def _objectives(wanted: str | Sequence[str]) -> tuple[Objective, ...]:
-    """The objectives that are asked for, each once."""
-    from adascale_tf.network.front import OBJECTIVES
-
-    names = wanted.split(",") if isinstance(wanted, str) else wanted
-    names = list(dict.fromkeys(name.strip() for name in names if name.strip()))
-    unknown = [name for name in names if name not in OBJECTIVES]
-    if unknown or not names:
-        what = f"'{excerpt(unknown[0])}' is no objective" if unknown else "A search needs an objective"
-        raise BadInput(f"{what}; choose from {', '.join(OBJECTIVES)}.")
-    return tuple(OBJECTIVES[name] for name in names)
-
-
-def _costs(
-    objectives: tuple[Objective, ...],
-    fitted: str | Path | predictors.Predictors | None,
-    device_name: str | None,
-    delegate: str,
-    threads: int,
-) -> Costs:
-    """A predictor for each objective that is predicted; a file is read only if there is one."""
-    predicted = [one for one in objectives if one.predicted]
-    if not predicted:
-        return Costs(objectives, {})
-    if fitted is None:
-        raise BadInput(
-            f"The {predicted[0].name} of branches is predicted; name the device's predictors with --predictors "
-            "('adascale fit' writes them)."
-        )
-    known = _predictors(fitted, device_name)
-    by_quantity = {}
-    for one in predicted:
-        predictor = known.find(one.quantity, delegate, threads)
-        if predictor is None:
-            named = fitted if isinstance(fitted, (str, Path)) else "The set of predictors"
-            raise BadInput(
-                f"{named} predicts no {one.name} for {delegate} with {threads} threads; profile and fit that first."
-            )
-        by_quantity[one.quantity] = predictor
-    return Costs(objectives, by_quantity)
-
-
-def _predictors(fitted: str | Path | predictors.Predictors, device_name: str | None) -> predictors.Predictors:
-    if not isinstance(fitted, predictors.Predictors):
-        return predictors.choose(Path(fitted), device_name, {})
-    return fitted.here({}) if device_name is None else fitted.of(device_name)
 
 
 def _bundle(source: str | Path | bundle.Bundle) -> bundle.Bundle | None:

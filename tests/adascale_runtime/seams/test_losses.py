@@ -73,3 +73,11 @@ def test_older_manifests_have_no_losses() -> None:
     found = codec.from_json(Manifest, data, "manifest.json")
     assert (found.given, found.max_loss, found.left_out) == (None, 5.0, {})
     assert found.branches[0].loss == 0.0 and losses.remarks(found) == []
+
+
+@pytest.mark.parametrize(
+    ("value", "samples", "low", "high"),
+    [(0.5, 100, 0.4038, 0.5962), (1.0, 100, 0.963, 1.0), (0.0, 20, 0.0, 0.1611), (0.3, 0, 0.0, 1.0)],
+)
+def test_accuracies_have_an_interval(value: float, samples: int, low: float, high: float) -> None:
+    assert Accuracy("top-1", value, samples, "test").interval == pytest.approx((low, high), abs=1e-4)
