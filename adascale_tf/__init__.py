@@ -29,6 +29,7 @@ _PUBLIC = {
     "build": "adascale_tf.verbs.build",
     "Built": "adascale_tf.verbs.build",
     "evolve": "adascale_tf.verbs.evolve",
+    "specialise": "adascale_tf.verbs.specialise",
     "search": "adascale_tf.verbs.search",
     "Dataset": "adascale_tf.data",
     "load_data": "adascale_tf.data:load",
@@ -108,6 +109,7 @@ if TYPE_CHECKING:
     from adascale_tf.verbs.report import report as report
     from adascale_tf.verbs.run import run as run
     from adascale_tf.verbs.search import search as search
+    from adascale_tf.verbs.specialise import specialise as specialise
     from adascale_tf.verbs.training import Training as Training
 
 

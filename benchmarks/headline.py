@@ -5,14 +5,16 @@ For every seed, on the same data, by the same optimizer, on the same machine:
 1. five hand-made compressions and the full network, each alone from scratch by plain Keras (``baselines.py``);
 2. ours: the full network, which then teaches; a join; and several ways to train what ships (``ours.py``);
 3. rivals with the same teacher: the five hand-made networks, and a sample of our own branches' networks, from scratch
-   (``rivals.py``), at several lengths: accuracy against total compute (``compute.py``).
+   (``rivals.py``), at several lengths: accuracy against total compute (``compute.py``);
+4. a wider backbone, a recurrent one and a model as a user brings it (``networks.py``).
 
 Branches are chosen on images that nobody trained on, and the test split only reports. A pair is a hand-made network
 and our branch of at most its MACs that is best there. Cost is counted in MACs trained, as a share of training each of
 thirty branches alone. A goal is met only if every seed meets it (``headline_rows.py``).
 
-    python benchmarks/headline.py --short --data cifar10.zip    one seed, 3 epochs, 20,000 images: under 20 minutes
-    python benchmarks/headline.py --data cifar10.zip            three seeds, 30 epochs, 45,000 images: many hours
+    python benchmarks/headline.py --short --data cifar10.zip --sounds spoken_digits.zip
+
+takes one seed, 3 epochs and 20,000 images; without ``--short`` three seeds, 30 epochs and 45,000 images, many hours.
 
 A killed run goes on with the same command: its finished parts lie beside the result in ``NAME.partial``.
 """
@@ -36,8 +38,9 @@ import evidence
 import goals
 import headline_rows
 import headline_tables
+import networks
 import tensorflow as tf
-from headline_parts import FULL, FURTHER, SHORT, SMOKE, Seed, Size, split
+from headline_parts import FULL, SHORT, SMOKE, Seed, Size, split
 from parts import Parts
 
 from adascale_runtime.errors import AdaScaleError
@@ -54,6 +57,7 @@ MEASURES = (
     "adascale_runtime",
     "benchmarks/baselines.py",
     "benchmarks/headline_parts.py",
+    "benchmarks/networks.py",
     "benchmarks/ours.py",
     "benchmarks/rivals.py",
 )
@@ -67,13 +71,17 @@ def measure(options: argparse.Namespace, size: Size) -> tuple[Path | None, Facts
         tick = stack.enter_context(console.progress(False))
         out = options.out or (None if options.smoke else options.results)
         folder = out.with_suffix(".partial") if out else Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        settings = {"size": asdict(size), "data": options.data, "digest": evidence.digest(Path(__file__))}
+        settings = {
+            "size": asdict(size),
+            "data": options.data,
+            "sounds": options.sounds,
+            "digest": evidence.digest(Path(__file__)),
+        }
         parts = Parts(folder, settings)
         dataset = split(data.load(options.data, tick=tick), size)
         runs = [Seed(dataset, size, seed, parts, tick).run(options) for seed in size.seeds]
         rows = headline_rows.rows(runs)
-        for name, module in FURTHER.items():
-            rows += module.rows([one[name] for one in runs])
+        rows += networks.rows([one["networks"] for one in runs])
         facts = {
             "data": dataset.name,
             "epochs": size.epochs,
@@ -93,6 +101,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--short", action="store_true", help="one seed, 3 epochs, 20,000 images: 20 minutes at most")
     parser.add_argument("--data", help="what 'adascale build --data' takes; the committed figures are of CIFAR-10")
+    parser.add_argument("--sounds", help="the same, of sounds; without it no recurrent network is trained")
     parser.add_argument("--epochs", type=int, default=None, help=f"default: {FULL.epochs}, with --short {SHORT.epochs}")
     parser.add_argument("--seeds", default=None, help="comma-separated; default: 0,1,2, with --short 0")
     evidence.add_options(parser, RESULTS)

@@ -7,9 +7,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from types import ModuleType
 from typing import Any
 
+import networks
 import numpy as np
 import ours
 import rivals
@@ -26,9 +26,6 @@ from adascale_tf.network.elastic import ElasticNetwork
 from adascale_tf.training import Schedule
 
 BATCH = 128
-#: Further parts of a run, each with lines of its own: ``run(tick, short, seed, smoke)`` gives the facts of a seed,
-#: ``rows(facts)`` the lines of the facts of all seeds.
-FURTHER: dict[str, ModuleType] = {}
 Facts = dict[str, Any]
 
 
@@ -65,15 +62,17 @@ class Size:
         return few + [Variant(exits(self.ten, count), join, length) for join, length in self.thirties]
 
 
+#: The lengths of the rivals lie where our total compute leaves them: about 0.56 of the epochs for five networks, 0.12
+#: and 0.23 for thirty and ten.
 SHORT = Size(
-    20_000, 5_000, 3, (0,), TEN, FOUR, fours=((True, 1 / 2), (False, 1 / 2)), thirties=((True, 1 / 6),),
-    five=(1 / 6, 1 / 2), sample=(1 / 12, 1 / 4), sampled=3, trains_evolved=False,
+    20_000, 5_000, 3, (0,), TEN, FOUR, fours=((False, 1 / 2), (False, 1.0)), thirties=((True, 1 / 6),),
+    five=(0.56,), sample=(0.115, 0.235), sampled=2, trains_evolved=False,
 )  # fmt: skip
 FULL = replace(
-    SHORT, images=45_000, epochs=30, seeds=(0, 1, 2), trains_evolved=True,
-    fours=((True, 1 / 6), (True, 1 / 2), (False, 1 / 2), (False, 1.0)),
+    SHORT, images=45_000, epochs=30, seeds=(0, 1, 2), sampled=3, trains_evolved=True,
+    fours=((False, 1 / 2), (False, 1.0), (True, 1 / 6), (True, 1 / 2)),
     thirties=((True, 1 / 6), (True, 1 / 2), (False, 1 / 3)),
-    five=(1 / 6, 1 / 2, 1.0), sample=(1 / 12, 1 / 4, 1.0),
+    five=(0.25, 0.56, 1.0), sample=(0.115, 0.235, 0.5, 1.0),
 )  # fmt: skip
 SMOKE = replace(
     SHORT, images=512, validation=128, epochs=2, ten=("full", "width(0.75)", "width(0.25)"), four=("width(0.5)",),
@@ -111,10 +110,7 @@ class Seed:
             "sample": self._take("rivals-sample", partial(self._sample, facts["alone"])),
         }
         facts["evolved"] = self._take("evolved", partial(self._evolved, facts["join"]["branches"]))
-        for name, module in FURTHER.items():
-            facts[name] = self._take(
-                name, partial(module.run, self._said(""), not self._size.trains_evolved, self._number, options.smoke)
-            )
+        facts["networks"] = self._take("networks", partial(self._others, options))
         return facts
 
     def _take(self, name: str, make: Any) -> Facts:
@@ -205,8 +201,8 @@ class Seed:
         macs, last = alone["macs"], alone["last"]
         strata = ([r for r in macs if (r in last) is kind and r != "full"] for kind in (True, False))
         chosen = [r for stratum in strata for r in spread({r: macs[r] for r in stratum}, self._size.sampled)]
-        networks = {r: self._joined.trunk(parse(r)).network(parse(r)) for r in chosen}
-        return self._rivals(self._size.sample, lambda t, teacher, epochs: rivals.afresh(networks, t.seed))
+        ours_alike = {r: self._joined.trunk(parse(r)).network(parse(r)) for r in chosen}
+        return self._rivals(self._size.sample, lambda t, teacher, epochs: rivals.afresh(ours_alike, t.seed))
 
     def _rivals(self, lengths: Sequence[float], begin: Any) -> Facts:
         """Networks trained from the same start at several lengths, with the full network as their teacher."""
@@ -232,6 +228,14 @@ class Seed:
             trained = ours.measured(network, facts["branches"], self._dataset)
             facts["trained"] = {recipe: one["test"] for recipe, one in trained.items()}
         return facts
+
+    def _others(self, options: argparse.Namespace) -> Facts:
+        """Other networks; each takes a part of the training images, and a validation split of that."""
+        none = self._dataset.x_val[:0], self._dataset.y_val[:0]
+        images = replace(self._dataset, x_val=none[0], y_val=none[1])
+        return networks.run(
+            self._said(""), options.short, self._number, options.smoke, images=images, sounds=options.sounds
+        )
 
 
 def split(dataset: Dataset, size: Size) -> Dataset:

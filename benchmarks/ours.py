@@ -204,8 +204,8 @@ def evolved(
     near = {recipe: ends for recipe, ends in EVOLVED.items() if set(ends) <= set(known)}
     recipes = exits(near, count)
     begun = time.perf_counter()
-    new = derive(network, [parse(recipe) for recipe in recipes], dataset, tick)
-    specialise(new, new.recipes, dataset, schedule, tick, steps=EVOLVED_STEPS)
+    wanted = [parse(recipe) for recipe in recipes]
+    new = derive(network, wanted, dataset, tick, EVOLVED_STEPS, schedule=schedule)
     spent = time.perf_counter() - begun
     branches = measured(new, recipes, dataset)
     for structure, ends in near.items():

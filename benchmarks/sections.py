@@ -90,7 +90,7 @@ def headline(result: Result) -> Section:
     tables = [f"{one.title}:\n\n{table(one.columns, one.rows)}" for one in headline_tables.tables(result)]
     return Section(
         "Elastic training against compressions made by hand",
-        f"headline.py{' --short' if result['short'] else ''} --data {result['data']}.zip",
+        f"headline.py{' --short' if result['short'] else ''} --data {result['data']}.zip --sounds spoken_digits.zip",
         text, _goals(result["rows"], briefs), [f"![Accuracy against training compute]({CURVES})", *tables],
     )  # fmt: skip
 

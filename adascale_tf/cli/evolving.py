@@ -1,4 +1,4 @@
-"""The command that gets new branches out of a trained network: evolve."""
+"""Commands that get new branches out of a trained network: evolve, specialise."""
 
 from __future__ import annotations
 
@@ -39,4 +39,43 @@ def evolve(
     tables.built(built, out, quiet, as_json)
 
 
-COMMANDS = (evolve,)
+@click.command(
+    epilog="Example: adascale specialise bundle.checkpoint --data photos.zip --recipes 'width(0.6)+int8' --out best"
+)
+@click.argument("checkpoint", type=click.Path(path_type=Path))
+@data_option
+@click.option("--recipes", required=True, help="The branches, comma-separated, such as those that 'search' chose.")
+@click.option(
+    "--epochs", type=console.Number(0, 1e6, min_open=True), default=None,
+    help="Number of epochs; may be a fraction. Default: as many as the build's own branches had.",
+)  # fmt: skip
+@max_loss_option
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=None, metavar="BUNDLE",
+    help="Write these branches as a bundle: a folder, new or empty.",
+)  # fmt: skip
+@console.output_options
+def specialise(
+    *, checkpoint: Path, spec: str, recipes: str, epochs: float | None, max_loss: float, out: Path | None,
+    quiet: bool, as_json: bool,
+) -> None:  # fmt: skip
+    """Train branches that were chosen after the build, each with weights of its own.
+
+    CHECKPOINT is the folder that 'adascale build' kept; the branches are kept there too, for 'adascale evolve' and
+    'adascale search'. To resume an interrupted training after its last complete epoch, run the same command again.
+    """
+    from adascale_tf.verbs.specialise import specialise as verb
+
+    with console.progress(quiet) as tick:
+        done = verb(
+            checkpoint, spec, recipes, epochs=epochs, out=out, max_loss=max_loss, tick=tick, say=console.note
+        )  # fmt: skip
+    if out is not None:
+        tables.built(done, out, quiet, as_json)
+    elif as_json:
+        console.emit({"checkpoint": str(checkpoint), "recipes": [str(recipe) for recipe in done.recipes]})
+    if not (quiet or as_json):
+        console.say(f"{', '.join(map(str, done.recipes))}: kept in {checkpoint}.", err=True)
+
+
+COMMANDS = (evolve, specialise)

@@ -2,19 +2,19 @@
 
 A folder with ``checkpoint.json`` (the layers, what is trained, how far) and ``epoch-N.npz`` (the weights, statistics
 and optimizer after epoch N; only the newest is kept). Nothing in it is code, and no Keras object is loaded from it. A
-finished one is also where ``adascale search`` and ``adascale evolve`` derive new branches from.
+finished one is also where ``adascale search`` and ``adascale evolve`` derive new branches from. Branches that were
+specialised later stand in files of their own, ``later-*.npz``: the training's own file is not written again.
 """
 
 from __future__ import annotations
 
 import copy
 import hashlib
-import io
-import os
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +22,9 @@ import numpy as np
 import tensorflow as tf
 
 from adascale_runtime.errors import BadInput
-from adascale_runtime.files import archives, codec, disk
+from adascale_runtime.files import codec, disk
 from adascale_runtime.seams.manifest import Accuracy
-from adascale_runtime.seams.recipe import parse
+from adascale_runtime.seams.recipe import Recipe, parse
 from adascale_runtime.text import excerpt
 from adascale_tf.bridge.functional import build_model, limited
 from adascale_tf.data import Dataset
@@ -32,15 +32,17 @@ from adascale_tf.graph import graph_file
 from adascale_tf.graph.nodes import Graph
 from adascale_tf.network.elastic import ElasticNetwork
 from adascale_tf.training import finite
+from adascale_tf.training.arrays import read_arrays, write_arrays
+from adascale_tf.training.later import Later, numbered, read_own
 from adascale_tf.training.schedule import Schedule
 from adascale_tf.training.workers import Workers, alone
 
 FORMAT = "adascale-checkpoint/3"
 #: Formats of older versions: the first could contain code, the second has no fork and no trunks of their own.
 _FORMER = ("adascale-checkpoint/1", "adascale-checkpoint/2")
-_STATE = "checkpoint.json"
+STATE = "checkpoint.json"
 #: What a killed or failed write leaves behind, and the layers that older versions began with.
-_BEGINNINGS = re.compile(r"\.(checkpoint\.json|epoch-\d+\.npz)\..*|backbone\.keras")
+_BEGINNINGS = re.compile(r"\.(checkpoint\.json|(epoch|later-[0-9a-f]+)-\d+\.npz)\..*|backbone\.keras")
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,13 @@ class TrainingState:
     given: Accuracy | None = None
     #: The structures with weights of their own, each with the number of its exits.
     own: dict[str, int] = field(default_factory=dict)
+    #: What was specialised since; only the last one may be unfinished.
+    later: tuple[Later, ...] = ()
+
+    @property
+    def added(self) -> tuple[Recipe, ...]:
+        """The recipes that were specialised since."""
+        return tuple(parse(text) for later in self.later if later.finished for text in later.recipes)
 
     @property
     def finished(self) -> bool:
@@ -103,7 +112,7 @@ class Checkpoint:
             network.backbone.name,
             tuple(str(recipe) for recipe in network.recipes),
             data.name,
-            _digest(graph, data),
+            digest(graph, data),
             dict(data.preprocessing),
             data.labels,
             schedule,
@@ -130,7 +139,7 @@ class Checkpoint:
     @contextmanager
     def held(self) -> Iterator[None]:
         """Keep other trainings of this machine out of the folder during the block."""
-        with disk.locked(self.folder / _STATE, "written"):
+        with held(self.folder):
             yield
 
     def begin(self) -> int:
@@ -153,13 +162,14 @@ class Checkpoint:
         variables = _variables(self._network, optimizer)
         values = {name: variable.numpy() for name, variable in variables.items()}
         if self._cluster.chief:
-            values = _read(self.folder, epochs_done, values)
+            values = read_arrays(self.folder / f"epoch-{epochs_done}.npz", values)
         for variable, value in zip(variables.values(), self._cluster.agree(list(values.values())), strict=True):
             variable.assign(value)
+        self._network.choose(1.0)  # among the weights that were read: the next phase may begin with what is chosen
 
     def _find(self) -> int:
         """How many epochs the training in the folder has done; a new one begins if it is empty."""
-        if (self.folder / _STATE).is_file():
+        if (self.folder / STATE).is_file():
             state = read_state(self.folder)
             if state.settings != self._state.settings:
                 raise BadInput(
@@ -177,11 +187,9 @@ class Checkpoint:
     def _write(self, epochs_done: int) -> None:
         with disk.writing(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
-            for path in self.folder.iterdir():
-                if path.name.startswith(".") and _BEGINNINGS.fullmatch(path.name) and path.suffix != ".lock":
-                    path.unlink(missing_ok=True)
+        sweep(self.folder)
         own = {str(trunk.recipe): trunk.exits for trunk in self._network.own}
-        codec.write_text(self.folder / _STATE, codec.dump(replace(self._state, epochs_done=epochs_done, own=own)))
+        codec.write_text(self.folder / STATE, codec.dump(replace(self._state, epochs_done=epochs_done, own=own)))
 
     def save(self, epochs_done: int, optimizer: list[tf.Variable]) -> None:
         """Write the state after so many epochs of all phases; one more stands for the statistics at the end.
@@ -195,7 +203,7 @@ class Checkpoint:
         if not self._cluster.chief:
             return
         target = self.folder / f"epoch-{epochs_done}.npz"
-        _write_arrays(target, arrays)
+        write_arrays(target, arrays)
         self._write(epochs_done)
         with disk.writing(self.folder):
             for old in self.folder.glob("epoch-*.npz"):
@@ -203,11 +211,26 @@ class Checkpoint:
                     old.unlink()
 
 
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Keep other trainings of this machine out of a checkpoint's folder during the block."""
+    with disk.locked(folder / STATE, "written"):
+        yield
+
+
+def sweep(folder: Path) -> None:
+    """Remove what killed or failed writes left behind."""
+    with disk.writing(folder):
+        for path in folder.iterdir():
+            if path.name.startswith(".") and _BEGINNINGS.fullmatch(path.name) and path.suffix != ".lock":
+                path.unlink(missing_ok=True)
+
+
 def read_state(folder: Path) -> TrainingState:
     """What a checkpoint folder says of itself; :class:`BadInput` if it is none."""
-    path = folder / _STATE
+    path = folder / STATE
     if not path.is_file():
-        raise BadInput(f"{folder} is not a checkpoint: it has no {_STATE}; give the folder that 'adascale build' kept.")
+        raise BadInput(f"{folder} is not a checkpoint: it has no {STATE}; give the folder that 'adascale build' kept.")
     raw = codec.read_json(path)
     name = raw.get("format") if isinstance(raw, dict) else None
     if name in _FORMER:
@@ -226,104 +249,67 @@ def read_state(folder: Path) -> TrainingState:
         raise BadInput(f"{path} counts {state.epochs_done} of {state.schedule.total} epochs; build it again.")
     if state.given is not None and not (0 <= state.given.value <= 1 and state.given.samples > 0):
         raise BadInput(f"{path} has an impossible accuracy for the initial model; build it again.")
-    for text in (*state.recipes, *state.own):
+    for number, later in enumerate(state.later):
+        whole = state.finished and (later.finished or number == len(state.later) - 1)
+        if not (whole and 0 < later.epochs < 1e6 and 0 <= later.epochs_done <= ceil(later.epochs) + 1):
+            raise BadInput(f"{path} counts {later.epochs_done} of {later.epochs:g} later epochs; build it again.")
+    for text in (*state.recipes, *state.own, *(t for later in state.later for t in (*later.recipes, *later.own))):
         parse(text)
-    if not all(1 <= exits <= len(state.graph.outputs) for exits in state.own.values()):
+    numbers = [*state.own.values(), *(exits for later in state.later for exits in later.own.values())]
+    if not all(1 <= exits <= len(state.graph.outputs) for exits in numbers):
         raise BadInput(f"{path} names exits that its network does not have; build it again.")
     return state
 
 
 def load(folder: Path) -> tuple[TrainingState, ElasticNetwork]:
-    """The elastic network of a finished training, its statistics and choices as they were at the end."""
+    """The elastic network of a finished training, its statistics and choices as they were at the end.
+
+    Its recipes are those that it was built for, and those that were specialised since.
+    """
     state = read_state(folder)
     if not state.finished:
         raise BadInput(
             f"{folder} holds {state.epochs_done} of {state.schedule.total} epochs; run the same 'adascale build' "
             "again to finish it."
         )
+    with _building(folder):
+        backbone = build_model(state.graph, state.backbone)
+        network = ElasticNetwork(backbone, [parse(text) for text in state.recipes])
+        for structure, exits in state.own.items():
+            network.detach(parse(structure), exits)
+    network.take(read_arrays(folder / f"epoch-{state.epochs_done}.npz", network.values))
+    network.choose(1.0)
+    for later in state.later:
+        if later.finished:
+            with _building(folder):
+                network = network.evolved(dict.fromkeys((*network.recipes, *map(parse, later.recipes))))
+                for structure, exits in later.own.items():
+                    network.detach(parse(structure), exits)
+            read_own(network, later.own, folder / later.file)
+    return state, network
+
+
+@contextmanager
+def _building(folder: Path) -> Iterator[None]:
+    """Turn whatever goes wrong while a network is built from a checkpoint into a sentence."""
     try:
-        with limited(str(folder / _STATE)):
-            backbone = build_model(state.graph, state.backbone)
-            network = ElasticNetwork(backbone, [parse(text) for text in state.recipes])
-            for structure, exits in state.own.items():
-                network.detach(parse(structure), exits)
+        with limited(str(folder / STATE)):
+            yield
     except BadInput:
         raise
     except Exception as error:  # layers raise whatever a setting makes them raise
         reason = excerpt(str(error) or type(error).__name__, 160)
-        raise BadInput(f"{folder / _STATE} holds a network that cannot be built ({reason}); build it again.") from None
-    network.take(_read(folder, state.epochs_done, network.values))
-    network.choose(1.0)
-    return state, network
+        raise BadInput(f"{folder / STATE} holds a network that cannot be built ({reason}); build it again.") from None
 
 
-def _read(folder: Path, epoch: int, like: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The saved values of the names in ``like``, of the same shapes and types."""
-    path = folder / f"epoch-{epoch}.npz"
-    if not path.is_file():
-        raise BadInput(f"{folder} has no {path.name}, its newest epoch; delete the folder and train again.")
-    try:
-        with archives.opened(path) as archive:
-            names = set(archive.namelist())
-            lost = [name for name in like if f"{name}.npy" not in names]
-            if lost:
-                raise BadInput(f"{path} does not hold '{excerpt(lost[0])}'; copy it again.")
-            arrays = {}
-            for name, value in like.items():
-                with archive.open(f"{name}.npy") as member:
-                    content = member.read()
-                arrays[name] = _array(content, value, f"{path}: {name}")
-            return arrays
-    except BadInput as error:
-        raise BadInput(f"{str(error).rstrip('.')}, or delete {folder} and train again.") from None
+def _variables(network: ElasticNetwork, optimizer: Sequence[tf.Variable]) -> Mapping[str, tf.Variable]:
+    return {**network.state, **numbered(optimizer)}
 
 
-def _array(content: bytes, like: np.ndarray, where: str) -> np.ndarray:
-    """One member of a .npz, of the shape and type of ``like``: nothing else is made of it."""
-    stream = io.BytesIO(content)
-    try:
-        version = np.lib.format.read_magic(stream)
-        header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, by_columns, kind = header(stream)
-    except (ValueError, TypeError, EOFError) as error:
-        raise BadInput(f"{where} is damaged ({excerpt(str(error))}); copy it again.") from None
-    if (shape, kind) != (like.shape, like.dtype) or len(content) - stream.tell() != like.nbytes:
-        raise BadInput(f"{where} is {kind} {shape}, but the network has {like.dtype} {like.shape}; copy it again.")
-    values = np.frombuffer(content, kind, offset=stream.tell()).reshape(shape, order="F" if by_columns else "C")
-    if values.dtype.kind == "f" and not np.isfinite(values).all():
-        raise BadInput(f"{where} holds numbers that are not finite; copy it again.")
-    return values
-
-
-def _write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write a whole .npz or nothing, so that it is there even after a power cut."""
-    temporary = path.with_name(f".{path.name}.partial")
-    with disk.writing(path):
-        try:
-            with temporary.open("wb") as file:
-                np.savez(file, **arrays)  # type: ignore[arg-type]
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-            folder = os.open(path.parent, os.O_RDONLY)
-            try:
-                os.fsync(folder)  # the new name
-            finally:
-                os.close(folder)
-        except BaseException:
-            with suppress(OSError):
-                temporary.unlink(missing_ok=True)
-            raise
-
-
-def _variables(network: ElasticNetwork, optimizer: list[tf.Variable]) -> Mapping[str, tf.Variable]:
-    return {**network.state, **{f"optimizer/{i}": variable for i, variable in enumerate(optimizer)}}
-
-
-def _digest(graph: Graph, data: Dataset) -> str:
+def digest(graph: Graph, data: Dataset) -> str:
     """A short name of the layers and the examples."""
-    digest = hashlib.sha256(codec.dump(graph).encode())
+    made = hashlib.sha256(codec.dump(graph).encode())
     for array in (data.x_train, data.y_train):
-        digest.update(str(array.shape).encode())
-        digest.update(np.ascontiguousarray(array[:: max(1, len(array) // 256)]).tobytes())
-    return digest.hexdigest()[:16]
+        made.update(str(array.shape).encode())
+        made.update(np.ascontiguousarray(array[:: max(1, len(array) // 256)]).tobytes())
+    return made.hexdigest()[:16]

@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
+import tensorflow as tf
 
 from adascale_runtime.errors import AdaScaleError
 from adascale_runtime.progress import Tick
@@ -19,11 +20,15 @@ from adascale_tf.training.schedule import Phase, PhaseEffort, Schedule
 from adascale_tf.training.stepper import Stepper, Student
 from adascale_tf.training.workers import Workers
 
-if TYPE_CHECKING:
-    from adascale_tf.training.checkpoint import Checkpoint
-
 #: How often in a phase masks, clusters and bases are chosen anew; all of the sparsity is there after two thirds of it.
 _CHOICES = 8
+
+
+class Place(Protocol):
+    """Where the state is kept after every epoch."""
+
+    def save(self, epochs_done: int, optimizer: list[tf.Variable]) -> None:
+        """Write the state after so many epochs of the whole training."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +87,7 @@ def open_stepper(course: Course, run: Run) -> Stepper:
 def run_phase(
     course: Course,
     run: Run,
-    checkpoint: Checkpoint | None = None,
+    checkpoint: Place | None = None,
     going: tuple[Stepper, int] | None = None,
 ) -> PhaseEffort:
     """Train until the phase is over.

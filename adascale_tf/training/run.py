@@ -32,6 +32,7 @@ from adascale_tf.training.workers import Workers, alone
 
 if TYPE_CHECKING:
     from adascale_tf.training.checkpoint import Checkpoint
+    from adascale_tf.training.specialisation import Specialisation
 
 
 def train(
@@ -100,6 +101,7 @@ def specialise(
     epochs: float | None = None,
     steps: int | None = None,
     kernels: bool = True,
+    checkpoint: Specialisation | None = None,
 ) -> Effort:
     """Give the structures of some recipes weights of their own, in place, and train each on the full trunk's answers.
 
@@ -115,6 +117,10 @@ def specialise(
         epochs: passes over the data.
         steps: batches, in the place of epochs.
         kernels: whether kernels train too. Without them, a branch's kernels stay what the fork makes of them.
+        checkpoint: where the state is saved after every epoch; what stands there of the same recipes is taken up.
+
+    Returns:
+        What the epochs of this call took.
     """
     if steps is not None:
         epochs = steps / schedule.epoch_steps(len(data.x_train))
@@ -123,10 +129,30 @@ def specialise(
     students = _detached(network, recipes, schedule, kernels)
     if not students or phase.epochs <= 0:
         return Effort()
-    effort = run_phase(Course(phase, students, network.trunks[0]), run)
+    course, going = Course(phase, students, network.trunks[0]), None
+    if checkpoint and checkpoint.begun:
+        going = open_stepper(course, run), phase.first + checkpoint.begun
+        checkpoint.read(going[0].state)
+    effort = run_phase(course, run, checkpoint, going)
     recalibrate([student.trunk for student in students], data, schedule.seed, tick)
     finite.check(network.values)
+    if checkpoint:
+        checkpoint.save(phase.end + 1, [])
     return Effort((effort,))
+
+
+def own_exits(network: ElasticNetwork, recipes: Iterable[Recipe], schedule: Schedule) -> dict[Recipe, set[int]]:
+    """The structures of some recipes that have weights of their own, or should have, with the exits that train.
+
+    The full trunk keeps its weights. Its early exits trained with it; where it did not train, they too get weights of
+    their own.
+    """
+    last, exits = network.trunks[0].exits, dict[Recipe, set[int]]()
+    for recipe in recipes:
+        structure, number = operators.trunk(recipe), network.exit(recipe)
+        if structure.steps or (number < last and schedule.length("pretrain") == 0):
+            exits.setdefault(structure, set()).add(number)
+    return exits
 
 
 def _train(network: ElasticNetwork, plain: ElasticNetwork, run: Run, checkpoint: Checkpoint | None) -> Effort:
@@ -189,17 +215,8 @@ def _course(network: ElasticNetwork, phase: Phase, schedule: Schedule) -> Course
 def _detached(
     network: ElasticNetwork, recipes: Iterable[Recipe], schedule: Schedule, kernels: bool = True
 ) -> list[Student]:
-    """The trunks of some recipes with weights of their own.
-
-    The full trunk keeps its weights. Its early exits trained with it; where it did not train, they too get weights of
-    their own.
-    """
-    last, exits = network.trunks[0].exits, dict[Recipe, set[int]]()
-    for recipe in recipes:
-        structure, number = operators.trunk(recipe), network.exit(recipe)
-        if structure.steps or (number < last and schedule.length("pretrain") == 0):
-            exits.setdefault(structure, set()).add(number)
+    """The trunks of some recipes with weights of their own."""
     return [
         Student(network.detach(structure, max(numbers)), sorted(numbers), kernels)
-        for structure, numbers in exits.items()
+        for structure, numbers in own_exits(network, recipes, schedule).items()
     ]

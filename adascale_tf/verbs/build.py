@@ -28,7 +28,7 @@ LISTENING = (
 class Built:
     """What a verb that writes a bundle gives."""
 
-    #: The bundle; None on a worker that is not the chief, which trains and writes nothing.
+    #: The bundle; None if none was asked for, or on a worker that is not the chief, which trains and writes nothing.
     written: bundle.Bundle | None
     #: The folder that keeps the trained network; None if nothing was kept.
     checkpoint: Path | None = None
@@ -38,10 +38,10 @@ class Built:
         """The bundle.
 
         Raises:
-            AdaScaleError: this worker is not the chief.
+            AdaScaleError: none was asked for, or this worker is not the chief.
         """
         if self.written is None:
-            raise AdaScaleError("This worker is not the chief, so it has no bundle; look at the chief's.")
+            raise AdaScaleError("No bundle was written: none was asked for, or this worker is not the chief.")
         return self.written
 
     @property
