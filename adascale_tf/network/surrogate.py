@@ -1,9 +1,11 @@
 """A model of what recipes are worth, fitted to those that were evaluated, so that a search evaluates fewer.
 
 Accuracy is a Gaussian process over what a recipe does to the network; so is the logarithm of each cost. Of many
-children, the one is evaluated that is expected to add most to the front's volume. On 276 branches of a network for
-CIFAR-10, from 20 known ones on, the process predicted accuracy better than forests of trees did (0.053 against 0.059
-from 40, where the branches differ by 0.11).
+children, the one is evaluated that is expected to add most to the front's volume.
+
+Forests of trees were tried in its place, on 276 branches of a network for CIFAR-10 whose accuracies differ by 0.11
+(standard deviation). From 40 and 80 known ones, the process is wrong by 0.054 and 0.047 (root mean square), the best
+forest by 0.056 and 0.050; its likelihood is higher, and it takes a fortieth of the time.
 
 References:
     Jones, Schonlau and Welch, Efficient Global Optimization of Expensive Black-Box Functions, 1998.
@@ -112,8 +114,7 @@ def _regress(x: np.ndarray, y: np.ndarray, asked: np.ndarray, noise: float) -> t
     """Means and standard deviations at ``asked`` of a Gaussian process through values ``y`` at ``x``.
 
     A linear part for how values change with the work, a smooth one for the rest. The settings are fixed: fitted to the
-    10 to 80 examples that a search has, they predicted accuracies of real branches no better, and took 20 times as
-    long.
+    10 to 80 examples that a search has, they predicted no better, and took 20 times as long.
     """
     from sklearn.gaussian_process import GaussianProcessRegressor
     from sklearn.gaussian_process.kernels import DotProduct, Matern, WhiteKernel
