@@ -38,6 +38,8 @@ def evolve(
 
     Weights are derived from those that the compressed branches share. Each new structure then trains alone for a few
     steps on the full network's answers, and its BatchNorm statistics are measured. The checkpoint stays as it is.
+    What training would add to a new branch is estimated from the trained ones, in ``training["estimate"]`` of the
+    manifest's branch: :class:`~adascale_tf.verbs.expectation.Estimate`.
 
     Args:
         checkpoint: the folder that :func:`adascale_tf.build` kept.
@@ -62,13 +64,17 @@ def evolve(
     bundle.check_target(Path(out))
     wanted = parsed(recipes)
     state, network, dataset = open_checkpoint(Path(checkpoint), data, tick, say)
+    from adascale_tf.verbs import expectation
     from adascale_tf.verbs.checks import idle_steps
     from adascale_tf.verbs.export import write_bundle
 
     evolved = derive(network, wanted, dataset, tick, steps, schedule=state.schedule)
     for sentence in idle_steps(evolved):
         say(sentence)
-    written = write_bundle(evolved, dataset, state.schedule, Path(out), tick, given=state.given, max_loss=max_loss)
+    facts = expectation.facts(expectation.expect(evolved, network, dataset, state.schedule, tick))
+    written = write_bundle(
+        evolved, dataset, state.schedule, Path(out), tick, given=state.given, max_loss=max_loss, facts=facts
+    )
     return Built(written, Path(checkpoint))
 
 

@@ -113,7 +113,8 @@ def untrained(network: ElasticNetwork, recipes: Sequence[Recipe], schedule: Sche
     from adascale_tf import operators
     from adascale_tf.training import own_exits
 
-    asked = own_exits(network.evolved(recipes), recipes, schedule)
+    evolved = network.evolved(recipes)
+    asked = own_exits(evolved, recipes, schedule)
     if not asked:
         raise BadInput(
             f"There is nothing to specialise in {', '.join(map(str, recipes))}: they have the full network's weights, "
@@ -127,7 +128,11 @@ def untrained(network: ElasticNetwork, recipes: Sequence[Recipe], schedule: Sche
         if structure not in detached or not exits <= known.get(structure, set())
     }
     kept = [recipe for recipe in network.recipes if operators.trunk(recipe) in detached]
-    return [recipe for recipe in dict.fromkeys((*recipes, *kept)) if operators.trunk(recipe) in missing]
+    return [
+        recipe
+        for recipe in dict.fromkeys((*recipes, *kept))
+        if operators.trunk(recipe) in missing and own_exits(evolved, [recipe], schedule)
+    ]
 
 
 def _trained(
