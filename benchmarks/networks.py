@@ -63,7 +63,7 @@ class Size:
     batch: int = 64
 
 
-SHORT = Size(wider=(12_000, 3), recurrent=(5_000, 8), given=(5_000, 6), classes=5)
+SHORT = Size(wider=(9_000, 3), recurrent=(5_000, 6), given=(4_000, 5), classes=5)
 FULL = Size(wider=(50_000, 12), recurrent=(5_000, 30), given=(25_000, 30), classes=10)
 SMOKE = Size(wider=(256, 1), recurrent=(256, 1), given=(256, 1), classes=4)
 
