@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 #: Derived networks that are kept, for recipes that differ in their precision only.
 _KEPT = 8
+_SIGNATURE = "branch"
 
 
 class Judge:
@@ -81,10 +82,11 @@ class Judge:
         float_steps = (step for step in recipe.steps if operators.lookup(step).kind != "precision")
         evolved = self._derived(Recipe(tuple(float_steps)))
         model, precision = evolved.trunk(recipe).network(recipe), evolved.plan(recipe).precision
-        finish = convert.begin({recipe.id: model}, precision, self._calibration, {recipe.id: str(recipe)})
+        # The same signature for all: its name is in the file, and a longer one would count as size.
+        finish = convert.begin({_SIGNATURE: model}, precision, self._calibration, {_SIGNATURE: str(recipe)})
         exact = precisions.lookup(precision).exact
         answers = model.predict(self._examples, batch_size=256, verbose=0) if exact else None
-        converted = finish()[recipe.id]
+        converted = finish()[_SIGNATURE]
         branch = export.entry(evolved, recipe, converted, "branch.tflite")
         if answers is None:
             file = self._inputs.with_name(branch.file)
