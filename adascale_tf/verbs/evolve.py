@@ -71,7 +71,7 @@ def evolve(
     evolved = derive(network, wanted, dataset, tick, steps, schedule=state.schedule)
     for sentence in idle_steps(evolved):
         say(sentence)
-    facts = expectation.facts(expectation.expect(evolved, network, dataset, state.schedule, tick))
+    facts = expectation.facts(expectation.expect(evolved, network, dataset, tick))
     written = write_bundle(
         evolved, dataset, state.schedule, Path(out), tick, given=state.given, max_loss=max_loss, facts=facts
     )
@@ -99,15 +99,15 @@ def derive(
         schedule: strength, batch and seed of these steps; by default those of a new training.
     """
     from adascale_tf import operators
-    from adascale_tf.training import Schedule, recalibrate, specialise
+    from adascale_tf.training import Schedule, own_exits, recalibrate, specialise
 
     evolved = network.evolved(recipes)
     trained = {*network.trunks, *network.own}
     new = [recipe for recipe in recipes if evolved.trunk(recipe) not in trained]
     if steps > 0:
-        # A trained structure that is asked for a later exit keeps its trained exits: no steps would replace them.
-        kept = {trunk.recipe for trunk in network.own}
-        alone = [recipe for recipe in new if operators.trunk(recipe) not in kept]
+        # A trained structure that is asked for another exit keeps its trained ones: no steps would replace them.
+        kept = {*own_exits(network, network.recipes), *(trunk.recipe for trunk in network.own)}
+        alone = [r for r in recipes if own_exits(evolved, [r]) and operators.trunk(r) not in kept]
         specialise(evolved, alone, dataset, schedule or Schedule(), tick, steps=steps)
         new = [recipe for recipe in new if recipe not in alone]
     recalibrate(list(dict.fromkeys(map(evolved.trunk, new))), dataset, tick=tick)

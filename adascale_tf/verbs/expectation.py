@@ -18,13 +18,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from adascale_runtime.progress import Tick, silent
-from adascale_runtime.seams.recipe import Recipe, parse
+from adascale_runtime.seams.recipe import Recipe
 
 if TYPE_CHECKING:
     from adascale_tf.data import Dataset
     from adascale_tf.network.elastic import ElasticNetwork
     from adascale_tf.network.trunk import Trunk
-    from adascale_tf.training import Schedule
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,7 @@ class Estimate:
 
 
 def expect(
-    evolved: ElasticNetwork, network: ElasticNetwork, dataset: Dataset, schedule: Schedule, tick: Tick = silent
+    evolved: ElasticNetwork, network: ElasticNetwork, dataset: Dataset, tick: Tick = silent
 ) -> dict[Recipe, Estimate]:
     """Estimates for the branches that were not trained.
 
@@ -54,16 +53,13 @@ def expect(
         evolved: the network with the new branches, ready to answer.
         network: the trained one that they are derived from.
         dataset: accuracy is measured on its validation split.
-        schedule: how the network was trained.
         tick: called with "compare" for each trunk.
 
     Returns:
         An estimate for each recipe that was never trained, except where fewer than two trained branches are known or
         where none is as cheap.
     """
-    early = range(1, network.trunks[0].exits) if schedule.length("pretrain") > 0 else ()
-    recipes = (*network.recipes, Recipe(), *(parse(f"exit({number})") for number in early))
-    branches = {_key(network, recipe): _Branch.of(network, recipe) for recipe in recipes}
+    branches = {_key(network, recipe): _Branch.of(network, recipe) for recipe in (Recipe(), *network.recipes)}
     new = {recipe: _Branch.of(evolved, recipe) for recipe in evolved.recipes if _key(evolved, recipe) not in branches}
     if not new:
         return {}
