@@ -182,7 +182,7 @@ def test_what_needs_no_training_is_told_apart(kept: Path) -> None:
     assert untrained(net, parse_list("full,width(0.5)+exit(1)+int8")) == []
     with pytest.raises(BadInput, match=r"nothing to specialise in full, int8"):
         untrained(net, parse_list("full,int8"))
-    assert untrained(net, parse_list("full,exit(2)+int8")) == parse_list("exit(2)+int8")
+    assert untrained(net, parse_list("full,exit(1)+int8")) == parse_list("exit(1)+int8")
     with pytest.raises(BadInput, match="no operator 'magic'"):
         untrained(net, parse_list("magic(2)"))
 
