@@ -85,8 +85,8 @@ def branch(structure: str, number: int, count: int) -> str:
 
 
 def of_full(recipe: str) -> bool:
-    """Whether a branch is the full network or one of its exits, which train with it."""
-    return recipe == "full" or recipe.startswith("exit(")
+    """Whether a branch is the full network, which trains first; its early exits are trained like other branches."""
+    return recipe == "full"
 
 
 def pretrained(dataset: Dataset, schedule: Schedule, tick: Tick) -> tuple[ElasticNetwork, Effort]:

@@ -63,3 +63,9 @@ def test_few_classes_keep_their_examples_and_a_validation_split(digits: Dataset)
     some = networks._some(digits, 500, classes=3)
     assert some.labels == ("0", "1", "2") and set(some.y_test) == {0, 1, 2}
     assert len(some.x_train) + len(some.x_val) == min(500, int(np.sum(digits.y_train < 3))) and len(some.x_val) > 0
+
+
+def test_examples_that_do_not_train_test(digits: Dataset) -> None:
+    hard = networks._hard(digits, 400)
+    assert len(hard.x_train) + len(hard.x_val) == 400
+    assert len(hard.x_test) == len(digits.x_test) + len(digits.x_train) - 400 == len(hard.y_test)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 def branches(manifest: Manifest, where: str) -> None:
     """The branches of a bundle, and the accuracy of the model that it was made from."""
-    rows = [
+    rows: list[tuple[Any, ...]] = [
         (
             b.recipe, b.exit, b.precision, console.size(b.size_bytes), f"{b.cost.params:,}", f"{b.cost.macs / 1e6:.2f}",
             accuracy_cell(manifest, b), f"{b.verification.agreement:.1%} of {b.verification.samples}",
@@ -33,10 +33,32 @@ def branches(manifest: Manifest, where: str) -> None:
         )
         for b in manifest.branches
     ]  # fmt: skip
-    columns = ("recipe", "exit", "precision", "size", "params", "MMACs", "accuracy", "top-1 as Keras", "max diff")
+    columns: tuple[str, ...] = (
+        "recipe", "exit", "precision", "size", "params", "MMACs", "accuracy", "top-1 as Keras", "max diff",
+    )  # fmt: skip
+    estimates = [_estimate(branch) for branch in manifest.branches]
+    if any(estimates):
+        cells = [f"~{one['loss_points']:.1f}" if one else "-" for one in estimates]
+        rows = [(*row, cell) for row, cell in zip(rows, cells, strict=True)]
+        columns = (*columns, "loss against trained (estimate)")
     console.table(f"{manifest.name}: {where}", columns, rows)
+    if any(estimates):
+        errors = [one["error_points"] for one in estimates if "error_points" in one]
+        off = f"; estimates of those from each other are {max(errors):.1f} points off" if errors else ""
+        console.say(f"~: an estimate, from the branches that were trained, of the points that training would add{off}.")
     if manifest.given is not None:
         console.say(f"The model as it was given: {manifest.given.value:.2%} of {manifest.given.samples}.")
+
+
+def _estimate(branch: Branch) -> Mapping[str, float]:
+    """The numbers of what was estimated of a branch that was not trained; none of any other."""
+    facts = branch.training.get("estimate")
+    numbers = {name: value for name, value in (facts if isinstance(facts, dict) else {}).items() if _is_number(value)}
+    return numbers if "loss_points" in numbers else {}
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float))
 
 
 def accuracy_cell(manifest: Manifest, branch: Branch) -> str:

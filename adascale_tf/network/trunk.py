@@ -47,6 +47,17 @@ class Source:
         return list(self.model.trainable_variables)
 
     @property
+    def of_early_exits(self) -> list[tf.Variable]:
+        """The trainable weights that the last exit does without: the heads of the others."""
+        graph = self.plan.graph
+        needed = {node.name for node in graph.only(graph.outputs[-1:]).nodes}
+        return [
+            slot.variable
+            for (layer, name), slot in slots(self.model).items()
+            if layer not in needed and name not in STATISTICS
+        ]
+
+    @property
     def without_kernels(self) -> list[tf.Variable]:
         """Its trainable weights but the kernels of layers that are not heads: a few percent of its bytes."""
         heads = set(self.plan.graph.outputs)

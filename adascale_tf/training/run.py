@@ -1,6 +1,7 @@
 """A whole training, in three phases.
 
-*Pretrain*: the full trunk alone, on the labels. Its weights are not touched again, and it teaches the others.
+*Pretrain*: the full trunk alone, on the labels. Its early exits train heads on what it computes, and do not change it.
+Its weights are not touched again, and it teaches the others.
 *Join*: the compressed trunks over a fork of its sorted weights, the smallest and some others a step (the sandwich rule;
 Yu & Huang, Universally Slimmable Networks, ICCV 2019), on the full trunk's answers. Branches learn faster from weights
 that know something (Cai et al., Once-for-All, ICLR 2020).
@@ -79,7 +80,7 @@ def train(
             kept = checkpoint and checkpoint.at(copied, cluster)
             with cluster.watched():
                 effort = _train(copied, network, run, kept)
-                _detached(network, network.recipes, schedule)
+                _detached(network, network.recipes)
                 network.take(copied.values)
         network.choose(1.0)
         if cluster.chief and not (checkpoint and checkpoint.finished):
@@ -126,7 +127,7 @@ def specialise(
         epochs = steps / schedule.epoch_steps(len(data.x_train))
     phase = Phase("specialise", schedule.length("specialise") if epochs is None else epochs, schedule.total)
     run = Run(data, schedule, tick, alone(), 1)
-    students = _detached(network, recipes, schedule, kernels)
+    students = _detached(network, recipes, kernels)
     if not students or phase.epochs <= 0:
         return Effort()
     course, going = Course(phase, students, network.trunks[0]), None
@@ -141,16 +142,15 @@ def specialise(
     return Effort((effort,))
 
 
-def own_exits(network: ElasticNetwork, recipes: Iterable[Recipe], schedule: Schedule) -> dict[Recipe, set[int]]:
+def own_exits(network: ElasticNetwork, recipes: Iterable[Recipe]) -> dict[Recipe, set[int]]:
     """The structures of some recipes that have weights of their own, or should have, with the exits that train.
 
-    The full trunk keeps its weights. Its early exits trained with it; where it did not train, they too get weights of
-    their own.
+    All but the whole network's last exit: in the first phase its early exits trained their heads only.
     """
-    last, exits = network.trunks[0].exits, dict[Recipe, set[int]]()
+    exits: dict[Recipe, set[int]] = {}
     for recipe in recipes:
         structure, number = operators.trunk(recipe), network.exit(recipe)
-        if structure.steps or (number < last and schedule.length("pretrain") == 0):
+        if structure.steps or number < network.trunks[0].exits:
             exits.setdefault(structure, set()).add(number)
     return exits
 
@@ -209,14 +209,12 @@ def _course(network: ElasticNetwork, phase: Phase, schedule: Schedule) -> Course
         return Course(phase, [Student(full, range(1, full.exits))])
     if phase.name == "join":
         return Course(phase, [Student(trunk, range(1, trunk.exits)) for trunk in joined], full, schedule.sampled)
-    return Course(phase, _detached(network, network.recipes, schedule), full)
+    return Course(phase, _detached(network, network.recipes), full)
 
 
-def _detached(
-    network: ElasticNetwork, recipes: Iterable[Recipe], schedule: Schedule, kernels: bool = True
-) -> list[Student]:
+def _detached(network: ElasticNetwork, recipes: Iterable[Recipe], kernels: bool = True) -> list[Student]:
     """The trunks of some recipes with weights of their own."""
     return [
         Student(network.detach(structure, max(numbers)), sorted(numbers), kernels)
-        for structure, numbers in own_exits(network, recipes, schedule).items()
+        for structure, numbers in own_exits(network, recipes).items()
     ]

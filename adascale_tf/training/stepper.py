@@ -16,6 +16,7 @@ from adascale_tf.training.schedule import Schedule
 from adascale_tf.training.workers import Workers
 
 Gradients = Callable[..., tuple[Any, list[Any]]]
+_ZERO = tf.UnconnectedGradients.ZERO
 
 
 class Student:
@@ -43,8 +44,7 @@ class Stepper:
 
     Args:
         students: the trunks that train.
-        teacher: whose answers they learn; None if there is one student, which learns the labels, and its early exits
-            its own last one's answers too.
+        teacher: whose answers they learn; None if there is one student, which learns the labels.
         schedule: strength and optimizer.
         length: steps of the whole phase at one batch a step.
         cluster: the replicas.
@@ -134,17 +134,30 @@ class Stepper:
         return tf.function(lambda x: self._strategy.run(answer, args=(x,)), reduce_retracing=True)
 
     def _traced(self, student: Student, labels: bool) -> Gradients:
-        """A traced ``(x, target distribution) -> (loss, gradients)`` on each replica."""
-        trunk, variables, weight = student.trunk, student.variables, self._schedule.exit_weight
+        """A traced ``(x, target distribution) -> (loss, gradients)`` on each replica.
+
+        On labels, early exits train their own heads alone, on the last exit's answers too, so that the trunk learns
+        what it would learn without them.
+        """
+        trunk, weight = student.trunk, self._schedule.exit_weight
+        variables = student.variables
+        heads = {id(variable) for variable in trunk.source.of_early_exits} if labels else set()
 
         def gradients(x: tf.Tensor, target: tf.Tensor) -> tuple[tf.Tensor, list[tf.Tensor]]:
-            with tf.GradientTape() as tape:
+            with tf.GradientTape(persistent=labels) as tape:
                 logits = trunk.call(x, training=True)
                 early = (target + tf.stop_gradient(tf.nn.softmax(logits[-1]))) / 2 if labels else target
-                loss = _cross_entropy(target, logits[-1])
-                for number in student.exits:
-                    loss += weight * _cross_entropy(early, logits[number - 1])
-            slopes = tape.gradient(loss, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+                last = _cross_entropy(target, logits[-1])
+                exits = [weight * _cross_entropy(early, logits[number - 1]) for number in student.exits]
+                loss = tf.add_n([last, *exits])
+            slopes = tape.gradient(last if labels else loss, variables, unconnected_gradients=_ZERO)
+            if labels and exits:
+                own = [variable for variable in variables if id(variable) in heads]
+                of_heads = iter(tape.gradient(loss, own, unconnected_gradients=_ZERO))
+                slopes = [
+                    next(of_heads) if id(variable) in heads else slope
+                    for variable, slope in zip(variables, slopes, strict=True)
+                ]
             return loss, [tf.convert_to_tensor(slope) for slope in slopes]
 
         return tf.function(lambda x, target: self._strategy.run(gradients, args=(x, target)), reduce_retracing=True)

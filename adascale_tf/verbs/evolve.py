@@ -38,6 +38,8 @@ def evolve(
 
     Weights are derived from those that the compressed branches share. Each new structure then trains alone for a few
     steps on the full network's answers, and its BatchNorm statistics are measured. The checkpoint stays as it is.
+    What training would add to a new branch is estimated from the trained ones, in ``training["estimate"]`` of the
+    manifest's branch: :class:`~adascale_tf.verbs.expectation.Estimate`.
 
     Args:
         checkpoint: the folder that :func:`adascale_tf.build` kept.
@@ -62,13 +64,17 @@ def evolve(
     bundle.check_target(Path(out))
     wanted = parsed(recipes)
     state, network, dataset = open_checkpoint(Path(checkpoint), data, tick, say)
+    from adascale_tf.verbs import expectation
     from adascale_tf.verbs.checks import idle_steps
     from adascale_tf.verbs.export import write_bundle
 
     evolved = derive(network, wanted, dataset, tick, steps, schedule=state.schedule)
     for sentence in idle_steps(evolved):
         say(sentence)
-    written = write_bundle(evolved, dataset, state.schedule, Path(out), tick, given=state.given, max_loss=max_loss)
+    facts = expectation.facts(expectation.expect(evolved, network, dataset, tick))
+    written = write_bundle(
+        evolved, dataset, state.schedule, Path(out), tick, given=state.given, max_loss=max_loss, facts=facts
+    )
     return Built(written, Path(checkpoint))
 
 
@@ -93,15 +99,15 @@ def derive(
         schedule: strength, batch and seed of these steps; by default those of a new training.
     """
     from adascale_tf import operators
-    from adascale_tf.training import Schedule, recalibrate, specialise
+    from adascale_tf.training import Schedule, own_exits, recalibrate, specialise
 
     evolved = network.evolved(recipes)
     trained = {*network.trunks, *network.own}
     new = [recipe for recipe in recipes if evolved.trunk(recipe) not in trained]
     if steps > 0:
-        # A trained structure that is asked for a later exit keeps its trained exits: no steps would replace them.
-        kept = {trunk.recipe for trunk in network.own}
-        alone = [recipe for recipe in new if operators.trunk(recipe) not in kept]
+        # A trained structure that is asked for another exit keeps its trained ones: no steps would replace them.
+        kept = {*own_exits(network, network.recipes), *(trunk.recipe for trunk in network.own)}
+        alone = [r for r in recipes if own_exits(evolved, [r]) and operators.trunk(r) not in kept]
         specialise(evolved, alone, dataset, schedule or Schedule(), tick, steps=steps)
         new = [recipe for recipe in new if recipe not in alone]
     recalibrate(list(dict.fromkeys(map(evolved.trunk, new))), dataset, tick=tick)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import importlib.metadata
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,7 +19,7 @@ from adascale_runtime.files import codec
 from adascale_runtime.progress import Tick, silent
 from adascale_runtime.seams import bundle, losses
 from adascale_runtime.seams.manifest import Accuracy, Branch, Manifest, Samples, Verification
-from adascale_runtime.seams.recipe import Recipe
+from adascale_runtime.seams.recipe import Recipe, parse
 from adascale_tf.data import Dataset
 from adascale_tf.verbs.checks import check_finite
 
@@ -36,6 +37,7 @@ _PACKAGES = ("tensorflow", "tf-keras", "tensorflow-model-optimization", "ai-edge
 def write_bundle(
     network: ElasticNetwork, data: Dataset, schedule: Schedule, out: Path, tick: Tick = silent, *,
     given: Accuracy | None = None, max_loss: float = bundle.MAX_LOSS,
+    facts: Mapping[Recipe, Mapping[str, Any]] = MappingProxyType({}),
 ) -> bundle.Bundle:  # fmt: skip
     """Convert, verify and write every branch of a trained network; all of the bundle appears, or nothing.
 
@@ -48,6 +50,7 @@ def write_bundle(
         given: the accuracy of the model that the network was made from.
         max_loss: points of accuracy; a branch whose file loses more than 20, or than this if it is more, is left out,
             with the reason in the manifest.
+        facts: more of how some branches were trained, for the manifest.
 
     Returns:
         The bundle, as it was read back.
@@ -68,7 +71,8 @@ def write_bundle(
                 left_out[branch.recipe] = reason
                 continue
             _write_tensor(folder / branch.expected, outputs[positions])
-            branches.append(branch)
+            more = facts.get(parse(branch.recipe), {})
+            branches.append(replace(branch, training={**branch.training, **more}))
         if not branches:
             named = "; ".join(f"{recipe}: {reason}" for recipe, reason in left_out.items())
             raise AdaScaleError(f"No branch is left to write: {named}. Choose other precisions, such as float16.")

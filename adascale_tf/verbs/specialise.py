@@ -82,7 +82,7 @@ def specialise(
     checkpoints.read_state(folder)  # a folder that is none should not get a lock
     with checkpoints.held(folder):
         state, network, dataset = open_checkpoint(folder, data, tick, say)
-        alone = untrained(network, wanted, state.schedule)
+        alone = untrained(network, wanted)
         if epochs is None:
             epochs = default_epochs(state.schedule)
         effort = _trained(folder, network, alone, dataset, state.schedule, epochs, tick, say) if alone else None
@@ -102,7 +102,7 @@ def default_epochs(schedule: Schedule) -> float:
     return schedule.length("specialise") or replace(schedule, specialise=None).length("specialise")
 
 
-def untrained(network: ElasticNetwork, recipes: Sequence[Recipe], schedule: Schedule) -> list[Recipe]:
+def untrained(network: ElasticNetwork, recipes: Sequence[Recipe]) -> list[Recipe]:
     """The recipes whose structures must train, so that each of the given ones has weights of its own at its exit.
 
     A structure that is trained anew for another exit is trained for those that it has, too.
@@ -113,21 +113,26 @@ def untrained(network: ElasticNetwork, recipes: Sequence[Recipe], schedule: Sche
     from adascale_tf import operators
     from adascale_tf.training import own_exits
 
-    asked = own_exits(network.evolved(recipes), recipes, schedule)
+    evolved = network.evolved(recipes)
+    asked = own_exits(evolved, recipes)
     if not asked:
         raise BadInput(
             f"There is nothing to specialise in {', '.join(map(str, recipes))}: they have the full network's weights, "
             "which stay as they are; name compressed branches, such as 'width(0.5)'."
         )
     detached = {trunk.recipe for trunk in network.own}
-    known = own_exits(network, network.recipes, schedule)
+    known = own_exits(network, network.recipes)
     missing = {
         structure
         for structure, exits in asked.items()
         if structure not in detached or not exits <= known.get(structure, set())
     }
     kept = [recipe for recipe in network.recipes if operators.trunk(recipe) in detached]
-    return [recipe for recipe in dict.fromkeys((*recipes, *kept)) if operators.trunk(recipe) in missing]
+    return [
+        recipe
+        for recipe in dict.fromkeys((*recipes, *kept))
+        if operators.trunk(recipe) in missing and own_exits(evolved, [recipe])
+    ]
 
 
 def _trained(

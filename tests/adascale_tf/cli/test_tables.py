@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,21 @@ def test_a_branch_that_lost_too_much_shows_it() -> None:
     of_both = manifest(good, bad)
     assert tables.accuracy_cell(of_both, good) == "90.00%"
     assert tables.accuracy_cell(of_both, bad) == "86.60% (-8.4)"
+
+
+def test_what_training_would_add_is_shown_as_an_estimate(capsys: pytest.CaptureFixture[str]) -> None:
+    trained, derived = branch("int8", 0.95, 0.90), branch("width(0.5)+int8", 0.90, 0.89)
+    tables.branches(manifest(trained, derived), "here")
+    assert "estimate" not in capsys.readouterr().out
+    for odd in ("much", {"loss_points": "much"}, {"error_points": 1.0}):
+        tables.branches(manifest(replace(derived, training={"estimate": odd})), "here")
+        assert "estimate" not in capsys.readouterr().out
+    estimate = {"loss_points": 1.26, "error_points": 0.81, "branches": 3}
+    tables.branches(manifest(trained, replace(derived, training={"estimate": estimate})), "here")
+    out = " ".join(capsys.readouterr().out.split())
+    assert (
+        "~1.3" in out and "~: an estimate, from the branches that were trained" in out and "are 0.8 points off" in out
+    )
 
 
 def test_the_three_branches_that_served_most_are_shown() -> None:

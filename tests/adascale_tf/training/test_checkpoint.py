@@ -115,3 +115,27 @@ def test_a_training_goes_on_at_another_scale(small: Dataset, tmp_path: Path) -> 
     assert state.finished
     for a, b in zip(outputs(second, small), outputs(loaded, small), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_a_training_that_was_killed_between_two_phases_ends_the_same(small: Dataset, tmp_path: Path) -> None:
+    def fresh() -> ElasticNetwork:
+        tf_keras.utils.set_random_seed(0)
+        backbone = backbones.build("resnet", (16, 16, 1), 10)
+        return ElasticNetwork(backbone, parse_list("full,lowrank(0.3),prune(0.7)"))
+
+    schedule = Schedule(epochs=1, batch=32, join=1, specialise=1)
+    whole = fresh()
+    train(whole, small, schedule)
+
+    def die(what: str, done: int, total: int, note: str = "") -> None:
+        if what == "train" and note.startswith("specialise"):
+            raise Killed
+
+    first, second = fresh(), fresh()
+    with pytest.raises(Killed):
+        train(first, small, schedule, die, Checkpoint(tmp_path / "kept", first, small, schedule))
+    assert checkpoint.read_state(tmp_path / "kept").epochs_done == 2
+    train(second, small, schedule, checkpoint=Checkpoint(tmp_path / "kept", second, small, schedule))
+    for a, b in zip(outputs(whole, small), outputs(second, small), strict=True):
+        np.testing.assert_allclose(a, b, atol=2e-3)

@@ -88,7 +88,7 @@ def test_specialised_branches_come_back_with_the_checkpoint(kept: Path, data: Da
         np.testing.assert_allclose(answers(loaded, data, recipe), answers(done, data, recipe), atol=1e-5)
     assert (kept / "epoch-4.npz").read_bytes() == before
     assert sorted(path.name for path in kept.iterdir()) == ["checkpoint.json", "epoch-4.npz", state.later[0].file]
-    assert untrained(loaded, LATER, state.schedule) == []
+    assert untrained(loaded, LATER) == []
 
 
 def test_a_killed_one_ends_like_an_undisturbed_one(built: Path, kept: Path, tmp_path: Path, data: Dataset) -> None:
@@ -164,9 +164,9 @@ def test_another_unfinished_one_gives_way(kept: Path, data: Dataset) -> None:
 
 
 def test_a_structure_that_gets_another_exit_keeps_those_that_it_has(kept: Path, data: Dataset) -> None:
-    state, net = checkpoint.load(kept)
+    _, net = checkpoint.load(kept)
     wanted = parse_list("width(0.5)+int8")
-    recipes = untrained(net, wanted, state.schedule)
+    recipes = untrained(net, wanted)
     assert recipes == [*wanted, parse("width(0.5)+exit(1)")]
     later(kept, data, recipes, epochs=1)
     _, loaded = checkpoint.load(kept)
@@ -179,13 +179,12 @@ def test_a_structure_that_gets_another_exit_keeps_those_that_it_has(kept: Path, 
 
 def test_what_needs_no_training_is_told_apart(kept: Path) -> None:
     _, net = checkpoint.load(kept)
-    assert untrained(net, parse_list("full,width(0.5)+exit(1)+int8"), SCHEDULE) == []
-    with pytest.raises(BadInput, match=r"nothing to specialise in full, exit\(1\)\+int8"):
-        untrained(net, parse_list("full,exit(1)+int8"), SCHEDULE)
-    given = replace(SCHEDULE, pretrain=0)  # then the early exits of the full network have weights of their own
-    assert untrained(net, parse_list("full,exit(1)+int8"), given) == parse_list("exit(1)+int8")
+    assert untrained(net, parse_list("full,width(0.5)+exit(1)+int8")) == []
+    with pytest.raises(BadInput, match=r"nothing to specialise in full, int8"):
+        untrained(net, parse_list("full,int8"))
+    assert untrained(net, parse_list("full,exit(1)+int8")) == parse_list("exit(1)+int8")
     with pytest.raises(BadInput, match="no operator 'magic'"):
-        untrained(net, parse_list("magic(2)"), SCHEDULE)
+        untrained(net, parse_list("magic(2)"))
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,15 @@ def test_a_few_steps_give_new_structures_weights_of_their_own(trained: ElasticNe
 
 
 @pytest.mark.slow
+def test_an_early_exit_of_the_whole_network_gets_weights_of_its_own(trained: ElasticNetwork, small: Dataset) -> None:
+    recipes = [parse("full"), parse("exit(1)+int8")]
+    evolved = derive(trained, recipes, small, steps=2, schedule=SCHEDULE)
+    full, early = map(evolved.trunk, recipes)
+    assert full is trained.trunks[0] and early is not full and early.exits == 1
+    assert derive(trained, recipes, small).trunk(recipes[1]) is full
+
+
+@pytest.mark.slow
 def test_trained_branches_stay_as_they_are(trained: ElasticNetwork, small: Dataset) -> None:
     known = parse("width(0.25)+exit(2)")
     recipes = [parse("full"), known, parse("width(0.25)+exit(1)+int8"), parse("width(0.25)")]
