@@ -53,6 +53,7 @@ class ElasticNetwork:
             self.fork()
         #: The trunks with weights of their own beside the full one, by structure.
         self._own: dict[Recipe, Trunk] = dict(parent._own) if parent else {}
+        self._exits: dict[Recipe, frozenset[int]] = dict(parent._exits) if parent else {}
         #: Those over the fork.
         self._joined: dict[Recipe, Trunk] = dict(parent._joined) if parent else {}
         self._trunk: Trunk = parent._trunk if parent else Trunk(Recipe(), self.whole, self.full)
@@ -91,6 +92,11 @@ class ElasticNetwork:
         return tuple(self._own.values())
 
     @property
+    def own_exits(self) -> dict[Recipe, tuple[int, ...]]:
+        """The structures of the detached trunks, each with the numbers of the exits that were detached."""
+        return {structure: tuple(sorted(exits)) for structure, exits in self._exits.items()}
+
+    @property
     def state(self) -> dict[str, tf.Variable]:
         """All that training changes, by name."""
         variables = dict(self.full.state)
@@ -123,8 +129,8 @@ class ElasticNetwork:
         copied = ElasticNetwork(build_model(self.whole.graph, self.backbone.name), self.recipes)
         for structure in self._joined:
             copied._derived(structure)
-        for structure, trunk in self._own.items():
-            copied.detach(structure, trunk.exits)
+        for structure, exits in self._exits.items():
+            copied.detach(structure, exits)
         copied.take(self.values)
         copied.choose(1.0)
         return copied
@@ -145,16 +151,21 @@ class ElasticNetwork:
         for key, axes in importance.order(self.shared.plan.graph, value).items():
             held[key].variable.assign(cut(held[key].variable, axes))
 
-    def detach(self, structure: Recipe, exits: int) -> Trunk:
-        """Give a structure weights of its own, for its first ``exits`` exits; they start with those it has now.
+    def detach(self, structure: Recipe, exits: Iterable[int]) -> Trunk:
+        """Give a structure weights of its own for some of its exits; they start with those of the fork.
 
-        The full structure's last exit is never detached: only exits before it can have weights of their own.
+        Branches that end at other exits stay with the fork. The full structure's last exit is never detached.
         """
-        known = self._own.get(structure)
-        if known is None or known.exits < exits:
+        wanted = frozenset(exits)
+        if not wanted <= self._exits.get(structure, frozenset()):
             begin = self._derived(structure) if structure.steps else self._trunk
-            self._own[structure] = begin.detached(exits)
+            self._own[structure], self._exits[structure] = begin.detached(max(wanted)), wanted
         return self._own[structure]
+
+    def attach(self, structure: Recipe) -> None:
+        """Give up a structure's own weights: its branches are the fork's again."""
+        self._own.pop(structure)
+        self._exits.pop(structure)
 
     def evolved(self, recipes: Iterable[Recipe]) -> ElasticNetwork:
         """The same weights with other branches; new trunks still need their statistics measured."""
@@ -163,9 +174,8 @@ class ElasticNetwork:
     def trunk(self, recipe: Recipe) -> Trunk:
         """The trunk that a branch belongs to."""
         structure = operators.trunk(recipe)
-        own = self._own.get(structure)
-        if own is not None and self.exit(recipe) <= own.exits:
-            return own
+        if structure in self._own and self.exit(recipe) in self._exits[structure]:
+            return self._own[structure]
         return self._derived(structure) if structure.steps else self._trunk
 
     def exit(self, recipe: Recipe) -> int:

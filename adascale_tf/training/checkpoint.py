@@ -66,8 +66,8 @@ class TrainingState:
     graph: Graph
     #: The accuracy of the model that the training began with; None for fresh weights.
     given: Accuracy | None = None
-    #: The structures with weights of their own, each with the number of its exits.
-    own: dict[str, int] = field(default_factory=dict)
+    #: The structures with weights of their own, each with the numbers of their exits.
+    own: dict[str, tuple[int, ...]] = field(default_factory=dict)
     #: What was specialised since; only the last one may be unfinished.
     later: tuple[Later, ...] = ()
 
@@ -188,7 +188,7 @@ class Checkpoint:
         with disk.writing(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
         sweep(self.folder)
-        own = {str(trunk.recipe): trunk.exits for trunk in self._network.own}
+        own = {str(structure): exits for structure, exits in self._network.own_exits.items()}
         codec.write_text(self.folder / STATE, codec.dump(replace(self._state, epochs_done=epochs_done, own=own)))
 
     def save(self, epochs_done: int, optimizer: list[tf.Variable]) -> None:
@@ -255,8 +255,8 @@ def read_state(folder: Path) -> TrainingState:
             raise BadInput(f"{path} counts {later.epochs_done} of {later.epochs:g} later epochs; build it again.")
     for text in (*state.recipes, *state.own, *(t for later in state.later for t in (*later.recipes, *later.own))):
         parse(text)
-    numbers = [*state.own.values(), *(exits for later in state.later for exits in later.own.values())]
-    if not all(1 <= exits <= len(state.graph.outputs) for exits in numbers):
+    detached = [*state.own.values(), *(exits for later in state.later for exits in later.own.values())]
+    if not all(exits and all(1 <= number <= len(state.graph.outputs) for number in exits) for exits in detached):
         raise BadInput(f"{path} names exits that its network does not have; build it again.")
     return state
 

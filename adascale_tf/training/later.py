@@ -27,8 +27,8 @@ class Later:
     epochs: float
     #: A short name of the examples that they train on.
     digest: str
-    #: Their structures, each with the number of its exits.
-    own: dict[str, int]
+    #: Their structures, each with the numbers of the exits that train.
+    own: dict[str, tuple[int, ...]]
     #: Epochs done; one more when the statistics are measured too.
     epochs_done: int = 0
 

@@ -84,8 +84,8 @@ def train(
                 network.take(copied.values)
         network.choose(1.0)
         if cluster.chief and not (checkpoint and checkpoint.finished):
-            full = network.trunks[:1] if schedule.length("pretrain") > 0 else ()
-            recalibrate([*full, *network.joined, *network.own], data, schedule.seed, tick)
+            trained = network.trunks if schedule.length("pretrain") > 0 else network.trunks[1:]
+            recalibrate(trained, data, schedule.seed, tick)
             finite.check(network.values)
             if checkpoint:
                 checkpoint.save(schedule.total + 1, [])
@@ -215,6 +215,6 @@ def _course(network: ElasticNetwork, phase: Phase, schedule: Schedule) -> Course
 def _detached(network: ElasticNetwork, recipes: Iterable[Recipe], kernels: bool = True) -> list[Student]:
     """The trunks of some recipes with weights of their own."""
     return [
-        Student(network.detach(structure, max(numbers)), sorted(numbers), kernels)
+        Student(network.detach(structure, numbers), sorted(numbers), kernels)
         for structure, numbers in own_exits(network, recipes).items()
     ]

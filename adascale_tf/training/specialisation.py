@@ -69,7 +69,8 @@ class Specialisation:
         """
         epochs_done -= self._first
         state = checkpoint.read_state(self.folder)
-        own = {str(trunk.recipe): trunk.exits for trunk in self._network.own if trunk.recipe in self._structures}
+        known = self._network.own_exits
+        own = {str(structure): known[structure] for structure in self._structures if structure in known}
         checkpoint.sweep(self.folder)
         saved = replace(self._later, own=own, epochs_done=epochs_done)
         write_own(self._network, own, self.folder / saved.file, optimizer)

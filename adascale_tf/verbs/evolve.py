@@ -94,23 +94,34 @@ def derive(
         recipes: the other branches.
         dataset: its training split is what new structures see.
         tick: called with "train" at every step, with "BatchNorm" for every new structure.
-        steps: batches that each new structure trains for, with weights of its own, on the full trunk's answers; with 0
-            its weights are the fork's, and its statistics are measured.
+        steps: batches that each new structure trains for, with weights of its own, on the full trunk's answers, if that
+            is better on the validation split; with 0 its weights are the fork's, and its statistics are measured.
         schedule: strength, batch and seed of these steps; by default those of a new training.
     """
     from adascale_tf import operators
     from adascale_tf.training import Schedule, own_exits, recalibrate, specialise
+    from adascale_tf.verbs.expectation import Measured
 
     evolved = network.evolved(recipes)
     trained = {*network.trunks, *network.own}
-    new = [recipe for recipe in recipes if evolved.trunk(recipe) not in trained]
+    new = dict.fromkeys(map(evolved.trunk, recipes))
+    recalibrate([trunk for trunk in new if trunk not in trained], dataset, tick=tick)
     if steps > 0:
         # A trained structure that is asked for another exit keeps its trained ones: no steps would replace them.
-        kept = {*own_exits(network, network.recipes), *(trunk.recipe for trunk in network.own)}
+        kept = {*own_exits(network, network.recipes), *network.own_exits}
         alone = [r for r in recipes if own_exits(evolved, [r]) and operators.trunk(r) not in kept]
+        before = {recipe: evolved.trunk(recipe) for recipe in alone}
         specialise(evolved, alone, dataset, schedule or Schedule(), tick, steps=steps)
-        new = [recipe for recipe in new if recipe not in alone]
-    recalibrate(list(dict.fromkeys(map(evolved.trunk, new))), dataset, tick=tick)
+        measured = Measured(dataset)
+        for structure in dict.fromkeys(map(operators.trunk, alone)):
+            gains = [
+                measured.accuracy(evolved.trunk(recipe), evolved.exit(recipe))
+                - measured.accuracy(old, evolved.exit(recipe))
+                for recipe, old in before.items()
+                if operators.trunk(recipe) == structure
+            ]
+            if sum(gains) < 0:  # a few steps can harm a branch that has little to learn, such as a pruned one
+                evolved.attach(structure)
     return evolved
 
 

@@ -63,7 +63,7 @@ def expect(
     new = {recipe: _Branch.of(evolved, recipe) for recipe in evolved.recipes if _key(evolved, recipe) not in branches}
     if not new:
         return {}
-    measured = _Measured(dataset)
+    measured = Measured(dataset)
     trunks = list(dict.fromkeys(branch.trunk for branch in (*branches.values(), *new.values())))
     for number, trunk in enumerate(trunks, start=1):
         measured.accuracy(trunk, 1)
@@ -158,7 +158,7 @@ def _key(network: ElasticNetwork, recipe: Recipe) -> tuple[Recipe, int]:
     return operators.trunk(recipe), network.exit(recipe)
 
 
-class _Measured:
+class Measured:
     """Accuracies on the validation split, each trunk computed once for all its exits."""
 
     def __init__(self, dataset: Dataset) -> None:

@@ -120,14 +120,9 @@ def untrained(network: ElasticNetwork, recipes: Sequence[Recipe]) -> list[Recipe
             f"There is nothing to specialise in {', '.join(map(str, recipes))}: they have the full network's weights, "
             "which stay as they are; name compressed branches, such as 'width(0.5)'."
         )
-    detached = {trunk.recipe for trunk in network.own}
-    known = own_exits(network, network.recipes)
-    missing = {
-        structure
-        for structure, exits in asked.items()
-        if structure not in detached or not exits <= known.get(structure, set())
-    }
-    kept = [recipe for recipe in network.recipes if operators.trunk(recipe) in detached]
+    known = network.own_exits
+    missing = {structure for structure, exits in asked.items() if not exits <= set(known.get(structure, ()))}
+    kept = [recipe for recipe in network.recipes if operators.trunk(recipe) in known]
     return [
         recipe
         for recipe in dict.fromkeys((*recipes, *kept))

@@ -25,7 +25,7 @@ def test_a_detached_trunk_begins_with_what_it_computes(net: ElasticNetwork, text
     network = net.evolved([parse(text)])
     joined = network.trunk(parse(text))
     before = [logits.numpy() for logits in joined.call(X, training=False)]
-    own = network.detach(parse(text), 3)
+    own = network.detach(parse(text), [1, 2, 3])
     assert network.trunk(parse(text)) is own and network.trunks[1] is own and joined in network.joined
     # What weights steps choose is chosen again, among the same weights: ties aside, the same.
     for one, other in zip(own.call(X, training=False), before, strict=True):
@@ -40,7 +40,7 @@ def test_own_weights_stay_as_sparse_and_as_few_as_the_recipe_says(net: ElasticNe
         ("lowrank(0.5)+prune(0.5)", "stage2_block2_1_conv_core"),
         ("cluster(4)", "stage2_block2_1_conv"),
     ):
-        own = net.detach(parse(text), 3)
+        own = net.detach(parse(text), [1, 2, 3])
         for variable in own.source.variables:
             variable.assign_add(np.random.default_rng(1).normal(size=variable.shape))
         own.choose(1.0)
@@ -48,26 +48,29 @@ def test_own_weights_stay_as_sparse_and_as_few_as_the_recipe_says(net: ElasticNe
         assert np.mean(values == 0) == pytest.approx(0.5, abs=0.02) if "prune" in text else len(np.unique(values)) <= 4
 
 
-def test_exits_beyond_those_that_were_detached_stay_with_the_fork(net: ElasticNetwork) -> None:
-    own = net.detach(parse("width(0.5)"), 2)
+def test_exits_that_were_not_detached_stay_with_the_fork(net: ElasticNetwork) -> None:
+    own = net.detach(parse("width(0.5)"), [2])
     assert own.exits == 2 and not any(layer.name.startswith("stage3") for layer in own.model.layers)
     assert net.trunk(parse("width(0.5)+exit(2)+int8")) is own
     assert net.trunk(parse("width(0.5)")) in net.joined
     branch = parse("width(0.5)+exit(2)+int8")
     np.testing.assert_allclose(own.network(branch)(X, training=False), own.call(X, training=False)[1], atol=1e-5)
-    assert net.detach(parse("width(0.5)"), 1) is own  # it has that exit already
-    assert net.detach(parse("width(0.5)"), 3).exits == 3
+    assert net.trunk(parse("width(0.5)+exit(1)")) in net.joined  # nobody trained that exit
+    assert net.detach(parse("width(0.5)"), [2]) is own
+    assert net.detach(parse("width(0.5)"), [2, 3]).exits == 3
+    net.attach(parse("width(0.5)"))
+    assert net.trunk(branch) in net.joined and not net.own
 
 
 def test_early_exits_of_the_whole_network_can_be_detached_and_its_last_one_stays(net: ElasticNetwork) -> None:
     full = net.trunks[0]
-    own = net.detach(Recipe(), 1)
+    own = net.detach(Recipe(), [1])
     assert net.trunk(parse("exit(1)")) is own and net.trunk(parse("full")) is full is net.trunk(parse("int8"))
     np.testing.assert_allclose(own.call(X, training=False)[0], full.call(X, training=False)[0], atol=1e-5)
 
 
 def test_a_copy_has_the_same_trunks_and_values_of_its_own(net: ElasticNetwork) -> None:
-    net.detach(parse("width(0.5)"), 2)
+    net.detach(parse("width(0.5)"), [1, 2])
     copied = net.copied()
     assert copied.state.keys() == net.state.keys()
     for one, other in zip(net.trunks, copied.trunks, strict=True):
@@ -79,7 +82,7 @@ def test_a_copy_has_the_same_trunks_and_values_of_its_own(net: ElasticNetwork) -
 
 
 def test_a_network_with_other_branches_shares_its_trunks_and_leaves_the_first_alone(net: ElasticNetwork) -> None:
-    own, names = net.detach(parse("width(0.5)"), 3), set(net.state)
+    own, names = net.detach(parse("width(0.5)"), [3]), set(net.state)
     evolved = net.evolved(parse_list("width(0.5)+int8,width(0.75)"))
     assert evolved.trunks[0] is net.trunks[0] and evolved.trunks[1] is own
     assert set(net.state) == names < set(evolved.state)

@@ -114,7 +114,7 @@ def test_a_kill_at_any_moment_of_a_write_leaves_the_finished_training(kept: Path
     _, net = checkpoint.load(kept)
     for recipe in LATER:
         net.trunk(recipe)
-        net.detach(Recipe(tuple(step for step in recipe.steps if step.operator != "int8")), 2)
+        net.detach(Recipe(tuple(step for step in recipe.steps if step.operator != "int8")), [1, 2])
     for moment in range(14):
         child = os.fork()
         if child == 0:  # dies in the middle of a write, as by a kill
@@ -192,10 +192,10 @@ def test_what_needs_no_training_is_told_apart(kept: Path) -> None:
     [
         ({"epochs_done": 9}, "counts 9 of 1 later epochs"),
         ({"epochs": 0.0}, "counts 2 of 0 later epochs"),
-        ({"own": {"width(0.75)+prune(0.5)": 3}}, "names exits that its network does not have"),
+        ({"own": {"width(0.75)+prune(0.5)": [3]}}, "names exits that its network does not have"),
         ({"recipes": ["width(", "full"]}, "is not a step"),
         ({"recipes": ["magic(3)"]}, "no operator 'magic'"),
-        ({"own": {"width(0.25)": 2}}, "does not hold"),
+        ({"own": {"width(0.25)": [2]}}, "does not hold"),
         ({"own": 3}, "should be"),
     ],
 )
