@@ -17,7 +17,9 @@ def test_several_batches_a_step_are_for_adascale_sgd() -> None:
 
 def test_networks_that_come_trained_get_a_lower_rate() -> None:
     fresh, given = (Training(flip=True).schedule(2000, 7, trained) for trained in (False, True))
-    assert (fresh.learning_rate, given.learning_rate) == (3e-3, 1e-3)
+    assert [one.rate("pretrain") for one in (fresh, given)] == [3e-3, 1e-3]
+    assert fresh.rate("join") == given.rate("join") == 3e-3  # compressed branches have much to learn in both
+    assert fresh.length("pretrain") == fresh.epochs and given.length("pretrain") == 0
     assert (fresh.epochs, fresh.seed, fresh.flip) == (10, 7, True)
 
 
