@@ -18,14 +18,14 @@ from pathlib import Path
 
 import evidence
 from evidence import RESULTS, ROOT
-from headline_tables import curves
+from headline_tables import curves, equal_compute, ways
 from sections import CURVES, WRITERS, Figure, Result, operators_table, prediction_table, table
 
 from adascale_runtime.files import codec
 
 PAGE = "docs/figures.md"
 #: Pages with blocks of figures.
-PAGES = ("README.md", "docs/operators.md", "docs/prediction.md", "docs/scale.md")
+PAGES = ("README.md", "docs/operators.md", "docs/prediction.md", "docs/scale.md", "docs/training.md")
 _BLOCK = re.compile(r"(<!-- figures:begin ?(\w*) -->\n).*?(<!-- figures:end -->)", re.DOTALL)
 _INTRO = """\
 # Figures
@@ -129,9 +129,21 @@ def readme() -> str:
     return table(("figure", "goal", "reached", "elsewhere", "measured at commit"), rows)
 
 
+def training() -> str:
+    """What the ways to train cost and reach, and the curves."""
+    result = read("headline")
+    parts = [f"{provenance('headline')}", f"{len(result['runs'])} seed(s), {result['epochs']} epochs of "
+             f"{result['train_images']:,} images."]  # fmt: skip
+    for one in (ways(result["runs"]), equal_compute(result["runs"])):
+        parts += [f"{one.title}:", table(one.columns, one.rows)]
+    parts.append(f"![Accuracy of what ships against training compute]({CURVES})")
+    return "\n\n".join(parts)
+
+
 BLOCKS: dict[str, Callable[[], str]] = {
     "": readme,
     "operators": lambda: f"{provenance('operators')}\n\n{operators_table(read('operators'))}",
+    "training": lambda: training(),
     "predict": lambda: f"{provenance('predict')}\n\n{prediction_table(read('predict'))}",
     "scaling": lambda: "\n".join(
         f"* {read(name)['data']}: {mark(read(name))}." for name in ("adascale_sgd", "adascale_sgd_cifar10")

@@ -25,7 +25,7 @@ class Table:
 def tables(result: Facts) -> list[Table]:
     """All of them; of several seeds the pairs of each, and otherwise the middle."""
     runs = result["runs"]
-    return [*(_pairs(runs, budget) for budget in (0.25, 0.175)), _variants(runs), _compared(runs), _rivals(runs)]
+    return [*(_pairs(runs, budget) for budget in (0.25, 0.175)), ways(runs), equal_compute(runs), _rivals(runs)]
 
 
 def uncertainty(result: Facts) -> str:
@@ -80,7 +80,8 @@ def _pairs(runs: Sequence[Facts], budget: float) -> Table:
     return Table(f"Pairs, cost at most {100 * budget:g} %", columns, cells)
 
 
-def _variants(runs: Sequence[Facts]) -> Table:
+def ways(runs: Sequence[Facts]) -> Table:
+    """The ways to train what ships: what each costs, and what it reaches."""
     cells = []
     for number, first in enumerate(runs[0]["variants"]):
         them = [(one, one["variants"][number]) for one in runs]
@@ -97,7 +98,8 @@ def _variants(runs: Sequence[Facts]) -> Table:
     return Table("Ways to train what ships", columns, cells)
 
 
-def _compared(runs: Sequence[Facts]) -> Table:
+def equal_compute(runs: Sequence[Facts]) -> Table:
+    """Ours and the rivals', after the same total compute."""
     cells = []
     of_seeds = [lines.compared(one) for one in runs]
     for count in of_seeds[0]:

@@ -108,7 +108,8 @@ def build(
 ) -> None:  # fmt: skip
     """Train one elastic network, convert and verify its branches, and write a bundle.
 
-    To resume an interrupted build after its last complete epoch, run the same command again; the number of workers
+    The whole network trains alone first (a --model that knows something stays as it is), then its compressed branches
+    together, then each on its own; docs/training.md explains the phases. To resume an interrupted build after its last complete epoch, run the same command again; the number of workers
     may differ.
     """
     from adascale_tf.verbs.build import LISTENING, begun
@@ -135,7 +136,10 @@ def build(
         return
     tables.built(built, out, quiet, as_json)
     if not (quiet or as_json):
-        console.say(f"The trained network is kept in {kept}, for 'adascale search' and 'adascale evolve'.", err=True)
+        console.say(
+            f"The trained network is kept in {kept}, for 'adascale search', 'adascale evolve' and 'adascale specialise'.",
+            err=True,
+        )
 
 
 COMMANDS = (build,)

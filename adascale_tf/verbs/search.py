@@ -115,10 +115,12 @@ def search(
     chosen = front.choose(known, branches)
     written = None
     if out is not None and chosen:
+        from adascale_tf.verbs import expectation
         from adascale_tf.verbs.export import write_bundle
 
         evolved = derive(network, [c.recipe for c in chosen], dataset, tick, steps, schedule=state.schedule)
-        written = write_bundle(evolved, dataset, state.schedule, Path(out), tick, given=state.given)
+        facts = expectation.facts(expectation.expect(evolved, network, dataset, tick))
+        written = write_bundle(evolved, dataset, state.schedule, Path(out), tick, given=state.given, facts=facts)
     split = "validation" if len(dataset.y_val) else "train"
     return Searched(tuple(chosen), len(known), costs.objectives, split, written)
 
