@@ -109,7 +109,9 @@ def build(
     """Train one elastic network, convert and verify its branches, and write a bundle.
 
     The whole network trains alone first (a --model that knows something stays as it is), then its compressed branches
-    together, then each on its own; docs/training.md explains the phases. To resume an interrupted build after its last complete epoch, run the same command again; the number of workers
+    together, then each on its own; docs/training.md explains the phases.
+
+    To resume an interrupted build after its last complete epoch, run the same command again; the number of workers
     may differ.
     """
     from adascale_tf.verbs.build import LISTENING, begun
@@ -137,7 +139,7 @@ def build(
     tables.built(built, out, quiet, as_json)
     if not (quiet or as_json):
         console.say(
-            f"The trained network is kept in {kept}, for 'adascale search', 'adascale evolve' and 'adascale specialise'.",
+            f"The trained network is kept in {kept}, for 'adascale search', 'evolve' and 'specialise'.",
             err=True,
         )
 
