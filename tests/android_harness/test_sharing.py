@@ -32,13 +32,14 @@ FIRST, SECOND = Owner("aaaaaaaaaaaa", "process 1 on lab"), Owner("bbbbbbbbbbbb",
 
 def agents(phone: Phone) -> set[int]:
     """The agents that measure on a phone, without the processes that they start."""
-    found = []
+    parents: dict[int, int] = {}
     for shell in list(phone._shells):
         try:
-            found += [p for p in psutil.Process(shell).children(recursive=True) if "bench" in p.cmdline()]
-        except psutil.Error:
+            children = psutil.Process(shell).children(recursive=True)
+            parents.update({p.pid: p.ppid() for p in children if "bench" in p.cmdline()})
+        except psutil.Error:  # one of them ends meanwhile
             continue
-    return {p.pid for p in found} - {p.pid for p in found if p.ppid() in {q.pid for q in found}}
+    return {pid for pid, parent in parents.items() if parent not in parents}
 
 
 # --- one command

@@ -97,7 +97,7 @@ def test_threads_and_profiling_change_no_output(built: Bundle) -> None:
 
 
 def test_several_branches_of_one_file_live_side_by_side(built: Bundle) -> None:
-    branches = [b for b in built.manifest.branches if b.file == built.manifest.branch("int8").file]
+    branches = [b for b in built.manifest.branches if b.file == built.manifest.branch("width0.25-int8").file]
     assert len(branches) > 1
     opened = [open_compiled(library(), *where(built, b), "cpu") for b in branches]
     for _ in range(2):  # each after the other has run

@@ -27,7 +27,7 @@ def test_a_bundle_says_what_its_branches_are(built: Bundle) -> None:
 
 def test_branches_that_share_weights_share_a_file(built: Bundle) -> None:
     by_id = {b.id: b for b in built.manifest.branches}
-    whole, early = by_id["int8"], by_id["exit2-int8"]
+    whole, early = by_id["width0.25-int8"], by_id["width0.25-exit1-int8"]
     assert whole.file == early.file and whole.signature != early.signature
     assert built.path(whole.file).stat().st_size < whole.size_bytes + early.size_bytes
 
