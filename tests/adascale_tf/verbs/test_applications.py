@@ -49,7 +49,8 @@ def test_an_application_becomes_a_verified_bundle(library: str, name: str, data:
     model = make(weights=None, input_shape=(32, 32, 3), classes=3, **APPLICATIONS[name])
     model.save(tmp_path / "model.keras")
     # Random weights hardly tell the classes apart, so eight bits may change any answer.
-    one = Training(epochs=1)
+    # A join would trace each large network once more; the small ones of Keras 2 have one.
+    one = Training(epochs=1, join=0 if library == "keras" else None)
     build(data, tmp_path / "b", model=tmp_path / "model.keras", recipes=RECIPES, training=one, max_loss=100.0)
     manifest = bundle.load(tmp_path / "b").manifest
     assert tuple(b.recipe for b in manifest.branches) == RECIPES and not manifest.left_out
