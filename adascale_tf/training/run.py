@@ -80,7 +80,8 @@ def train(
             kept = checkpoint and checkpoint.at(copied, cluster)
             with cluster.watched():
                 effort = _train(copied, network, run, kept)
-                _detached(network, network.recipes)
+                for structure, exits in copied.own_exits.items():
+                    network.detach(structure, exits)
                 network.take(copied.values)
         network.choose(1.0)
         if cluster.chief and not (checkpoint and checkpoint.finished):

@@ -62,7 +62,9 @@ class Stepper:
         by_source = {student.trunk.source: student.variables for student in students}
         self._shared = len(by_source) == 1
         self._variables = [variable for variables in by_source.values() for variable in variables]
-        self._exits = 1 + schedule.exit_weight * max(len(student.exits) for student in students)
+        # On labels early exits add nothing to the trunk's gradients.
+        exits = 0 if teacher is None else max(len(student.exits) for student in students)
+        self._exits = 1 + schedule.exit_weight * exits
         self._rule = open_rule(schedule, phase, length, accumulate)
         self._rule.optimizer.build(self._variables)
         self._gradients = {student.trunk: self._traced(student, labels=teacher is None) for student in students}

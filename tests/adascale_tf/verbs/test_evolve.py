@@ -68,9 +68,10 @@ def test_trained_branches_stay_as_they_are(trained: ElasticNetwork, small: Datas
     known = parse("width(0.25)+exit(2)")
     recipes = [parse("full"), known, parse("width(0.25)+exit(1)+int8"), parse("width(0.25)")]
     evolved = derive(trained, recipes, small, steps=5, schedule=SCHEDULE)
-    assert evolved.trunk(known) is evolved.trunk(recipes[2]) is trained.trunk(known)
+    assert evolved.trunk(known) is trained.trunk(known)
     assert evolved.trunk(parse("full")) is trained.trunks[0]
-    assert evolved.trunk(recipes[3]) is not trained.trunk(known)  # a later exit, for which it has no weights
+    for other in recipes[2:]:  # exits that nobody trained
+        assert evolved.trunk(other) in evolved.joined
 
 
 def test_a_negative_number_of_steps_is_refused() -> None:
