@@ -11,26 +11,12 @@ import tf_keras
 
 import adascale_tf as ada
 from adascale_runtime.seams.recipe import parse_list
-from adascale_tf.cli import main
 from adascale_tf.network.elastic import ElasticNetwork
 from adascale_tf.training import Schedule, checkpoint
 from adascale_tf.training.checkpoint import Checkpoint
+from tests.adascale_tf.cli.test_commands import refused, run
 
 SCHEDULE = Schedule(epochs=2, batch=8)
-
-
-def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
-    with pytest.raises(SystemExit) as stop:
-        main([str(a) for a in arguments])
-    captured = capsys.readouterr()
-    return int(stop.value.code or 0), captured.out, captured.err
-
-
-def refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
-    code, out, err = run(capsys, *arguments)
-    lines = [line for line in err.splitlines() if line.startswith("adascale: ")]
-    assert code == 2 and out == "" and len(lines) == 1 and "Traceback" not in err
-    return lines[0]
 
 
 @pytest.fixture(scope="module")

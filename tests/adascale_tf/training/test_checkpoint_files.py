@@ -278,21 +278,26 @@ def test_files_of_others_are_left_alone(name: str, tmp_path: Path, net: ElasticN
     assert (tmp_path / name).read_text() == "mine"
 
 
+def die_after(last: int) -> None:
+    """Kill this process when it opens, renames or removes a file once more than so many times."""
+    count = 0
+
+    def die(event: str, _: Any) -> None:
+        nonlocal count
+        if event in ("open", "os.rename", "os.remove"):
+            count += 1
+            if count > last:
+                os._exit(9)
+
+    sys.addaudithook(die)
+
+
 def test_a_kill_at_any_moment_leaves_a_place_that_goes_on(tmp_path: Path, net: ElasticNetwork, data: Dataset) -> None:
     folder = tmp_path / "kept"
     for moment in range(12):
         child = os.fork()
         if child == 0:  # dies in the middle of a write, as by a kill
-            count = 0
-
-            def die(event: str, _: Any, last: int = moment) -> None:
-                nonlocal count
-                if event in ("open", "os.rename", "os.remove"):
-                    count += 1
-                    if count > last:
-                        os._exit(9)
-
-            sys.addaudithook(die)
+            die_after(moment)
             kept = Checkpoint(folder, net, data, SCHEDULE)
             done = kept.begin()
             kept.save(min(done + 1, SCHEDULE.epochs), [])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from adascale_tf.training import Schedule, checkpoint, specialise, train
 from adascale_tf.training.checkpoint import Checkpoint
 from adascale_tf.training.specialisation import Specialisation
 from adascale_tf.verbs.specialise import untrained
+from tests.adascale_tf.training.test_checkpoint_files import die_after
 
 SCHEDULE = Schedule(epochs=1, batch=8, join=1, specialise=1)
 LATER = parse_list("lowrank(0.5),width(0.75)+prune(0.5)+int8")
@@ -118,16 +118,7 @@ def test_a_kill_at_any_moment_of_a_write_leaves_the_finished_training(kept: Path
     for moment in range(14):
         child = os.fork()
         if child == 0:  # dies in the middle of a write, as by a kill
-            count = 0
-
-            def die(event: str, _: Any, last: int = moment) -> None:
-                nonlocal count
-                if event in ("open", "os.rename", "os.remove"):
-                    count += 1
-                    if count > last:
-                        os._exit(9)
-
-            sys.addaudithook(die)
+            die_after(moment)
             place = Specialisation(kept, net, LATER, 3, data)
             place.save(SCHEDULE.total + min(place.begun + 1, 3), [])
             os._exit(0)
