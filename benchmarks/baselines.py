@@ -47,7 +47,8 @@ class Training:
 class Trained:
     """A finished network. ``macs`` as it runs, ``effective_macs`` on weights that are not zero.
 
-    ``train_macs``: forward MACs x 3 x images seen. ``seconds``: wall time of ``fit``.
+    ``train_macs``: forward MACs x 3 x images seen. ``seconds``: wall time of ``fit``; ``tracing_s``: of it, that of the
+    first step of a network trained in one go, which traces it.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Trained:
     effective_macs: int
     train_macs: float
     seconds: float
+    tracing_s: float = 0.0
 
 
 Baseline = Callable[[Training], Trained]
@@ -147,8 +149,8 @@ def fit(
     rate: float,
     smoothing: float = 0.05,
     callbacks: Sequence[Any] = (),
-) -> float:
-    """Train a network that gives logits on all batches once; gives the seconds it took.
+) -> tuple[float, float]:
+    """Train a network that gives logits on all batches once; gives the seconds it took, and those of the first step.
 
     Keras' default momentum of 0.99 averages BatchNorm statistics over hundreds of steps; in a short run those are of
     weights long gone, and the network would be judged by them.
@@ -164,18 +166,23 @@ def fit(
     optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
     model.compile(optimizer, tf_keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=smoothing))
     done = iter(range(1, count + 1))
-    tell = tf_keras.callbacks.LambdaCallback(on_batch_end=lambda batch, logs: t.tick(name, next(done), count, ""))
+    ends: list[float] = []
+
+    def tell(batch: int, logs: object) -> None:
+        ends.append(time.perf_counter())
+        t.tick(name, next(done), count, "")
+
     begun = time.perf_counter()
-    model.fit(batches, verbose=0, callbacks=[tell, *callbacks])
-    return time.perf_counter() - begun
+    model.fit(batches, verbose=0, callbacks=[tf_keras.callbacks.LambdaCallback(on_batch_end=tell), *callbacks])
+    return time.perf_counter() - begun, ends[0] - begun
 
 
 def _alone(name: str, build: Callable[[Training], tf_keras.Model], t: Training) -> Trained:
     tf_keras.utils.set_random_seed(t.seed)
     model = build(t)
-    seconds = fit(model, t, name, Batches(t, steps(t, t.epochs), t.seed), rate=t.rate)
+    seconds, tracing = fit(model, t, name, Batches(t, steps(t, t.epochs), t.seed), rate=t.rate)
     macs = count_macs(model)
-    return Trained(name, model, macs, macs, 3.0 * macs * _seen(t, t.epochs), seconds)
+    return Trained(name, model, macs, macs, 3.0 * macs * _seen(t, t.epochs), seconds, tracing)
 
 
 def plain(x: Any, filters: int, stride: int, name: str) -> Any:
@@ -255,10 +262,10 @@ def svd(t: Training) -> Trained:
     first = max(1, round(0.6 * t.epochs))
     rest = t.epochs - first
     model = residual(t)
-    seconds = fit(model, t, "SVD: first the full one", Batches(t, steps(t, first), t.seed), rate=t.rate)
+    seconds, _ = fit(model, t, "SVD: first the full one", Batches(t, steps(t, first), t.seed), rate=t.rate)
     thin = factorised(model, t, SVD_SHARE)
     if rest > 0:
-        seconds += fit(thin, t, "SVD: fine-tuning", Batches(t, steps(t, rest), t.seed + 1000), rate=t.rate / 3)
+        seconds += fit(thin, t, "SVD: fine-tuning", Batches(t, steps(t, rest), t.seed + 1000), rate=t.rate / 3)[0]
     macs = count_macs(thin)
     train_macs = 3.0 * (count_macs(model) * _seen(t, first) + macs * _seen(t, rest))
     return Trained("SVD", thin, macs, macs, train_macs, seconds)
@@ -298,7 +305,7 @@ def pruned(t: Training) -> Trained:
     tf_keras.utils.set_random_seed(t.seed)
     batches = Batches(t, steps(t, t.epochs), t.seed)
     model = thinning(_backbone(t), len(batches))
-    seconds = fit(model, t, "TF-MOT pruning", batches, rate=t.rate, callbacks=[tfmot.UpdatePruningStep()])
+    seconds, _ = fit(model, t, "TF-MOT pruning", batches, rate=t.rate, callbacks=[tfmot.UpdatePruningStep()])
     stripped = tfmot.strip_pruning(model)
     macs = count_macs(stripped)
     train_macs = 3.0 * macs * _seen(t, t.epochs)

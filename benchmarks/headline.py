@@ -14,7 +14,7 @@ thirty branches alone. A goal is met only if every seed meets it (``headline_row
 
     python benchmarks/headline.py --short --data cifar10.zip --sounds spoken_digits.zip
 
-takes one seed, 3 epochs and 15,000 images; without ``--short`` three seeds, 30 epochs and 45,000 images, many hours.
+takes one seed, 3 epochs and 12,000 images; without ``--short`` three seeds, 30 epochs and 45,000 images, many hours.
 
 A killed run goes on with the same command: its finished parts lie beside the result in ``NAME.partial``.
 """
@@ -54,7 +54,8 @@ MEASURES = (
     "adascale_tf/bridge/functional.py",
     "adascale_tf/bridge/backbones.py",
     "converters",
-    "adascale_runtime",
+    "adascale_runtime/engines",
+    "adascale_runtime/seams",
     "benchmarks/baselines.py",
     "benchmarks/headline_parts.py",
     "benchmarks/networks.py",
@@ -99,7 +100,7 @@ def measure(options: argparse.Namespace, size: Size) -> tuple[Path | None, Facts
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--short", action="store_true", help="one seed, 3 epochs, 15,000 images: 20 minutes at most")
+    parser.add_argument("--short", action="store_true", help="one seed, 3 epochs, 12,000 images: 20 minutes at most")
     parser.add_argument("--data", help="what 'adascale build --data' takes; the committed figures are of CIFAR-10")
     parser.add_argument("--sounds", help="the same, of sounds; without it no recurrent network is trained")
     parser.add_argument("--epochs", type=int, default=None, help=f"default: {FULL.epochs}, with --short {SHORT.epochs}")

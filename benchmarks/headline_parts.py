@@ -65,7 +65,7 @@ class Size:
 #: The lengths of the rivals lie where our total compute leaves them: about 0.56 of the epochs for five networks, 0.12
 #: and 0.23 for thirty and ten.
 SHORT = Size(
-    15_000, 5_000, 3, (0,), TEN, FOUR, fours=((False, 1 / 2), (True, 1 / 2)), thirties=((True, 1 / 6),),
+    12_000, 5_000, 3, (0,), TEN, FOUR, fours=((False, 1 / 2), (True, 1 / 2)), thirties=((True, 1 / 6),),
     five=(0.56,), sample=(0.115, 0.235), sampled=2, trains_evolved=False,
 )  # fmt: skip
 FULL = replace(

@@ -63,7 +63,7 @@ class Size:
     batch: int = 64
 
 
-SHORT = Size(wider=(8_000, 3), recurrent=(1_000, 16), given=(4_000, 5), classes=5)
+SHORT = Size(wider=(6_000, 3), recurrent=(1_000, 16), given=(4_000, 5), classes=5)
 FULL = Size(wider=(50_000, 12), recurrent=(1_000, 60), given=(25_000, 30), classes=10)
 SMOKE = Size(wider=(256, 1), recurrent=(256, 1), given=(256, 1), classes=4)
 
@@ -75,7 +75,7 @@ def run(
 
     Args:
         tick: progress.
-        short: six minutes on two cores, rather than hours.
+        short: five minutes on two cores, rather than hours.
         seed: of weights and shuffling.
         smoke: seconds; the figures are void.
         images: what ``adascale build --data`` takes.

@@ -108,7 +108,9 @@ def run_phase(
     begun = time.perf_counter()
     stepper, done = going or (open_stepper(course, run), phase.first)
     length, epoch_steps = schedule.steps(phase, len(data.x_train)), schedule.epoch_steps(len(data.x_train))
+    since = time.perf_counter()
     stepper.prepare(data.inputs(data.x_train[: schedule.batch]), run.tick)
+    tracing = time.perf_counter() - since
     taught = 0 if course.teacher is None else course.teacher.macs
     macs, loading, steps = 0.0, 0.0, 0
     first = progress = stepper.progress
@@ -140,4 +142,4 @@ def run_phase(
                 student.trunk.choose(1.0)
         if checkpoint:
             checkpoint.save(epoch + 1, stepper.state)
-    return PhaseEffort(phase.name, macs, time.perf_counter() - begun, loading, steps, progress - first)
+    return PhaseEffort(phase.name, macs, time.perf_counter() - begun, tracing, loading, steps, progress - first)

@@ -128,6 +128,8 @@ class PhaseEffort:
     macs: float = 0.0
     #: Wall time.
     seconds: float = 0.0
+    #: Of it, the time in which trunks were traced, before the first step.
+    tracing_s: float = 0.0
     #: Of it, the time in which batches were loaded and augmented.
     loading_s: float = 0.0
     #: Updates of the weights.
