@@ -40,7 +40,10 @@ def variant(recipes: tuple[str, ...], join: bool, macs: float, **branches: Any) 
 @pytest.fixture()
 def one() -> Any:
     hand_made = {
-        name: {"macs": macs, "effective_macs": thin, "accuracy": accuracy, "train_macs": 3e2 * IMAGES, "seconds": 52.0, "tracing_s": 2.0}
+        name: {
+            "macs": macs, "effective_macs": thin, "accuracy": accuracy, "train_macs": 3e2 * IMAGES,
+            "seconds": 52.0, "tracing_s": 2.0,
+        }
         for name, macs, thin, accuracy in (
             ("full, alone", 100, 100, 0.62), ("width", 50, 50, 0.5), ("TF-MOT pruning", 100, 30, 0.55)
         )
