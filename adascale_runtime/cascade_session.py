@@ -96,7 +96,7 @@ class CascadeSession(BaseSession):
         begun = time.perf_counter()
         option, output = first, self._ask(first.id, x)
         middle = time.perf_counter()
-        observer.seen(first, 1e3 * (middle - begun), observer.now_s())
+        observer.seen(first, 1e3 * (middle - begun), observer.now_s(), moment.context)
         sure = cascade.confidence(output, self.temperature)
         again = second is not first and self._gate.asks(sure, share)
         if again:

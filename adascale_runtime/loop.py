@@ -11,6 +11,7 @@ from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Tupl
 from adascale_runtime.engines import tensor
 from adascale_runtime.errors import BadBundle
 from adascale_runtime.files import codec, disk
+from adascale_runtime.policies import habits
 from adascale_runtime.progress import Tick, silent
 from adascale_runtime.seams.bundle import Bundle
 from adascale_runtime.seams.events import FORMAT, Event, Header
@@ -151,6 +152,7 @@ def header(session: BaseSession) -> Header:
         started=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         table={o.id: codec.to_json(o) for o in session.table},
         settings=codec.to_json(session.settings),
+        habits=habits.to_json(session.observer.state.habits),
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any, Dict, NamedTuple, Optional, Tuple
 
 from adascale_runtime.device.monitor import Monitor
 from adascale_runtime.policies.limits import Option, Settings
-from adascale_runtime.policies.state import State, forget, observe
+from adascale_runtime.policies.state import Habits, State, forget, observe
 from adascale_runtime.seams.records import Context
 
 
@@ -30,20 +30,22 @@ class Observer:
     Args:
         monitor: The clock, and where snapshots of the device come from.
         settings: How fast the policy's state learns.
+        habits: What is known of the device from earlier sessions.
     """
 
     #: What the policy remembers.
     state: State
 
-    def __init__(self, monitor: Monitor, settings: Settings) -> None:
+    def __init__(self, monitor: Monitor, settings: Settings, habits: Optional[Habits] = None) -> None:
         self._monitor, self._settings = monitor, settings
         self._snapshot: Optional[Context] = None
         self._signals: Dict[str, Any] = {}
+        self.state = State(habits=habits or {})
         self.restart()
 
     def restart(self) -> None:
-        """Forget what was observed, and begin to count time anew."""
-        self.state = State()
+        """Forget what was observed, but for the device's habits, and begin to count time anew."""
+        self.state = State(habits=self.state.habits)
         self._told: Optional[Context] = None
         self._failed: Tuple[str, ...] = ()
         self._start_s = self._monitor.now()
@@ -61,9 +63,9 @@ class Observer:
             self._snapshot, self._signals = snapshot, {k: v for k, v in vars(snapshot).items() if k != "time_s"}
         return Moment(begun, time_s, snapshot, Context(time_s, **self._signals))
 
-    def seen(self, option: Option, latency_ms: float, time_s: float, late: bool = False) -> None:
-        """Learn from an inference of ``option`` that ended at ``time_s``."""
-        self.state = observe(self.state, option, latency_ms, time_s, self._settings, late)
+    def seen(self, option: Option, latency_ms: float, time_s: float, context: Context, *, late: bool = False) -> None:
+        """Learn from an inference of ``option`` that began in a context and ended at ``time_s``."""
+        self.state = observe(self.state, option, latency_ms, time_s, self._settings, late=late, context=context)
 
     def lost(self, key: str) -> None:
         """Remember that an option was taken out; the next event names it."""

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, List, Optional, Sequence, Tuple, Union
 
+from adascale_runtime import habits
 from adascale_runtime.device import monitor as monitors
 from adascale_runtime.device.monitor import Monitor
 from adascale_runtime.errors import AdaScaleError, BadInput
@@ -56,6 +57,7 @@ class BaseSession:
         warm_mb: Optional[float] = None,
         allow_fallback: bool = False,
         best_effort: bool = False,
+        remember: bool = True,
     ) -> None:
         policies.check_policy(policy)
         if policy in rivals.REPLAY_ONLY:
@@ -69,7 +71,8 @@ class BaseSession:
         self.ignored = limits.check_signals(budget, self.monitor.latest(), best_effort)
         self.budget, self.delegates, self.threads, self.settings = budget, tuple(delegates), numbers[0], settings
         self.ready = Ready(self.bundle, budget, engines, predictors, warm_mb=warm_mb, allow_fallback=allow_fallback)
-        self.observer = Observer(self.monitor, settings)
+        self._remembers = remember
+        self.observer = Observer(self.monitor, settings, habits.recall() if remember else None)
         self.last = None
         self._decide = policies.POLICIES[policy]
         self._lock = threading.Lock()
@@ -103,6 +106,8 @@ class BaseSession:
             self._watching = False
             self.monitor.__exit__()
         with self._lock:
+            if self._remembers and not self._closed:
+                habits.keep(self.observer.state.habits)
             self._closed = True
             self.ready.close()
 
@@ -184,6 +189,8 @@ class Session(BaseSession):
         allow_fallback: Whether a delegate may leave operators to the CPU.
         best_effort: Whether limits that this device has no sensor for are ignored (``ignored`` names them) instead of
             refused.
+        remember: Whether what was learned of the device (how often others hold it up, and for how long) is kept for the
+            next session, and what an earlier one learned is known from the start.
 
     Raises:
         BadBundle: The path is not a bundle, or the bundle is damaged.
@@ -213,7 +220,7 @@ class Session(BaseSession):
             ended_s = observer.now_s()
             kept = self.budget.latency_ms is None or latency_ms <= self.budget.latency_ms
             observer.state = decision.state
-            observer.seen(option, latency_ms, ended_s, late=not kept)
+            observer.seen(option, latency_ms, ended_s, moment.context, late=not kept)
             failed, news = observer.news(moment.snapshot)
             self.last = Event(
                 time_s=moment.time_s,

@@ -142,7 +142,10 @@ def measure(opened: bundle.Bundle, seconds: float, seed: int = 0) -> dict[str, A
             resize(burners * cores, thrashers * cores)
             turn = list(contenders)
             order.shuffle(turn)
-            rows.append({"phase": name, "runs": {key: contenders[key]() for key in turn}})
+            rows.append({
+                "phase": name, "time_s": elapsed, "context": ours.monitor.latest(),
+                "runs": {key: contenders[key]() for key in turn},
+            })  # fmt: skip
             time.sleep(max(0.0, 1 / FPS - (time.monotonic() - begun - elapsed)))
     assert budget.latency_ms is not None
     return {

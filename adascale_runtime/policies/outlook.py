@@ -7,6 +7,7 @@ from typing import Dict, NamedTuple, Optional
 
 from adascale_runtime.policies import pressure
 from adascale_runtime.policies.limits import Engine, Limits, Option, Settings, Table
+from adascale_runtime.policies.pressure import Excesses
 from adascale_runtime.policies.state import State
 from adascale_runtime.seams.budget import Budget
 from adascale_runtime.seams.records import Context
@@ -15,10 +16,10 @@ from adascale_runtime.seams.records import Context
 class Outlook(NamedTuple):
     """What is expected of an option now."""
 
-    #: The latency, and an upper bound of it, in ms; both without stalls.
+    #: The latency, and an upper bound of it, in ms; both without excesses.
     expected_ms: float
     bound_ms: float
-    #: The probability in [0, 1] that a stall makes it late.
+    #: The probability in [0, 1] that it comes late.
     miss: float
     #: Expected latency over idle latency.
     slowdown: float
@@ -29,86 +30,115 @@ class Outlook(NamedTuple):
 class View(NamedTuple):
     """What holds for all options of an engine now."""
 
-    #: Mean and standard deviation of the slowdown.
+    #: The mean slowdown, and an upper bound of it.
     mean: float
-    deviation: float
-    #: Stalls per millisecond of running, and how long they last, in ms.
-    rate: float
-    stall_ms: float
+    upper: float
+    #: What runs were longer than that lately, how much of it still counts, and what is usual at this level of crowding.
+    excesses: Excesses
+    fresh: float
+    habit: Excesses
+    level: int
 
 
 def view(engine: Engine, context: Context, state: State, settings: Settings) -> View:
     """How a delegate with a number of threads is doing, from what was seen on it and from the context."""
-    window = state.window(engine).decayed(context.time_s, settings.learning.window_s)
-    prior = pressure.prior_rate(context, *engine)
-    rate = pressure.stall_rate(window, prior, settings.learning)
-    return View(window.mean(), window.deviation(), rate, window.stall_ms())
+    learning, now_s = settings.learning, context.time_s
+    window = state.windows.get(engine, pressure.EMPTY).decayed(now_s, learning.window_s)
+    mean, level = window.mean(), pressure.crowding(context, *engine)
+    excesses = state.excesses.get(engine, pressure.NONE)
+    fresh = math.exp(-max(0.0, now_s - excesses.time_s) / learning.excess_s)
+    habit = state.habits.get((engine, level), pressure.NONE)
+    return View(mean, mean + learning.caution * window.deviation(), excesses, fresh, habit, level)
 
 
-def outlook(
-    option: Option, now: View, own: float, budget: Budget, period_s: Optional[float], settings: Settings
-) -> Outlook:
-    """What an option is expected to cost now, whether it ran lately or not.
+def lateness(now: View, latency_ms: float, limit_ms: float, settings: Settings) -> float:
+    """The probability in [0, 1] that a run comes late.
 
     Args:
-        option: The option.
         now: How its engine is doing.
-        own: How it differs from other options of the engine, as a factor.
-        budget: Its limit of latency says how much slack there is for a stall.
-        period_s: The mean time between inferences, in seconds; None if it is not known.
-        settings: How many standard errors make a bound.
+        latency_ms: Its idle latency, as this option differs from others, in ms.
+        limit_ms: The limit, in ms.
+        settings: How cautious to be.
     """
-    expected_ms = option.latency_ms * now.mean * own
-    power_mw = None
-    if option.energy_mj is not None and period_s:
-        power_mw = option.energy_mj / max(period_s, expected_ms / 1e3)
-    bound_ms = option.latency_ms * own * (now.mean + settings.learning.caution * now.deviation)
-    slack_ms = 0.0 if budget.latency_ms is None else max(0.0, budget.latency_ms - expected_ms)
-    miss = (1.0 - math.exp(-now.rate * expected_ms)) * math.exp(-slack_ms / now.stall_ms)
-    return Outlook(expected_ms, bound_ms, miss, now.mean * own, power_mw)
+    slack_ms = limit_ms - latency_ms * now.upper
+    if slack_ms < 0.0:
+        return 1.0
+    rate = pressure.rate(now.excesses, now.habit, now.level, slack_ms, settings.learning, now.fresh)
+    return 1.0 - math.exp(-rate * latency_ms * now.mean)
 
 
 class Prospects:
-    """The outlooks of options in one context, computed when they are asked for: most decisions need one or two."""
+    """What is expected of options in one context, computed when it is asked for: most decisions need few of them."""
 
     def __init__(self, context: Context, budget: Budget, table: Table, state: State, settings: Settings) -> None:
         self._context, self._budget, self._state, self._settings = context, budget, state, settings
         self._limits = Limits.of(budget, table, context, settings)
-        self._misses = tolerance(state, settings)
+        #: The probability of a late run that is taken now.
+        self.tolerance = tolerance(state, settings)
         self._views: Dict[Engine, View] = {}
-        self._outlooks: Dict[str, Outlook] = {}
+
+    def view(self, engine: Engine) -> View:
+        """How an engine is doing."""
+        known = self._views.get(engine)
+        if known is None:
+            known = self._views[engine] = view(engine, self._context, self._state, self._settings)
+        return known
+
+    def _own(self, option: Option) -> float:
+        """How an option differs from others of its engine, as a factor."""
+        correction = self._state.corrections.get(option.id)
+        if correction is None:
+            return 1.0
+        return correction.decayed(self._context.time_s, self._settings.learning.memory_s).factor()
+
+    def miss(self, option: Option) -> float:
+        """The probability in [0, 1] that an option comes late; 0 without a limit of latency."""
+        limit_ms = self._budget.latency_ms
+        if limit_ms is None:
+            return 0.0
+        return lateness(self.view(option.engine), option.latency_ms * self._own(option), limit_ms, self._settings)
+
+    def expected_ms(self, option: Option) -> float:
+        """The latency that an option is expected to have, without excesses."""
+        return option.latency_ms * self._own(option) * self.view(option.engine).mean
+
+    def slowdown(self, option: Option) -> float:
+        """The latency that is expected over the idle one."""
+        return self._own(option) * self.view(option.engine).mean
 
     def of(self, option: Option) -> Outlook:
         """What an option is expected to cost now, whether it ran lately or not."""
-        known = self._outlooks.get(option.id)
-        if known is None:
-            engine = option.engine
-            if engine not in self._views:
-                self._views[engine] = view(engine, self._context, self._state, self._settings)
-            correction = self._state.correction(option.id)
-            own = correction.decayed(self._context.time_s, self._settings.learning.memory_s).factor()
-            known = outlook(option, self._views[engine], own, self._budget, self._state.period_s, self._settings)
-            self._outlooks[option.id] = known
-        return known
+        now, own = self.view(option.engine), self._own(option)
+        expected_ms = option.latency_ms * own * now.mean
+        bound_ms = option.latency_ms * own * now.upper
+        return Outlook(expected_ms, bound_ms, self.miss(option), now.mean * own, self._power_mw(option, expected_ms))
+
+    def _power_mw(self, option: Option, expected_ms: float) -> Optional[float]:
+        period_s = self._state.period_s
+        if option.energy_mj is None or not period_s:
+            return None
+        return option.energy_mj / max(period_s, expected_ms / 1e3)
 
     def allowed(self, option: Option) -> bool:
         """Whether an option keeps every limit but that of time."""
-        return self._limits.keep(option, self.of(option).power_mw)
+        if self._limits.power_mw is None:
+            return self._limits.keep(option)
+        return self._limits.keep(option, self._power_mw(option, self.expected_ms(option)))
 
-    def steady(self, option: Option) -> bool:
-        """Whether stalls seldom make an option late."""
-        return self.of(option).miss <= self._misses
+    def fits(self, option: Option, share: float = 1.0, misses: Optional[float] = None) -> bool:
+        """Whether an option keeps every limit, those of time with a ``share`` of them.
 
-    def fits(self, option: Option, share: float = 1.0) -> bool:
-        """Whether an option keeps every limit, those of time with a ``share`` of them."""
-        return self.allowed(option) and keeps_time(self._budget, self.of(option), self._misses, share)
-
-
-def keeps_time(budget: Budget, now: Outlook, misses: float, share: float = 1.0) -> bool:
-    """Whether latency and the probability of a miss stay within ``share`` of their limits."""
-    if budget.latency_ms is None:
-        return True
-    return now.bound_ms <= budget.latency_ms * share and now.miss <= misses * share
+        ``misses``: the probability of a late run to take, instead of :attr:`tolerance`.
+        """
+        limit_ms = self._budget.latency_ms
+        if limit_ms is not None:
+            now, own_ms = self.view(option.engine), option.latency_ms * self._own(option)
+            if own_ms * now.upper > limit_ms * share:  # most options end here
+                return False
+            most = (self.tolerance if misses is None else misses) * share
+            if lateness(now, own_ms, limit_ms, self._settings) > most:
+                return False
+        return self.allowed(option)
 
 
 def tolerance(state: State, settings: Settings) -> float:

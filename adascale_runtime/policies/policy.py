@@ -114,29 +114,77 @@ def decide(context: Context, budget: Budget, table: Table, state: State, setting
         BadInput: The table is empty.
     """
     prospects = Prospects(context, budget, table, state, settings)
-    ranked = sorted(table, key=rank)
+    ranked = ranking(table)
     best = next((option for option in ranked if prospects.fits(option)), None)
     if best is None:
-        allowed = tuple(option for option in table if prospects.allowed(option))
-        least = budget.min_accuracy or 0.0
-        accurate = tuple(option for option in allowed or table if option.accuracy >= least) or table
-        steady = tuple(option for option in accurate if prospects.steady(option))
-        safe = fallback(budget, steady or accurate, lambda option: prospects.of(option).expected_ms)
-        return settle(safe, "nothing fits: the fastest", state, context, prospects.of(safe).slowdown)
+        return _least_late(prospects, budget, table, state, context, settings)
     current = find(table, state.branch)
-    if current is not None and prospects.fits(current):
-        if best.id == current.id:
-            return Decision(current.id, "best that fits", state, prospects.of(current).slowdown)
-        if best.latency_ms > current.latency_ms:
-            if 0.0 <= context.time_s - state.since_s < settings.dwell_s:  # a clock that jumped back ends the dwell
-                return Decision(current.id, "dwells", state, prospects.of(current).slowdown)
-            better = ranked[: ranked.index(current)]
-            roomy = next((option for option in better if prospects.fits(option, settings.headroom)), None)
-            if roomy is None:
-                reason = "a better one would fit too tightly"
-                return Decision(current.id, reason, state, prospects.of(current).slowdown)
-            best = roomy
+    costlier = current is not None and best.latency_ms > current.latency_ms
+    if current is not None and costlier and prospects.fits(current):
+        if 0.0 <= context.time_s - state.since_s < settings.dwell_s:  # a clock that jumped back ends the dwell
+            return _stay(current, "dwells", state, prospects)
+        better = ranked[: ranked.index(current)] if current in ranked else ranked
+        roomy = next((option for option in better if prospects.fits(option, settings.headroom)), None)
+        if roomy is None:
+            return _stay(current, "a better one would fit too tightly", state, prospects)
+        best = roomy
+    if best.id == state.branch:
+        return _stay(best, "best that fits", state, prospects)
     return settle(best, _explain(best, budget, prospects.of(best)), state, context, prospects.of(best).slowdown)
+
+
+def _stay(option: Option, reason: str, state: State, prospects: Prospects) -> Decision:
+    return Decision(option.id, reason, state, prospects.slowdown(option))
+
+
+def _least_late(
+    prospects: Prospects, budget: Budget, table: Table, state: State, context: Context, settings: Settings
+) -> Decision:
+    """The decision where nothing fits: what no choice avoids is not held against a branch.
+
+    Of the options that keep all other limits, the best one that comes late hardly more often than the one that does so
+    least: by half of the share that is allowed. If there are none, or all would be late, the fastest.
+    """
+    allowed = tuple(option for option in table if prospects.allowed(option))
+    floor = min((prospects.miss(option) for option in allowed), default=1.0)
+    if floor < 1.0:
+        near = floor + settings.misses / 2
+        best = min((option for option in allowed if prospects.miss(option) <= near), key=rank)
+        return settle(best, "nothing fits: least often late", state, context, prospects.slowdown(best))
+    safe = fallback(budget, allowed or table, prospects.expected_ms)
+    return settle(safe, "nothing fits: the fastest", state, context, prospects.slowdown(safe))
+
+
+#: Options that were ranked, by the identity of their table; a session asks for the same ones over and over.
+_RANKED: Dict[int, Tuple[Table, Table]] = {}
+_MOST_RANKED = 16
+
+
+def ranking(table: Table) -> Table:
+    """The options that a decision on latency has to look at, better ones first.
+
+    An option is left out if a better one on the same engine is at least as fast and needs no more energy and memory:
+    whatever limit that one breaks, this one breaks, too.
+    """
+    known = _RANKED.get(id(table))
+    if known is not None and known[0] is table:
+        return known[1]
+    ranked: List[Option] = []
+    for option in sorted(table, key=rank):
+        if not any(_replaces(better, option) for better in ranked):
+            ranked.append(option)
+    if len(_RANKED) >= _MOST_RANKED:
+        _RANKED.clear()
+    _RANKED[id(table)] = table, tuple(ranked)
+    return tuple(ranked)
+
+
+def _replaces(better: Option, option: Option) -> bool:
+    """Whether a better option does whatever another one can do."""
+    if better.engine != option.engine or better.latency_ms > option.latency_ms:
+        return False
+    amounts = ((better.energy_mj, option.energy_mj), (better.memory_mb, option.memory_mb))
+    return all(theirs is None if mine is None else theirs is not None and mine <= theirs for mine, theirs in amounts)
 
 
 def fallback(budget: Budget, table: Table, expected_ms: Optional[Callable[[Option], float]] = None) -> Option:
@@ -166,7 +214,7 @@ def settle(option: Option, reason: str, state: State, context: Context, slowdown
 def _explain(option: Option, budget: Budget, outlook: Outlook) -> str:
     if budget.latency_ms is None:
         return "best that fits"
-    return "fits: {:.2f} of {:g} ms, {:.1%} stalled".format(outlook.bound_ms, budget.latency_ms, outlook.miss)
+    return "fits: {:.2f} of {:g} ms, {:.1%} late".format(outlook.bound_ms, budget.latency_ms, outlook.miss)
 
 
 def keeps_idle(option: Option, budget: Budget, table: Table) -> bool:

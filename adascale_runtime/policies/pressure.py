@@ -1,14 +1,14 @@
-"""A model of inferences on a busy device: a slowdown of all, and stalls that hit long runs more often.
+"""A model of inferences on a busy, wandering device: a slowdown of all, and excesses that hit long runs more often.
 
-Under CPU pressure the latency of a run is L * s + stalls. L is its idle latency. s, the slowdown, comes from lower
-frequencies and shared caches and moves slowly. Stalls, when the system gives the core to others, take milliseconds and
-come at a rate of so many per millisecond of running, so a run of L ms meets one with probability
-1 - exp(-rate * L * s), and is late by it with exp(-slack / mean stall), slack being the time left. On two cores with
-two burners each, branches of 0.07 to 0.56 ms missed 1.3 % to 15 % of their deadlines, at 0.17 to 0.33 stalls a
-millisecond, while their medians grew by 2 to 4 %.
+The latency of a run is L * s + excess. L is its idle latency. s, the slowdown, comes from frequencies, heat and shared
+caches, moves slowly and is shared by all branches of an engine. An excess is what a run is longer than that: an
+interrupt takes hundredths of a millisecond, a time slice that others get takes several. Excesses come at a rate per
+millisecond of running, so a run of L ms meets one that is longer than its slack x with probability
+1 - exp(-rate(x) * L * s). So what is seen on one branch predicts all others.
 
-So what is seen on one branch predicts all others. Both figures are estimated over a decaying window of wall time; what
-the context tells of the load is the rate's prior, since a cheap branch runs too little to say that stalls are over.
+Neither rates nor lengths are constants: both are counted, by length, over a decaying window. A cheap branch runs too
+little in it to say that excesses are over, or that they have begun, so the window is joined by the device's *habits*:
+the same counts over minutes, apart for each level of crowding, which a session keeps and the next one begins with.
 """
 
 from __future__ import annotations
@@ -22,59 +22,92 @@ from adascale_runtime.seams.records import Context
 
 #: Runs that a branch's correction of 1 is worth before any: the first after a switch are slow, and say little.
 OWN_TRUST = 10.0
+#: Lengths of excesses in ms that are told apart, each twice the one before: 2 us to 16 ms.
+SHORTEST_MS = 0.002
+LENGTHS = 14
+#: Levels of crowding, by how many threads too many want each core: none, up to 0.5, 1, 2, more; and not known.
+LEVELS = (0.0, 0.5, 1.0, 2.0)
+UNKNOWN = len(LEVELS) + 1
 
 
 @dataclass(frozen=True)
 class Learning:
     """How fast what was seen is learned and forgotten."""
 
-    #: The time constant of what all branches of an engine share, and of each branch's own correction, in seconds.
+    #: The time constants of the slowdown, of excesses, and of each branch's own correction, in seconds.
     window_s: float = 0.5
+    excess_s: float = 4.0
     memory_s: float = 10.0
-    #: A run is stalled if it takes so many times what was expected, and ``hiccup_ms`` longer: interrupts hold up short
-    #: runs, too, but not for long.
+    #: The running time, in ms, after which excesses are forgotten, too: who runs all the time knows sooner.
+    excess_ms: float = 200.0
+    #: A run counts towards the slowdown with at most so many times what was expected: the rest is an excess.
     stall: float = 1.6
-    hiccup_ms: float = 0.3
-    #: The running time, in ms, that the prior of the stall rate is worth.
+    #: The running time, in ms, that the habits are worth beside the window, and that habits remember.
     trust_ms: float = 4.0
-    #: Standard errors that are added to estimates to get upper bounds.
-    caution: float = 0.5
+    habit_ms: float = 1000.0
+    #: Standard deviations that are added to estimates to get upper bounds.
+    caution: float = 1.0
 
 
 class Window(NamedTuple):
-    """What was seen on an engine lately, as decayed sums."""
+    """How fast an engine was lately, as decayed sums over its runs."""
 
-    #: Runs that were not stalled: their number, their slowdowns, and the squares of these.
+    #: Their number, their slowdowns, and how far these lay from their mean.
     weight: float = 0.0
     ratios: float = 0.0
-    squares: float = 0.0
-    #: Over all runs: the number of stalls, how long they lasted, and the time that was spent running.
-    stalls: float = 0.0
-    stalled_ms: float = 0.0
-    exposure_ms: float = 0.0
+    apart: float = 0.0
     #: When this was true, in seconds.
     time_s: float = 0.0
+    #: The option that ran last, and how much of the weight is of others.
+    option: str = ""
+    others: float = 0.0
 
     def mean(self) -> float:
         """The mean slowdown; pulled towards 1 by one run's weight, so that it is 1 before anything was seen."""
         return (self.ratios + 1.0) / (self.weight + 1.0)
 
     def deviation(self) -> float:
-        """The standard deviation of the slowdown between runs."""
-        mean = self.mean()
-        return math.sqrt(max(0.0, (self.squares + 1.0) / (self.weight + 1.0) - mean * mean))
-
-    def stall_ms(self) -> float:
-        """The mean length of a stall; before one was seen, that of two time slices of Linux's scheduler."""
-        return (self.stalled_ms + 6.0) / (self.stalls + 1.0)
+        """The standard deviation of the slowdown between runs, from absolute differences, which outliers bend less."""
+        return 1.25 * self.apart / (self.weight + 1.0)
 
     def decayed(self, time_s: float, constant_s: float) -> "Window":
         """The window at a later time; a clock that jumps backwards only means no decay."""
         keep = math.exp(-max(0.0, time_s - self.time_s) / constant_s)
         return Window(
-            self.weight * keep, self.ratios * keep, self.squares * keep, self.stalls * keep, self.stalled_ms * keep,
-            self.exposure_ms * keep, time_s,
-        )  # fmt: skip
+            self.weight * keep, self.ratios * keep, self.apart * keep, time_s, self.option, self.others * keep
+        )
+
+
+class Excesses(NamedTuple):
+    """Counted excesses: how many were at least so long, and over how much running."""
+
+    #: Of each of :data:`LENGTHS` lengths, those that were at least so long.
+    counts: Tuple[float, ...] = (0.0,) * LENGTHS
+    exposure_ms: float = 0.0
+    #: When this was true, in seconds.
+    time_s: float = 0.0
+
+    def longer(self, slack_ms: float) -> float:
+        """How many were longer than that; between two lengths on the line over the logarithm."""
+        if slack_ms <= SHORTEST_MS:
+            return self.counts[0]
+        place = math.log2(slack_ms / SHORTEST_MS)
+        below = int(place)
+        if below >= LENGTHS - 1:
+            return self.counts[-1] * 2.0 ** (LENGTHS - 1 - place)
+        return self.counts[below] + (place - below) * (self.counts[below + 1] - self.counts[below])
+
+    def with_run(self, excess_ms: float, exposure_ms: float) -> "Excesses":
+        """The same and one run more, which met an excess or none (0)."""
+        counts = self.counts
+        if excess_ms >= SHORTEST_MS:
+            reached = min(LENGTHS, int(math.log2(excess_ms / SHORTEST_MS)) + 1)
+            counts = tuple([count + (number < reached) for number, count in enumerate(counts)])
+        return Excesses(counts, self.exposure_ms + exposure_ms, self.time_s)
+
+    def kept(self, share: float, time_s: float) -> "Excesses":
+        """A share of them, at another time."""
+        return Excesses(tuple([share * count for count in self.counts]), share * self.exposure_ms, time_s)
 
 
 class Correction(NamedTuple):
@@ -87,7 +120,7 @@ class Correction(NamedTuple):
     total: float
     #: When this was true, in seconds.
     time_s: float
-    #: Its latency over its idle latency, stalls included, as a mean over some ten runs.
+    #: Its latency over its idle latency, excesses included, as a mean over some ten runs.
     recent: float = 1.0
 
     def factor(self) -> float:
@@ -101,77 +134,103 @@ class Correction(NamedTuple):
 
 
 EMPTY = Window()
+NONE = Excesses()
 
 
-def prior_rate(context: Optional[Context], delegate: str, threads: int = 1) -> float:
-    """How many stalls per millisecond of running the context lets expect; 0.01 where it does not report it.
-
-    On a CPU none come while there is a free core for each thread, and about 0.3 once everybody waits (measured with one
-    to four burners a core). Accelerators are not taken away by processes.
+def crowding(context: Optional[Context], delegate: str, threads: int = 1) -> int:
+    """The level of crowding, an index of :data:`LEVELS`, one more, or :data:`UNKNOWN`.
 
     Args:
         context: What the device has left; None if nothing is known.
-        delegate: What executes the branch.
+        delegate: What executes the branch; accelerators are not taken away by processes.
         threads: On how many threads.
     """
     if not preempted(delegate):
-        return 0.001
+        return 0
     if context is None or not context.cores:
-        return 0.01
+        return UNKNOWN
     if context.runnable is not None:
         crowd = (context.runnable + threads - context.cores) / context.cores
     elif context.cpu_load is not None:
         crowd = (context.cpu_load - (1 - threads / context.cores)) * context.cores
     else:
-        return 0.01
-    return 0.001 + 0.3 * min(1.0, max(0.0, crowd))
+        return UNKNOWN
+    for level, limit in enumerate(LEVELS):
+        if crowd <= limit:
+            return level
+    return len(LEVELS)
 
 
-def stall_rate(window: Window, prior: float, learning: Learning) -> float:
-    """An upper bound of stalls per millisecond: the prior, worth ``trust_ms`` of running, and what was seen, with
-    ``caution`` standard errors of its count."""
-    seen = window.stalls + learning.caution * math.sqrt(window.stalls)
-    return (seen + prior * learning.trust_ms) / (window.exposure_ms + learning.trust_ms)
+def presumed(level: int, slack_ms: float) -> float:
+    """Excesses per millisecond of running that are longer than ``slack_ms``, on a device that nothing is known of.
+
+    Interrupts of about a tenth of a millisecond, and time slices of about six once cores are shared. It is worth
+    ``trust_ms`` of running, so it matters in a session's first second.
+    """
+    slices = (0.001, 0.1, 0.2, 0.3, 0.3, 0.01)[level]
+    return 0.02 * math.exp(-slack_ms / 0.1) + slices * math.exp(-slack_ms / 6.0)
 
 
-def seen(
-    window: Window, correction: Correction, latency_ms: float, idle_ms: float, time_s: float, learning: Learning
-) -> Tuple[Window, Correction]:
+def rate(
+    window: Excesses, habit: Excesses, level: int, slack_ms: float, learning: Learning, fresh: float = 1.0
+) -> float:
+    """An upper bound of the excesses per millisecond of running that are longer than ``slack_ms``.
+
+    What was seen lately, and ``trust_ms`` of running like the device's habits at that level, which themselves begin
+    with ``trust_ms`` of what is presumed. ``fresh``: the share of the window that still counts.
+    """
+    trust_ms = learning.trust_ms
+    usual = (habit.longer(slack_ms) + trust_ms * presumed(level, slack_ms)) / (habit.exposure_ms + trust_ms)
+    lately = fresh * window.longer(slack_ms)
+    cautious = lately + learning.caution * math.sqrt(lately)
+    return (cautious + trust_ms * usual) / (fresh * window.exposure_ms + trust_ms)
+
+
+class Seen(NamedTuple):
+    """What is known of an engine, at one level of crowding, and of one of its options."""
+
+    window: Window
+    excesses: Excesses
+    habit: Excesses
+    correction: Correction
+
+
+def seen(known: Seen, latency_ms: float, idle_ms: float, time_s: float, learning: Learning) -> Seen:
     """What is known after a run.
 
     Args:
-        window: What was seen on its engine before.
-        correction: How its option differed before.
+        known: What was known before.
         latency_ms: What the run took, in ms.
         idle_ms: What it takes at rest, in ms.
         time_s: When it ended, in seconds.
         learning: How fast to learn.
-
-    Returns:
-        The window and the correction after it.
     """
-    window = window.decayed(time_s, learning.window_s)
+    window = known.window.decayed(time_s, learning.window_s)
+    correction = known.correction
     shared, own = window.mean(), correction.factor()
     ratio = latency_ms / idle_ms
     recent = correction.recent + 0.1 * (ratio - correction.recent)
     expected = shared * own
+    bound_ms = idle_ms * own * (shared + learning.caution * window.deviation())
+    excess_ms, exposure_ms = max(0.0, latency_ms - bound_ms), min(latency_ms, bound_ms)
+    step_s = max(0.0, time_s - known.excesses.time_s)
+    keep = math.exp(-step_s / learning.excess_s - exposure_ms / learning.excess_ms)
+    excesses = known.excesses.kept(keep, time_s).with_run(excess_ms, exposure_ms)
+    habit = known.habit.with_run(excess_ms, exposure_ms)
+    if habit.exposure_ms > learning.habit_ms:
+        habit = habit.kept(learning.habit_ms / habit.exposure_ms, habit.time_s)
     slow = ratio > learning.stall * expected
-    stalled = slow and latency_ms > idle_ms * expected + learning.hiccup_ms
-    window = window._replace(
-        stalls=window.stalls + stalled,
-        stalled_ms=window.stalled_ms + (latency_ms - idle_ms * expected if stalled else 0.0),
-        exposure_ms=window.exposure_ms + min(latency_ms, idle_ms * expected),
+    # A lasting slowdown is no stall: let it in, bounded, so that the estimate can follow within some runs.
+    common = min(ratio, learning.stall * expected) / own
+    others = window.others if window.option == correction.id else window.weight
+    tells = others / (window.weight + 1.0)
+    window = Window(
+        window.weight + 1.0, window.ratios + common, window.apart + abs(common - shared), time_s, correction.id, others
     )
     if slow:
-        # A lasting slowdown is no stall: let it in, bounded, so that the estimate can follow within some runs.
-        ratio = learning.stall * expected
-    keep = math.exp(-max(0.0, time_s - correction.time_s) / learning.memory_s)
-    common = ratio / own
-    window = window._replace(
-        weight=window.weight + 1, ratios=window.ratios + common, squares=window.squares + common * common
-    )
-    if slow:
-        return window, correction._replace(recent=recent)
+        return Seen(window, excesses, habit, correction._replace(recent=recent))
+    # How it differs from others is told only while these are in the window: a branch alone is the window.
     apart = min(2.0, max(0.5, ratio / shared))
-    total = correction.total * keep + apart
-    return window, Correction(correction.id, correction.weight * keep + 1, total, time_s, recent)
+    kept = correction.decayed(time_s, learning.memory_s)
+    correction = Correction(correction.id, kept.weight + tells, kept.total + tells * apart, time_s, recent)
+    return Seen(window, excesses, habit, correction)

@@ -15,7 +15,7 @@ from typing import Dict, Iterable, List, Optional
 from adascale_runtime.errors import BadInput
 from adascale_runtime.files import codec, ranges
 from adascale_runtime.files.ranges import AMOUNT, POSITIVE, SHARE, Ranges
-from adascale_runtime.policies import limits, rivals
+from adascale_runtime.policies import habits, limits, rivals
 from adascale_runtime.policies import policy as policies
 from adascale_runtime.policies.policy import Option, Settings, State, Table
 from adascale_runtime.policies.state import forget, observe
@@ -53,7 +53,7 @@ def replay(bundle: Bundle, header: Header, events: List[Event], budget: Budget, 
     policies.check_feasible(budget, table)
     options = {option.id: option for option in table}
     decide = policies.POLICIES[policy]
-    state, context, result = State(), Context(0.0), []  # type: State, Context, List[Event]
+    state, context, result = State(habits=habits.parse(header.habits)), Context(0.0), []  # type: State, Context, List[Event]
     for number, event in enumerate(events):
         for branch in event.failed:
             table = tuple(option for option in table if option.id != branch)
@@ -83,7 +83,7 @@ def replay(bundle: Bundle, header: Header, events: List[Event], budget: Budget, 
                 correct=_correct(event, option.id),
             )
         )
-        state = observe(decision.state, option, latency_ms, event.ended_s, settings, not kept)
+        state = observe(decision.state, option, latency_ms, event.ended_s, settings, late=not kept, context=context)
     return result
 
 
@@ -114,8 +114,8 @@ _SETTINGS: Ranges = {
     "misses": SHARE, "patience_s": POSITIVE, "headroom": (1e-6, 1e6), "dwell_s": AMOUNT, "battery_wh": POSITIVE,
 }  # fmt: skip
 _LEARNING: Ranges = {
-    "window_s": POSITIVE, "memory_s": POSITIVE, "stall": (1.0, 1e6), "hiccup_ms": AMOUNT, "trust_ms": POSITIVE,
-    "caution": (0.0, 1e6),
+    "window_s": POSITIVE, "excess_s": POSITIVE, "excess_ms": POSITIVE, "memory_s": POSITIVE, "stall": (1.0, 1e6),
+    "trust_ms": POSITIVE, "habit_ms": POSITIVE, "caution": (0.0, 1e6),
 }  # fmt: skip
 
 

@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple, Optional, Tuple
+from typing import Dict, NamedTuple, Optional, Tuple
 
 from adascale_runtime.policies import pressure
 from adascale_runtime.policies.limits import Engine, Option, Settings
-from adascale_runtime.policies.pressure import Correction, Window
+from adascale_runtime.policies.pressure import Correction, Excesses, Seen, Window
+from adascale_runtime.seams.records import Context
+
+#: What a device does at a level of crowding, by engine and level.
+Habits = Dict[Tuple[Engine, int], Excesses]
 
 
 class State(NamedTuple):
-    """What the policy remembers. Immutable: every inference makes a new one."""
+    """What the policy remembers. Immutable: every inference makes a new one, and none of its tables is changed."""
 
     #: The id of the option in use, and since when, in seconds; None before the first decision.
     branch: Optional[str] = None
     since_s: float = -math.inf
-    #: What was seen on each engine.
-    windows: Tuple[Tuple[Engine, Window], ...] = ()
-    #: How each option differs from the others.
-    corrections: Tuple[Correction, ...] = ()
+    #: What was seen on each engine: how fast it was, and what runs were longer than that.
+    windows: Dict[Engine, Window] = {}  # noqa: RUF012  (never changed)
+    excesses: Dict[Engine, Excesses] = {}  # noqa: RUF012
+    #: The same as the device does it over minutes, or has done in earlier sessions.
+    habits: Habits = {}  # noqa: RUF012
+    #: How each option differs from the others, by id.
+    corrections: Dict[str, Correction] = {}  # noqa: RUF012
     #: The mean time between inferences, and when the latest one ended, in seconds; None before there are enough.
     period_s: Optional[float] = None
     last_s: Optional[float] = None
@@ -27,24 +34,15 @@ class State(NamedTuple):
     served: float = 0.0
     late: float = 0.0
 
-    def window(self, engine: Engine) -> Window:
-        """What was seen on a delegate with a number of threads."""
-        for name, window in self.windows:
-            if name == engine:
-                return window
-        return pressure.EMPTY
-
     def correction(self, option_id: str) -> Correction:
         """How a branch differs from the others."""
-        for correction in self.corrections:
-            if correction.id == option_id:
-                return correction
-        return Correction(option_id, 0.0, 0.0, 0.0)
+        return self.corrections.get(option_id) or Correction(option_id, 0.0, 0.0, 0.0)
 
 
 def observe(
-    state: State, option: Option, latency_ms: float, time_s: float, settings: Settings, late: bool = False
-) -> State:
+    state: State, option: Option, latency_ms: float, time_s: float, settings: Settings, *, late: bool = False,
+    context: Optional[Context] = None,
+) -> State:  # fmt: skip
     """The state after an inference.
 
     Args:
@@ -54,22 +52,32 @@ def observe(
         time_s: When it ended, in seconds since the session's start.
         settings: How fast to learn.
         late: Whether it missed its deadline.
+        context: What the device had left when it began; None if nothing is known.
     """
-    window, correction = pressure.seen(
-        state.window(option.engine), state.correction(option.id), latency_ms, option.latency_ms, time_s,
-        settings.learning,
+    engine = option.engine
+    place = engine, pressure.crowding(context, *engine)
+    known = Seen(
+        state.windows.get(engine, pressure.EMPTY), state.excesses.get(engine, pressure.NONE),
+        state.habits.get(place, pressure.NONE), state.correction(option.id),
     )  # fmt: skip
-    windows = tuple(pair for pair in state.windows if pair[0] != option.engine) + ((option.engine, window),)
-    corrections = tuple(c for c in state.corrections if c.id != option.id) + (correction,)
+    after = pressure.seen(known, latency_ms, option.latency_ms, time_s, settings.learning)
     step = 0.0 if state.last_s is None else max(0.0, time_s - state.last_s)
     period_s = state.period_s
     if state.last_s is not None:
         period_s = step if period_s is None else period_s + 0.1 * (step - period_s)
     keep = math.exp(-step / settings.patience_s)
-    return state._replace(
-        windows=windows, corrections=corrections, period_s=period_s, last_s=time_s,
-        served=state.served * keep + 1, late=state.late * keep + late,
-    )  # fmt: skip
+    return State(
+        state.branch,
+        state.since_s,
+        {**state.windows, engine: after.window},
+        {**state.excesses, engine: after.excesses},
+        {**state.habits, place: after.habit},
+        {**state.corrections, option.id: after.correction},
+        period_s,
+        time_s,
+        state.served * keep + 1,
+        state.late * keep + late,
+    )
 
 
 def forget(state: State, branch: str) -> State:

@@ -37,6 +37,8 @@ class Header:
     table: Dict[str, Any] = field(default_factory=dict)
     #: The policy's :class:`adascale_runtime.policies.limits.Settings` as JSON.
     settings: Dict[str, Any] = field(default_factory=dict)
+    #: What was known of the device (:mod:`adascale_runtime.policies.habits`).
+    habits: Dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -56,11 +56,11 @@ def test_an_event_tells_what_is_new_and_no_more() -> None:
 def test_what_is_lost_is_forgotten_as_the_branch_in_use_and_learning_goes_on() -> None:
     seen, _, _ = observer(Context(0.0))
     seen.state = State(branch="full")
-    seen.seen(Option("full", 0.9, 1.0), 2.0, 0.1, late=True)
-    assert seen.state.served == seen.state.late == 1.0 and seen.state.window(("cpu", 1)).mean() > 1.0
+    seen.seen(Option("full", 0.9, 1.0), 2.0, 0.1, Context(0.0), late=True)
+    assert seen.state.served == seen.state.late == 1.0 and seen.state.windows["cpu", 1].mean() > 1.0
     seen.lost("half")
     assert seen.state.branch == "full"
     seen.lost("full")
     assert seen.state.branch is None
     seen.restart()
-    assert seen.state == State()
+    assert seen.state == State(habits=seen.state.habits)

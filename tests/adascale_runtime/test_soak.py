@@ -11,7 +11,7 @@ import tracemalloc
 import pytest
 
 from adascale_runtime.engines.delegates import open_branch
-from adascale_runtime.policies import policy, rivals
+from adascale_runtime.policies import policy, pressure, rivals
 from adascale_runtime.policies.cascade import RECENT, Gate
 from adascale_runtime.policies.policy import POLICIES, Option, Settings, State
 from adascale_runtime.policies.state import forget, observe
@@ -49,7 +49,7 @@ def live(name, count, seed=0):
         option = options[decision.branch]
         latency_ms = option.latency_ms * rng.uniform(0.9, 1.3) + (6.0 if rng.random() < 0.02 else 0.0)
         now += latency_ms / 1e3 + rng.choice([0.0, 0.01])
-        state = observe(decision.state, option, latency_ms, now, SETTINGS, latency_ms > 1.5)
+        state = observe(decision.state, option, latency_ms, now, SETTINGS, late=latency_ms > 1.5, context=context)
         if rng.random() < 0.001:
             state = forget(state, option.id)
         if number % 1000 == 999:
@@ -57,9 +57,9 @@ def live(name, count, seed=0):
 
 
 def check(state):
-    assert len(state.windows) <= 3 and len({engine for engine, _ in state.windows}) == len(state.windows)
+    assert len(state.windows) <= 3 and len(state.habits) <= 3 * (pressure.UNKNOWN + 1)
     assert len(state.corrections) <= len(TABLE)
-    assert all(math.isfinite(value) for _, window in state.windows for value in window)
+    assert all(math.isfinite(value) for window in state.windows.values() for value in window[:4])
     assert 0.0 <= state.late <= state.served < 1e6
 
 

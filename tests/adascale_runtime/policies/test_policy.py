@@ -157,7 +157,7 @@ def simulate(phases, seed=0, budget=BUDGET, table=TABLE):
             latency_ms = option.latency_ms * rng.uniform(0.97, 1.03) + stalls
             now += latency_ms / 1e3
             late = latency_ms > budget.latency_ms
-            state = observe(decision.state, option, latency_ms, now, SETTINGS, late)
+            state = observe(decision.state, option, latency_ms, now, SETTINGS, late=late)
             seen.append((now, decision, latency_ms))
     return seen
 

@@ -1,0 +1,69 @@
+"""What a session learned of the device is there for the next one, and is never in its way."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from adascale_runtime import habits
+from adascale_runtime.policies.pressure import Excesses
+from adascale_runtime.seams.budget import Budget
+from adascale_runtime.seams.bundle import Bundle
+from adascale_runtime.session import Session
+
+LEARNED = {(("cpu", 1), 2): Excesses((3.0, 1.0, *(0.0,) * 12), 40.0)}
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    return tmp_path
+
+
+def test_habits_are_kept_for_this_device_beside_those_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert habits.recall() == {}
+    habits.keep(LEARNED)
+    monkeypatch.setattr(habits, "_NAME", ["another device"])
+    assert habits.recall() == {}
+    habits.keep({(("cpu", 2), 0): Excesses()})
+    monkeypatch.setattr(habits, "_NAME", [])
+    assert habits.recall() == LEARNED
+
+
+@pytest.mark.parametrize(
+    "damage", [b"", b"{", b"[]", b'{"format": "other"}', b'{"format": "adascale-habits/1", "devices": 3}']
+)
+def test_a_damaged_file_is_as_none(damage: bytes) -> None:
+    place = habits.place()
+    assert place is not None
+    place.parent.mkdir(parents=True)
+    place.write_bytes(damage)
+    assert habits.recall() == {}
+    habits.keep(LEARNED)
+    assert habits.recall() == LEARNED
+
+
+def test_a_place_that_cannot_be_written_costs_nothing_but_memory(home: Path) -> None:
+    (home / "adascale").write_text("a file where the folder should be")
+    habits.keep(LEARNED)
+    assert habits.recall() == {}
+
+
+def test_a_session_begins_with_what_the_one_before_learned(built: Bundle) -> None:
+    x = np.zeros(built.manifest.branches[0].input.shape, np.float32)
+    with Session(built, Budget(latency_ms=1e3)) as first:
+        for _ in range(50):
+            first.predict(x)
+        learned = first.observer.state.habits
+    assert sum(had.exposure_ms for had in learned.values()) > 0
+    with Session(built, Budget(latency_ms=1e3)) as second:
+        assert second.observer.state.habits == learned
+        second.predict(x)
+        second.restart()
+        assert set(second.observer.state.habits) >= set(learned)
+    with Session(built, Budget(latency_ms=1e3), remember=False) as third:
+        assert third.observer.state.habits == {}
+        third.predict(x)
+    assert habits.recall() == second.observer.state.habits
