@@ -38,15 +38,15 @@ STEP_S, WALK_S = (1.0, 15.0), 0.25
 _PACE = 0.15
 #: The real-time priority: the lowest, which is above all normal processes.
 _PRIORITY = 1
-#: Seconds of a turn, short against an inference of a tenth of a millisecond, and how many a process spins at once at
-#: most: what it missed beyond that it lets go.
-_TURN_S, _LONGEST_S = 1e-4, 2e-4
+#: Seconds of a turn, short against an inference of a tenth of a millisecond; what a turn costs others even where nothing
+#: is taken; and how much is taken at once at most: what was missed beyond that is let go.
+_TURN_S, _COST_S, _LONGEST_S = 1e-4, 3e-5, 2e-4
 # Takes a core away for as much of every turn as the course says; ends when its standard input closes.
 _TAKE = """
 import bisect, json, os, sys, threading, time
 threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0)), daemon=True).start()
-core, priority, begun, turn, longest = int(sys.argv[1]), int(sys.argv[2]), *map(float, sys.argv[3:6])
-seconds, speeds = json.loads(sys.argv[6])
+core, priority, begun, turn, cost, longest = int(sys.argv[1]), int(sys.argv[2]), *map(float, sys.argv[3:7])
+seconds, speeds = json.loads(sys.argv[7])
 os.sched_setaffinity(0, {core})
 os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(priority))
 clock = time.perf_counter
@@ -57,14 +57,14 @@ while True:
     if now - looked > 0.05:
         looked = now
         share = 1.0 - speeds[max(0, bisect.bisect_right(seconds, time.monotonic() - begun) - 1)]
-    owed = min(owed + share * (now - before), longest)
+    owed = min(owed + share * (now - before), longest) - cost
     before = now
     if owed > 0.0:
         until = now + owed
         while clock() < until:
             pass
         owed -= clock() - now
-    time.sleep(turn)
+    time.sleep(max(turn, min(0.02, (cost - owed) / max(share, 1e-6))))
 """
 
 
@@ -146,7 +146,7 @@ class Wander:
         if reason is not None:
             raise AdaScaleError(reason)
         points = json.dumps([self.course.seconds, self.course.speeds])
-        numbers = [str(number) for number in (_PRIORITY, time.monotonic(), _TURN_S, _LONGEST_S)]
+        numbers = [str(number) for number in (_PRIORITY, time.monotonic(), _TURN_S, _COST_S, _LONGEST_S)]
         for core in self.cores:
             command = [sys.executable, "-c", _TAKE, str(core), *numbers, points]
             self._takers.append(subprocess.Popen(command, stdin=subprocess.PIPE))

@@ -73,8 +73,7 @@ class Prospects:
     def __init__(self, context: Context, budget: Budget, table: Table, state: State, settings: Settings) -> None:
         self._context, self._budget, self._state, self._settings = context, budget, state, settings
         self._limits = Limits.of(budget, table, context, settings)
-        #: The probability of a late run that is taken now.
-        self.tolerance = tolerance(state, settings)
+        self._misses = tolerance(state, settings)
         self._views: Dict[Engine, View] = {}
 
     def view(self, engine: Engine) -> View:
@@ -84,59 +83,52 @@ class Prospects:
             known = self._views[engine] = view(engine, self._context, self._state, self._settings)
         return known
 
-    def _own(self, option: Option) -> float:
-        """How an option differs from others of its engine, as a factor."""
+    def own_ms(self, option: Option) -> float:
+        """The latency of an option at rest, as it differs from the others of its engine."""
         correction = self._state.corrections.get(option.id)
         if correction is None:
-            return 1.0
-        return correction.decayed(self._context.time_s, self._settings.learning.memory_s).factor()
+            return option.latency_ms
+        return option.latency_ms * correction.factor_at(self._context.time_s, self._settings.learning.memory_s)
 
     def miss(self, option: Option) -> float:
         """The probability in [0, 1] that an option comes late; 0 without a limit of latency."""
         limit_ms = self._budget.latency_ms
         if limit_ms is None:
             return 0.0
-        return lateness(self.view(option.engine), option.latency_ms * self._own(option), limit_ms, self._settings)
+        return lateness(self.view(option.engine), self.own_ms(option), limit_ms, self._settings)
 
     def expected_ms(self, option: Option) -> float:
         """The latency that an option is expected to have, without excesses."""
-        return option.latency_ms * self._own(option) * self.view(option.engine).mean
+        return self.own_ms(option) * self.view(option.engine).mean
 
     def slowdown(self, option: Option) -> float:
         """The latency that is expected over the idle one."""
-        return self._own(option) * self.view(option.engine).mean
+        return self.expected_ms(option) / option.latency_ms
 
     def of(self, option: Option) -> Outlook:
         """What an option is expected to cost now, whether it ran lately or not."""
-        now, own = self.view(option.engine), self._own(option)
-        expected_ms = option.latency_ms * own * now.mean
-        bound_ms = option.latency_ms * own * now.upper
-        return Outlook(expected_ms, bound_ms, self.miss(option), now.mean * own, self._power_mw(option, expected_ms))
+        bound_ms = self.own_ms(option) * self.view(option.engine).upper
+        power_mw = self._power_mw(option)
+        return Outlook(self.expected_ms(option), bound_ms, self.miss(option), self.slowdown(option), power_mw)
 
-    def _power_mw(self, option: Option, expected_ms: float) -> Optional[float]:
+    def _power_mw(self, option: Option) -> Optional[float]:
         period_s = self._state.period_s
         if option.energy_mj is None or not period_s:
             return None
-        return option.energy_mj / max(period_s, expected_ms / 1e3)
+        return option.energy_mj / max(period_s, self.expected_ms(option) / 1e3)
 
     def allowed(self, option: Option) -> bool:
         """Whether an option keeps every limit but that of time."""
-        if self._limits.power_mw is None:
-            return self._limits.keep(option)
-        return self._limits.keep(option, self._power_mw(option, self.expected_ms(option)))
+        return self._limits.keep(option, None if self._limits.power_mw is None else self._power_mw(option))
 
-    def fits(self, option: Option, share: float = 1.0, misses: Optional[float] = None) -> bool:
-        """Whether an option keeps every limit, those of time with a ``share`` of them.
-
-        ``misses``: the probability of a late run to take, instead of :attr:`tolerance`.
-        """
+    def fits(self, option: Option, share: float = 1.0) -> bool:
+        """Whether an option keeps every limit, those of time with a ``share`` of them."""
         limit_ms = self._budget.latency_ms
         if limit_ms is not None:
-            now, own_ms = self.view(option.engine), option.latency_ms * self._own(option)
+            now, own_ms = self.view(option.engine), self.own_ms(option)
             if own_ms * now.upper > limit_ms * share:  # most options end here
                 return False
-            most = (self.tolerance if misses is None else misses) * share
-            if lateness(now, own_ms, limit_ms, self._settings) > most:
+            if lateness(now, own_ms, limit_ms, self._settings) > self._misses * share:
                 return False
         return self.allowed(option)
 

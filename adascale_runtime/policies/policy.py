@@ -145,13 +145,14 @@ def _least_late(
     Of the options that keep all other limits, the best one that comes late hardly more often than the one that does so
     least: by half of the share that is allowed. If there are none, or all would be late, the fastest.
     """
-    allowed = tuple(option for option in table if prospects.allowed(option))
-    floor = min((prospects.miss(option) for option in allowed), default=1.0)
+    allowed = [option for option in ranking(table) if prospects.allowed(option)]
+    misses = [prospects.miss(option) for option in allowed]
+    floor = min(misses, default=1.0)
     if floor < 1.0:
         near = floor + settings.misses / 2
-        best = min((option for option in allowed if prospects.miss(option) <= near), key=rank)
+        best = next(option for option, miss in zip(allowed, misses) if miss <= near)
         return settle(best, "nothing fits: least often late", state, context, prospects.slowdown(best))
-    safe = fallback(budget, allowed or table, prospects.expected_ms)
+    safe = fallback(budget, tuple(allowed) or table, prospects.expected_ms)
     return settle(safe, "nothing fits: the fastest", state, context, prospects.slowdown(safe))
 
 

@@ -127,10 +127,10 @@ class Correction(NamedTuple):
         """1 before anything was seen."""
         return (self.total + OWN_TRUST) / (self.weight + OWN_TRUST)
 
-    def decayed(self, time_s: float, constant_s: float) -> "Correction":
-        """The correction at a later time: a branch that did not run for long is thought to be as the others again."""
+    def factor_at(self, time_s: float, constant_s: float) -> float:
+        """The factor at a later time: a branch that did not run for long is thought to be as the others again."""
         keep = math.exp(-max(0.0, time_s - self.time_s) / constant_s)
-        return self._replace(weight=self.weight * keep, total=self.total * keep, time_s=time_s)
+        return (self.total * keep + OWN_TRUST) / (self.weight * keep + OWN_TRUST)
 
 
 EMPTY = Window()
@@ -231,6 +231,6 @@ def seen(known: Seen, latency_ms: float, idle_ms: float, time_s: float, learning
         return Seen(window, excesses, habit, correction._replace(recent=recent))
     # How it differs from others is told only while these are in the window: a branch alone is the window.
     apart = min(2.0, max(0.5, ratio / shared))
-    kept = correction.decayed(time_s, learning.memory_s)
-    correction = Correction(correction.id, kept.weight + tells, kept.total + tells * apart, time_s, recent)
-    return Seen(window, excesses, habit, correction)
+    keep = math.exp(-max(0.0, time_s - correction.time_s) / learning.memory_s)
+    weight, total = keep * correction.weight + tells, keep * correction.total + tells * apart
+    return Seen(window, excesses, habit, Correction(correction.id, weight, total, time_s, recent))
