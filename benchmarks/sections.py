@@ -136,8 +136,20 @@ def adapt(result: Result) -> Section:
         "second table has the deadlines missed in the worst run, by phase, in %."
     )
     return Section(
-        "Adaptation under load", "adapt.py --short --bundle BUNDLE", text, _goals(result["rows"], briefs),
+        "Adaptation under load", "adapt.py --short", text, _goals(result["rows"], briefs),
         [table(("contender", *phases, "accuracy"), rows)],
+    )  # fmt: skip
+
+
+@writer("adapt_wandering")
+def adapt_wandering(result: Result) -> Section:
+    """The same on a machine that wanders."""
+    still = adapt(result)
+    figures = [replace(one, brief=f"{one.brief}, wandering" if one.brief else "") for one in still.figures]
+    text = still.text + " The speed of all cores wanders between 0.6 and 1 of the full one meanwhile."
+    return replace(
+        still, title="Adaptation on a machine that wanders", command="adapt.py --short --wander", text=text,
+        figures=figures,
     )  # fmt: skip
 
 

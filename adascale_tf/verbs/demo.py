@@ -21,10 +21,12 @@ if TYPE_CHECKING:
 PHASES = (("idle", 6.0, 0), ("loaded", 8.0, 3), ("idle again", 6.0, 0))
 #: Of the training: enough for these digits.
 EPOCHS = 8
-#: The demo's latency budget, as a multiple of the median latency of the branch that an idle device would choose.
-SLACK = 1.5
+#: The demo's latency budget, as a multiple of what the best branch takes in an idle loop.
+SLACK = 2.0
+#: Seconds over which that is measured: at a single moment a device may be lucky.
+TRIAL_S = 3.0
 #: The share of deadlines that may be missed: strict, since branches as short as the demo's are seldom hit by stalls.
-MISSES = 0.01
+MISSES = 0.02
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,7 @@ def demo(out: str | Path = "build/demo", *, seed: int = 0, tick: Tick = silent) 
     measurements = measure.profile(opened, ["cpu"], [1], runs=60, out=out / "measurements.jsonl", tick=tick)
     predictors = fit.fit(measurements)
     codec.write_text(out / "predictors.json", codec.dump(predictors))
-    loop_facts = _loop(opened, digits, measurements, out / "events.jsonl", predictors, tick)
+    loop_facts = _loop(opened, digits, out / "events.jsonl", predictors, tick)
     inputs = report.gather([out / n for n in ("bundle", "measurements.jsonl", "events.jsonl", "predictors.json")])
     report.write(
         out / "report.html", inputs.manifest, inputs.measurements, inputs.traces, inputs.predictors, "adascale demo"
@@ -112,25 +114,18 @@ def demo(out: str | Path = "build/demo", *, seed: int = 0, tick: Tick = silent) 
     return facts
 
 
-def _loop(
-    opened: bundle.Bundle,
-    digits: Dataset,
-    measurements: list[Measurement],
-    out: Path,
-    predictors: Predictors,
-    tick: Tick,
-) -> dict[str, Any]:
+def _loop(opened: bundle.Bundle, digits: Dataset, out: Path, predictors: Predictors, tick: Tick) -> dict[str, Any]:
     """The adaptive loop through all phases, in one session, with real burners in the loaded one."""
     from adascale_runtime import loop
     from adascale_runtime.policies.policy import Settings
     from adascale_runtime.seams.budget import Budget
+    from adascale_runtime.seams.records import quantile
     from adascale_runtime.session import Session
     from profiling.load import Burners
 
-    best = max(
-        measurements, key=lambda m: (opened.manifest.branch(m.branch).accuracy.value, -m.latency_quantile_ms(0.5))
-    )
-    budget = Budget(latency_ms=round(SLACK * best.latency_quantile_ms(0.5), 3))
+    with Session(opened, Budget()) as free:
+        trial = loop.run(free, loop.cycle(digits), TRIAL_S, tick=tick)
+    budget = Budget(latency_ms=round(SLACK * quantile([event.latency_ms for event in trial], 0.5), 3))
     cores = os.cpu_count() or 1
     seconds = sum(length for _, length, _ in PHASES)
     opening = Session(opened, budget, predictors=predictors, settings=Settings(misses=MISSES))
