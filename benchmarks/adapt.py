@@ -230,7 +230,9 @@ def table(runs: list[dict[str, Any]], options: argparse.Namespace) -> list[Row]:
         ),
     ]  # fmt: skip
     if not options.wander:
-        phases = [[100 * run["judged"]["ours"][p[0]][0] for p in PHASES if p[0] in run["judged"]["ours"]] for run in runs]
+        phases = [
+            [100 * run["judged"]["ours"][p[0]][0] for p in PHASES if p[0] in run["judged"]["ours"]] for run in runs
+        ]
         lines.insert(1, repeated("deadlines missed in the worst phase, ours, %", "<= 12 %", [max(p) for p in phases]))
     return lines
 

@@ -38,8 +38,8 @@ STEP_S, WALK_S = (1.0, 15.0), 0.25
 _PACE = 0.15
 #: The real-time priority: the lowest, which is above all normal processes.
 _PRIORITY = 1
-#: Seconds of a turn, short against an inference of a tenth of a millisecond; what a turn costs others even where nothing
-#: is taken; and how much is taken at once at most: what was missed beyond that is let go.
+#: Seconds of a turn, short against an inference of a tenth of a millisecond; what a turn costs others even where
+#: nothing is taken; and how much is taken at once at most: what was missed beyond that is let go.
 _TURN_S, _COST_S, _LONGEST_S = 1e-4, 3e-5, 1e-4
 # Takes a core away for as much of every turn as the course says; ends when its standard input closes.
 _TAKE = """

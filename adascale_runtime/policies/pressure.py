@@ -40,8 +40,10 @@ class Learning:
     memory_s: float = 10.0
     #: The running time, in ms, after which excesses are forgotten, too: who runs all the time knows sooner.
     excess_ms: float = 200.0
-    #: A run counts towards the slowdown with at most so many times what was expected: the rest is an excess.
+    #: A run counts towards the slowdown with at most so many times what was expected. What takes longer than
+    #: ``surely`` times that is an excess at once; other runs are if those before and after them are not as long.
     stall: float = 1.6
+    surely: float = 2.5
     #: The running time, in ms, that the habits are worth beside the window, and that habits remember.
     trust_ms: float = 4.0
     habit_ms: float = 1000.0
@@ -61,6 +63,12 @@ class Window(NamedTuple):
     #: The option that ran last, and how much of the weight is of others.
     option: str = ""
     others: float = 0.0
+    #: The slowdowns of the latest two runs, the upper bound that held for the last one, and its idle latency while it is
+    #: not known whether it met an excess; else 0.
+    before: float = 0.0
+    last: float = 0.0
+    upper: float = 0.0
+    open_ms: float = 0.0
 
     def mean(self) -> float:
         """The mean slowdown; pulled towards 1 by one run's weight, so that it is 1 before anything was seen."""
@@ -73,9 +81,10 @@ class Window(NamedTuple):
     def decayed(self, time_s: float, constant_s: float) -> "Window":
         """The window at a later time; a clock that jumps backwards only means no decay."""
         keep = math.exp(-max(0.0, time_s - self.time_s) / constant_s)
-        return Window(
-            self.weight * keep, self.ratios * keep, self.apart * keep, time_s, self.option, self.others * keep
-        )
+        return self._replace(
+            weight=self.weight * keep, ratios=self.ratios * keep, apart=self.apart * keep, time_s=time_s,
+            others=self.others * keep,
+        )  # fmt: skip
 
 
 class Excesses(NamedTuple):
@@ -97,12 +106,14 @@ class Excesses(NamedTuple):
             return self.counts[-1] * 2.0 ** (LENGTHS - 1 - place)
         return self.counts[below] + (place - below) * (self.counts[below + 1] - self.counts[below])
 
-    def with_run(self, excess_ms: float, exposure_ms: float) -> "Excesses":
-        """The same and one run more, which met an excess or none (0)."""
+    def with_run(self, excess_ms: float, exposure_ms: float = 0.0) -> "Excesses":
+        """The same and an excess more, or none (0), and so much more running."""
         counts = self.counts
         if excess_ms >= SHORTEST_MS:
             reached = min(LENGTHS, int(math.log2(excess_ms / SHORTEST_MS)) + 1)
             counts = tuple([count + (number < reached) for number, count in enumerate(counts)])
+        elif not exposure_ms:
+            return self
         return Excesses(counts, self.exposure_ms + exposure_ms, self.time_s)
 
     def kept(self, share: float, time_s: float) -> "Excesses":
@@ -211,12 +222,14 @@ def seen(known: Seen, latency_ms: float, idle_ms: float, time_s: float, learning
     ratio = latency_ms / idle_ms
     recent = correction.recent + 0.1 * (ratio - correction.recent)
     expected = shared * own
-    bound_ms = idle_ms * own * (shared + learning.caution * window.deviation())
-    excess_ms, exposure_ms = max(0.0, latency_ms - bound_ms), min(latency_ms, bound_ms)
+    upper = shared + learning.caution * window.deviation()
+    own_ms = idle_ms * own
+    exposure_ms = min(latency_ms, own_ms * upper)
+    settled_ms, sure_ms, open_ms = _judge(window, latency_ms, own_ms, upper, learning)
     step_s = max(0.0, time_s - known.excesses.time_s)
     keep = math.exp(-step_s / learning.excess_s - exposure_ms / learning.excess_ms)
-    excesses = known.excesses.kept(keep, time_s).with_run(excess_ms, exposure_ms)
-    habit = known.habit.with_run(excess_ms, exposure_ms)
+    excesses = known.excesses.kept(keep, time_s).with_run(settled_ms, exposure_ms).with_run(sure_ms)
+    habit = known.habit.with_run(settled_ms, exposure_ms).with_run(sure_ms)
     if habit.exposure_ms > learning.habit_ms:
         habit = habit.kept(learning.habit_ms / habit.exposure_ms, habit.time_s)
     slow = ratio > learning.stall * expected
@@ -225,8 +238,9 @@ def seen(known: Seen, latency_ms: float, idle_ms: float, time_s: float, learning
     others = window.others if window.option == correction.id else window.weight
     tells = others / (window.weight + 1.0)
     window = Window(
-        window.weight + 1.0, window.ratios + common, window.apart + abs(common - shared), time_s, correction.id, others
-    )
+        window.weight + 1.0, window.ratios + common, window.apart + abs(common - shared), time_s, correction.id, others,
+        window.last, latency_ms / own_ms, upper, open_ms,
+    )  # fmt: skip
     if slow:
         return Seen(window, excesses, habit, correction._replace(recent=recent))
     # How it differs from others is told only while these are in the window: a branch alone is the window.
@@ -234,3 +248,22 @@ def seen(known: Seen, latency_ms: float, idle_ms: float, time_s: float, learning
     keep = math.exp(-max(0.0, time_s - correction.time_s) / learning.memory_s)
     weight, total = keep * correction.weight + tells, keep * correction.total + tells * apart
     return Seen(window, excesses, habit, Correction(correction.id, weight, total, time_s, recent))
+
+
+def _judge(
+    window: Window, latency_ms: float, own_ms: float, upper: float, learning: Learning
+) -> Tuple[float, float, float]:
+    """The excesses of the run before and of this one, in ms, and this one's idle latency if the next has to judge it.
+
+    A run that is longer than expected met an excess if it stands alone. If the runs before and after it are as long,
+    the device has become slower, which the slowdown will tell: the middle one of three runs is taken for its speed.
+    """
+    ratio, settled_ms = latency_ms / own_ms, 0.0
+    if window.open_ms:
+        speed = sorted((window.before, window.last, ratio))[1]
+        settled_ms = window.open_ms * max(0.0, window.last - max(window.upper, speed))
+    if ratio <= upper:
+        return settled_ms, 0.0, 0.0
+    if ratio > learning.surely * upper:
+        return settled_ms, latency_ms - own_ms * upper, 0.0
+    return settled_ms, 0.0, own_ms

@@ -115,7 +115,7 @@ _SETTINGS: Ranges = {
 }  # fmt: skip
 _LEARNING: Ranges = {
     "window_s": POSITIVE, "excess_s": POSITIVE, "excess_ms": POSITIVE, "memory_s": POSITIVE, "stall": (1.0, 1e6),
-    "trust_ms": POSITIVE, "habit_ms": POSITIVE, "caution": (0.0, 1e6),
+    "surely": (1.0, 1e6), "trust_ms": POSITIVE, "habit_ms": POSITIVE, "caution": (0.0, 1e6),
 }  # fmt: skip
 
 

@@ -175,6 +175,23 @@ def test_load_moves_down_and_its_end_moves_up_again(seed):
     assert share(seen, "full", 11, 13) > 0.9
 
 
+@pytest.mark.parametrize("lucky", [0.7, 1.0, 1.3])
+def test_a_probe_at_a_lucky_moment_is_corrected_within_a_second(lucky):
+    """Idle latencies that were measured while the device was faster, or slower, than it is."""
+    probed = tuple(dataclasses.replace(option, latency_ms=option.latency_ms * lucky) for option in TABLE)
+    rng, state, now, chosen = random.Random(0), State(), 0.0, []
+    while now < 2.0:
+        decision = decide(Context(now, cores=2, runnable=0), Budget(latency_ms=0.8), probed, state, SETTINGS)
+        latency_ms = policy.find(TABLE, decision.branch).latency_ms * rng.uniform(0.97, 1.03)
+        late = latency_ms > 0.8
+        now += max(0.02, latency_ms / 1e3)
+        option = policy.find(probed, decision.branch)
+        state = observe(decision.state, option, latency_ms, now, SETTINGS, late=late, context=Context(now, cores=2))
+        chosen.append((now, decision.branch))
+    after = [branch for at, branch in chosen if at > 1.0]
+    assert after.count("half") >= 0.95 * len(after), after
+
+
 @pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow), pytest.param(2, marks=pytest.mark.slow)])
 def test_deadlines_are_kept_under_stalls(seed):
     seen = simulate([(3, 1.0), (20, 2.6)], seed)
