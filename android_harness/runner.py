@@ -56,6 +56,9 @@ class Options:
     op_profile: bool = False
     #: Whether anchors run beside the blocks, so that a latency can be told at the phone's usual speed.
     anchors: bool = True
+    #: Cells whose latency at usual speed has an interval wider than so many percent to either side get further rounds,
+    #: at most as many again; 0 for none.
+    precise: float = 0.0
 
     @property
     def schedule(self) -> Schedule:

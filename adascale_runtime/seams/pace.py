@@ -26,6 +26,8 @@ class Pace:
     float_ms: Optional[float] = None
     integer_ms: Optional[float] = None
     memory_ms: Optional[float] = None
+    #: When, in seconds on the monotonic clock of the device, as contexts have it.
+    time_s: Optional[float] = None
 
     def of(self, kind: str) -> Optional[float]:
         """What the anchor of that kind (one of :data:`KINDS`) took, in milliseconds."""
@@ -35,6 +37,7 @@ class Pace:
 
 #: What an anchor can take, in milliseconds: from the resolution of clocks to eleven days, as other latencies.
 SHORTEST_MS, LONGEST_MS = 1e-6, 1e9
+LATEST_S = 1e15
 
 
 def check(paces: Sequence[Pace], runs: int, where: str) -> None:
@@ -52,6 +55,8 @@ def check(paces: Sequence[Pace], runs: int, where: str) -> None:
         if pace.run < before:
             raise BadInput("{}.run falls from {} to {}, but runs are counted upwards.".format(where, before, pace.run))
         before = pace.run
+        if pace.time_s is not None and not -LATEST_S <= pace.time_s <= LATEST_S:
+            raise BadInput("{}.time_s is {:g}, which is not a possible time.".format(where, pace.time_s))
         for kind in KINDS:
             ms = pace.of(kind)
             if ms is not None and not SHORTEST_MS <= ms <= LONGEST_MS:

@@ -165,11 +165,6 @@ def wandered(measurements: Sequence[Measurement]) -> Dict[Place, Dict[str, Tuple
     return speeds
 
 
-def wide(figures: Sequence[Figure], percent: float) -> List[int]:
-    """The positions of the figures whose interval is wider than so many percent to either side."""
-    return [i for i, one in enumerate(figures) if one.percent > percent]
-
-
 def _relative(cell: Timed, q: float) -> List[List[float]]:
     """The relative costs of the chunks of each block."""
     if cell.anchor is None:
