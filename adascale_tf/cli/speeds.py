@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from adascale_runtime.seams.speed import Figure
 
 
-def cells(figure: Figure) -> tuple[str, str]:
-    """A latency at usual speed and half its interval, ``0.560`` and ``1.8 %``; ``-`` where no anchor tells it."""
-    return (f"{figure.value_ms:.3f}", f"{figure.percent:.1f} %") if figure.corrected else ("-", "-")
+def text(figure: Figure) -> str:
+    """A latency at usual speed with half its interval: ``0.560 +-1.8%``; ``-`` where no anchor tells it."""
+    return f"{figure.value_ms:.3f} +-{figure.percent:.1f}%" if figure.corrected else "-"
 
 
 def wandering(measured: Sequence[Measurement]) -> None:

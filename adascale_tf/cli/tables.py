@@ -93,7 +93,7 @@ def measurements(measured: Sequence[Measurement]) -> None:
             energy += f" +-{m.energy.uncertainty_mj:.1g}"
         taken = "-" if m.delegation is None else f"{m.delegation.verdict} {m.delegation.delegated}/{m.delegation.nodes}"
         p50, *quantiles = [f"{m.latency_quantile_ms(q):.3f}" for q in (0.5, 0.9, 0.99)]
-        quantiles = [p50, *speeds.cells(speed.at_usual(m, usual)), *quantiles]
+        quantiles = [p50, speeds.text(speed.at_usual(m, usual)), *quantiles]
         memory = "-" if m.memory_mb is None else f"{m.memory_mb:.1f}"
         right = "-" if m.outputs is None else f"{m.outputs.agreement:.0%}"
         where = (str(m.device.get("name")),) if several else ()
@@ -101,7 +101,7 @@ def measurements(measured: Sequence[Measurement]) -> None:
         beside = f" ({m.settings['context']})" if "context" in m.settings else ""
         rows.append((*where, m.recipe + beside, m.delegate, m.threads, *quantiles, memory, energy, taken, right, heat))
     columns = (
-        *(("device",) if several else ()), "recipe", "delegate", "threads", "p50 ms", "at usual speed", "+-", "p90 ms",
+        *(("device",) if several else ()), "recipe", "delegate", "threads", "p50 ms", "at usual speed", "p90 ms",
         "p99 ms", "memory MB", "energy mJ", "delegated", "outputs", "C",
     )  # fmt: skip
     console.table("Measurements (~ is an estimate: no energy meter)", columns, rows)
