@@ -235,7 +235,7 @@ def _speeds(timed: list[Measurement], usual: Usual) -> list[Picture]:
         own = [m for m in timed if speed.place_of(m.device, m.settings) == place]
         paces = sorted((p for m in own for p in m.paces if p.time_s is not None), key=lambda p: p.time_s or 0.0)
         kinds = {
-            kind: [((p.time_s - paces[0].time_s) / 60, one.value_ms / ms) for p in paces
+            kind: [(p.time_s - paces[0].time_s, one.value_ms / ms) for p in paces
                    if p.time_s is not None and paces[0].time_s is not None and (ms := p.of(kind)) is not None]
             for kind, one in known.items()
         }  # fmt: skip
@@ -243,7 +243,7 @@ def _speeds(timed: list[Measurement], usual: Usual) -> list[Picture]:
         if kinds:
             name = " ".join(filter(None, place))
             label = f"Speed of {name} over time by {plural(len(kinds), 'anchor')}, relative to its usual speed"
-            caption = f"{name}: {words.wandered(speed.wandered(own)[place])}."
+            caption = f"{name}: {words.wandered(speed.wandered(own, usual)[place])}."
             pictures.append(Picture(f"speeds-{len(pictures)}", label, caption, Markup(plots.speeds(kinds))))
     return pictures
 

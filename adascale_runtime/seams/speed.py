@@ -152,16 +152,22 @@ def seen(m: Measurement) -> Figure:
     return Figure(quantile(m.latency_ms, 0.5), quantile(chunks, 0.1), quantile(chunks, 0.9))
 
 
-def wandered(measurements: Sequence[Measurement]) -> Dict[Place, Dict[str, Tuple[float, float]]]:
-    """How far each place's speed wandered: p10 and p90 of each anchor's speed, relative to the usual one (1.0)."""
-    usually = usual(measurements)
+def wandered(
+    measurements: Sequence[Measurement], usually: Optional[Usual] = None
+) -> Dict[Place, Dict[str, Tuple[float, float]]]:
+    """How far each place's speed wandered: p10 and p90 of each anchor's speed, relative to the usual one (1.0).
+
+    ``usually``: what :func:`usual` gave, of more measurements perhaps; None for that of these.
+    """
+    usually = usual(measurements) if usually is None else usually
     speeds: Dict[Place, Dict[str, Tuple[float, float]]] = {}
     for place, kinds in usually.items():
         cells = [cell for cell in map(timed, measurements) if cell.place == place and cell.idle]
         for kind, known in kinds.items():
             all_ms = [pace.of(kind) for cell in cells for pace in cell.paces]
-            relative_speeds = [known.value_ms / ms for ms in all_ms if ms is not None]
-            speeds.setdefault(place, {})[kind] = (quantile(relative_speeds, 0.1), quantile(relative_speeds, 0.9))
+            rates = [known.value_ms / ms for ms in all_ms if ms is not None]
+            if rates:
+                speeds.setdefault(place, {})[kind] = (quantile(rates, 0.1), quantile(rates, 0.9))
     return speeds
 
 

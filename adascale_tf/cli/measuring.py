@@ -126,10 +126,10 @@ def profile(
             say=console.remark,
         )  # fmt: skip
     if as_json:
-        console.emit(speeds.plain(measured.measurements))
+        console.emit(speeds.plain(measured.measurements, measured.usual))
     elif not quiet:
-        tables.measurements(measured.measurements)
-        speeds.wandering(measured.measurements)
+        tables.measurements(measured.measurements, measured.usual)
+        speeds.wandering(measured.measurements, measured.usual)
         tables.operator_times(measured.measurements)
     if not measured.fresh and not quiet:
         console.say(tables.nothing_new(measured), err=True)

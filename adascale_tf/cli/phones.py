@@ -107,10 +107,10 @@ def pull(*, path: Path, address: str, out: Path, key: Path | None, clean: bool, 
 
     pulled = fetch(path, address, out=out, key=key, clean=clean)
     if as_json:
-        console.emit(speeds.plain(pulled.measurements))
+        console.emit(speeds.plain(pulled.measurements, pulled.usual))
     elif not quiet:
-        tables.measurements(pulled.measurements)
-        speeds.wandering(pulled.measurements)
+        tables.measurements(pulled.measurements, pulled.usual)
+        speeds.wandering(pulled.measurements, pulled.usual)
     if not pulled.fresh and not quiet:
         console.say(f"All {len(pulled.measurements)} measurements are already in {out}.", err=True)
     for note in pulled.notes:

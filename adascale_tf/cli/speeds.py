@@ -12,7 +12,7 @@ from adascale_tf.cli import console
 
 if TYPE_CHECKING:
     from adascale_runtime.seams.records import Measurement
-    from adascale_runtime.seams.speed import Figure
+    from adascale_runtime.seams.speed import Figure, Usual
 
 
 def text(figure: Figure) -> str:
@@ -20,18 +20,18 @@ def text(figure: Figure) -> str:
     return f"{figure.value_ms:.3f} +-{figure.percent:.1f}%" if figure.corrected else "-"
 
 
-def wandering(measured: Sequence[Measurement]) -> None:
+def wandering(measured: Sequence[Measurement], usual: Usual) -> None:
     """Say how far each device's speed wandered; nothing where no anchors ran."""
-    for (name, affinity), kinds in speed.wandered(measured).items():
+    for (name, affinity), kinds in speed.wandered(measured, usual).items():
         told = ", ".join(f"{kind} {100 * low:.0f} to {100 * high:.0f} %" for kind, (low, high) in kinds.items())
         cores = f" ({affinity})" if affinity else ""
         console.say(f"{name}{cores} ran at {told} of its usual speed (p10 to p90 of the anchors).")
 
 
-def plain(measured: Sequence[Measurement]) -> list[dict[str, Any]]:
+def plain(measured: Sequence[Measurement], usual: Usual) -> list[dict[str, Any]]:
     """Measurements as JSON, each with its latency as ``seen`` and ``at_usual`` speed, and how far the device's speed
     ``wandered`` by its anchors: p10 and p90 of each, relative to the usual one."""
-    usual, wandered = speed.usual(measured), speed.wandered(measured)
+    wandered = speed.wandered(measured, usual)
     shown = []
     for m in measured:
         place = speed.place_of(m.device, m.settings)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from adascale_runtime.seams.manifest import Branch, Manifest
     from adascale_runtime.seams.predictors import Predictors
     from adascale_runtime.seams.records import Measurement
+    from adascale_runtime.seams.speed import Usual
     from adascale_tf.verbs.build import Built
     from adascale_tf.verbs.phones import Device, Devices
     from adascale_tf.verbs.profile import Measured
@@ -80,12 +81,11 @@ def built(result: Built, out: Path, quiet: bool, as_json: bool) -> None:
 # --- measurements
 
 
-def measurements(measured: Sequence[Measurement]) -> None:
+def measurements(measured: Sequence[Measurement], usual: Usual) -> None:
     """Latency as seen and at usual speed, memory and energy of measurements, fastest first."""
     rows = []
     several = len({str(m.device.get("name")) for m in measured}) > 1
     of_branches = [m for m in measured if not m.settings.get("kernel")]
-    usual = speed.usual(measured)
     for m in sorted(of_branches, key=lambda m: m.latency_quantile_ms(0.5)):
         sign = "~" if m.energy.how.startswith("estimated") else ""
         energy = "-" if m.energy.value_mj is None else f"{sign}{m.energy.value_mj:.3g}"

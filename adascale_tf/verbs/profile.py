@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from adascale_tf.verbs.saying import Say, unsaid
 if TYPE_CHECKING:
     from adascale_runtime.seams.bundle import Bundle
     from adascale_runtime.seams.records import Measurement
+    from adascale_runtime.seams.speed import Usual
     from android_harness.runner import Options
 
 
@@ -43,6 +44,9 @@ class Measured:
 
     fresh: bool = True
     """False if ``out`` held everything already."""
+
+    usual: Usual = field(default_factory=dict)
+    """What the anchors usually take on each device, by all measurements in ``out``."""
 
 
 @dataclass(frozen=True)
@@ -168,16 +172,24 @@ def _profile(
         if isinstance(place, Fleet):
             _on_fleet(work, place)
     fresh = not work.measurements or _sizes(out) != before
+    usual = _usual(work)
     if fresh and request.precise:
-        _name_the_wide(work)
-    return Measured(tuple(work.measurements), tuple(work.problems), tuple(work.notes), out if kept else None, fresh)
+        _name_the_wide(work, usual)
+    measured = tuple(work.measurements)
+    return Measured(measured, tuple(work.problems), tuple(work.notes), out if kept else None, fresh, usual)
 
 
-def _name_the_wide(work: _Work) -> None:
+def _usual(work: _Work) -> Usual:
+    from adascale_runtime.seams import records, speed
+
+    earlier = records.runs([work.out]) if work.out.exists() else []
+    return speed.usual(earlier or work.measurements)
+
+
+def _name_the_wide(work: _Work, usual: Usual) -> None:
     """A note that names the cells which further rounds did not make known well enough."""
     from adascale_runtime.seams import speed
 
-    usual = speed.usual(work.measurements)
     chosen = [m for m in work.measurements if "kernel" not in m.settings and "context" not in m.settings]
     found = [(m, speed.at_usual(m, usual).percent) for m in chosen if m.latency_ms]
     wide = [f"{m.branch}/{m.delegate}x{m.threads} (±{at:.1f} %)" for m, at in found if at > work.request.precise]
