@@ -166,13 +166,14 @@ def paced(
     """
     spent: List[float] = []
     paces: List[Pace] = []
-    total_ms = 0.0
+    total_ms, anchors_ms = 0.0, math.inf
     while len(spent) < runs and (len(spent) < least or total_ms < 1e3 * seconds):
         ends_ms = math.inf
         if anchors is not None:
             begun = time.perf_counter()
             paces.append(anchors.pace(len(spent)))
-            ends_ms = total_ms + max(CHUNK_MS, SPARE * 1e3 * (time.perf_counter() - begun))
+            anchors_ms = min(anchors_ms, 1e3 * (time.perf_counter() - begun))  # others may have interrupted them
+            ends_ms = total_ms + max(CHUNK_MS, SPARE * anchors_ms)
         if not spent or spent[-1] < LONG_MS:
             timed(opened, stored[len(spent) % len(stored)])
         while len(spent) < runs and total_ms < ends_ms and (len(spent) < least or total_ms < 1e3 * seconds):
