@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 import time
@@ -140,7 +141,7 @@ def test_a_short_block_lies_between_two_looks_at_the_anchors() -> None:
 
 def test_a_long_block_is_cut_into_chunks_of_some_ten_milliseconds() -> None:
     latencies, paces = Slow(1.0, 0.01).run(60)
-    cuts = [b.run - a.run for a, b in zip(paces, paces[1:], strict=False)]
+    cuts = [b.run - a.run for a, b in itertools.pairwise(paces)]
     assert len(latencies) == sum(cuts) == 60 and paces[0].run == 0 and len(cuts) >= 4
     assert sorted(cuts)[len(cuts) // 2] <= 10  # each takes at least a millisecond
     pace.check(paces, 60, "it")
