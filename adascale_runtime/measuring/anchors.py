@@ -1,9 +1,9 @@
 """Anchors: small fixed kernels that run beside every block of timed runs and tell how fast the device is just then.
 
 Three .tflite files of one operator each are part of this package (:mod:`profiling.anchor_files` writes them): a
-convolution in floating point, one in integers, and an addition of tensors that do not fit a level 2 cache. They always
-run on the CPU with XNNPACK and one thread, in the process that measures and with the LiteRT that it uses.
-Standard library, Python 3.8.
+convolution in floating point, one in integers, and the mean over a tensor that, with its copy, does not fit a level 2
+cache. They always run on the CPU with XNNPACK and one thread, in the process that measures and with the LiteRT that it
+uses. Standard library, Python 3.8.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Callable, Dict, Optional
+from typing import Any, Callable, Dict, Optional, Tuple
 
 from adascale_runtime.engines import delegates
 from adascale_runtime.errors import AdaScaleError
@@ -24,11 +24,11 @@ from adascale_runtime.seams.pace import KINDS, Pace
 DELEGATE, SIGNATURE = "cpu", "kernel"
 #: Timed runs of each anchor at a moment, of which the median counts; one more comes first and warms its caches.
 RUNS = 3
-#: Input and output of each kind: they have the same shape.
-_SPECS: Dict[str, TensorSpec] = {
-    "float": TensorSpec("x", (1, 24, 24, 16), "float32"),
-    "integer": TensorSpec("x", (1, 24, 24, 32), "int8", 0.05, 0),
-    "memory": TensorSpec("x", (1, 64, 64, 40), "float32"),
+#: The input of each kind, and the shape of its output.
+_SPECS: Dict[str, Tuple[TensorSpec, Tuple[int, ...]]] = {
+    "float": (TensorSpec("x", (1, 24, 24, 16), "float32"), (1, 24, 24, 16)),
+    "integer": (TensorSpec("x", (1, 24, 24, 32), "int8", 0.05, 0), (1, 24, 24, 32)),
+    "memory": (TensorSpec("x", (1, 64, 64, 40), "float32"), (1, 40)),
 }
 
 
@@ -44,7 +44,7 @@ class Anchors:
         Of each kind one untimed run and the median of three timed ones, in all less than a millisecond on a host.
         """
         begun = round(time.monotonic(), 3)
-        return Pace(run, *(self._time(kind) for kind in KINDS), time_s=begun)
+        return Pace(run, self._time("float"), self._time("integer"), self._time("memory"), begun)
 
     def _time(self, kind: str) -> Optional[float]:
         kernel = self._kernels.get(kind)
@@ -77,10 +77,11 @@ def data(kind: str) -> bytes:
 
 def branch(kind: str) -> Branch:
     """An anchor as a branch of no bundle, for openers of delegates."""
-    spec, name = _SPECS[kind], "anchor-{}".format(kind)
+    (spec, shape), name = _SPECS[kind], "anchor-{}".format(kind)
     return Branch(
         id=name, recipe=name, exit=1, precision="int8" if kind == "integer" else "float32", file=_name(kind),
-        signature=SIGNATURE, size_bytes=0, input=spec, output=replace(spec, name="y"), cost=Cost(0, 0, 0, 0, 0, 1),
+        signature=SIGNATURE, size_bytes=0, input=spec, output=replace(spec, name="y", shape=shape),
+        cost=Cost(0, 0, 0, 0, 0, 1),
         accuracy=Accuracy("none", 0.0, 0, "none"), verification=Verification(0, 0.0, 0.0, 0.0), expected="",
     )  # fmt: skip
 
