@@ -18,6 +18,7 @@ from adascale_runtime.errors import AdaScaleError
 from adascale_runtime.files import codec
 from adascale_runtime.files.disk import Busy
 from adascale_runtime.progress import Tick, silent
+from adascale_runtime.seams import speed
 from adascale_runtime.seams.bundle import Bundle
 from adascale_runtime.seams.facts import EnergyFact
 from adascale_runtime.seams.jobs import Failed, Finished, Job, Message
@@ -35,10 +36,10 @@ from android_harness.strikes import Strikes
 from profiling import cells as table
 from profiling import experiment
 from profiling.cells import Cell
-from profiling.driver import Driven, Turn, drive
+from profiling.driver import Driven, Turn
 from profiling.experiment import Study
-from profiling.jobs import jobs_of
 from profiling.journal import Journal
+from profiling.rounds import Aim, drive_rounds
 from profiling.runners import find_runner
 
 #: Seconds between attempts to reach a phone that went away.
@@ -148,8 +149,9 @@ class Harness:
         def measure(todo: list[Cell], journal: Journal) -> Driven:
             self._steadily(visit.bring)
             visit.look()
-            driven = drive(
-                visit, jobs_of(todo, self.options.schedule), journal, tick=self.tick, label=f"profile {self.address}",
+            aim = Aim(self.options.precise, speed.place_of(identity, settings))
+            driven = drive_rounds(
+                visit, todo, self.options.schedule, journal, aim, tick=self.tick, label=f"profile {self.address}",
                 recovery=visit,
             )  # fmt: skip
             for cell in todo:

@@ -10,7 +10,10 @@ from adascale_runtime.files import codec
 
 ROOT = Path(__file__).parent.parent
 #: What the agent imports, relative to the project's root.
-MODULES = ("adascale_runtime/**/*.py", "android_harness/__init__.py", "android_harness/agent/*.py")
+MODULES = (
+    "adascale_runtime/**/*.py", "adascale_runtime/measuring/*.tflite", "android_harness/__init__.py",
+    "android_harness/agent/*.py",
+)  # fmt: skip
 _MAIN = "import sys\nfrom android_harness.agent.main import main\nsys.exit(main())\n"
 
 

@@ -54,6 +54,11 @@ class Options:
     binary: Path | None = None
     #: Also measure the time of each operator, in a separate run.
     op_profile: bool = False
+    #: Whether anchors run beside the blocks, so that a latency can be told at the phone's usual speed.
+    anchors: bool = True
+    #: Cells whose latency at usual speed has an interval wider than so many percent to either side get further rounds,
+    #: at most as many again; 0 for none.
+    precise: float = 0.0
 
     @property
     def schedule(self) -> Schedule:
@@ -64,7 +69,7 @@ class Options:
         """The agent's orders: to do jobs on the bundle in a folder of the phone."""
         return Agenda(
             bundle, tuple(jobs), self.affinity, self.allow_fallback, self.cooldown_c, self.idle_s, self.batch_s,
-            self.patience_s, self.op_profile, owner,
+            self.patience_s, self.op_profile, self.anchors, owner,
         )  # fmt: skip
 
     @property
@@ -77,6 +82,8 @@ class Options:
         settings: dict[str, Any] = {"runs": self.runs, "runner": self.runner}
         if self.affinity is not None:
             settings["affinity"] = self.affinity
+        if not self.anchors:
+            settings["anchors"] = False
         if self.energy:
             settings["energy"] = True
         return settings

@@ -11,7 +11,7 @@ import contextlib
 import fcntl
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import FileIO
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,8 +21,9 @@ from adascale_runtime.errors import BadInput
 from adascale_runtime.files import codec, disk
 from adascale_runtime.seams import records
 from adascale_runtime.seams.bundle import Bundle
-from adascale_runtime.seams.facts import EnergyFact, Process, Start
+from adascale_runtime.seams.facts import Block, EnergyFact, Process, Start
 from adascale_runtime.seams.manifest import Branch
+from adascale_runtime.seams.pace import Pace
 from adascale_runtime.seams.records import Agreement, Delegation, Energy, Measurement
 from profiling import meters
 
@@ -107,6 +108,7 @@ def measurement(
         cost=branch.cost,
         warmup_ms=start.warmup_ms,
         latency_ms=tuple(ms for block in blocks for ms in block.latency_ms),
+        paces=joined(blocks),
         rounds=len(blocks),
         load_ms=process.load_ms,
         memory_mb=process.memory_mb,
@@ -124,6 +126,18 @@ def measurement(
     )
     line(measured)
     return measured
+
+
+def joined(blocks: Sequence[Block]) -> tuple[Pace, ...]:
+    """The paces of blocks, counted over the runs of all of them; none if one of them has none."""
+    paces: list[Pace] = []
+    before = 0
+    for block in blocks:
+        if not block.paces:
+            return ()
+        paces += [replace(pace, run=before + pace.run) for pace in block.paces]
+        before += len(block.latency_ms)
+    return tuple(paces)
 
 
 def delegation_reason(name: str, taken: Delegation | None, reason: str | None = None) -> str | None:

@@ -186,9 +186,9 @@ class StrainedRunner(HostRunner):
         # Not zeros: LiteRT's own hybrid kernels skip what is zero.
         stored = opened.quantize(np.random.default_rng(0).normal(size=self.branch(job).input.shape))
         others = _Others()
-        latencies = work.latencies(opened, [stored], job.runs, self._seconds, LEAST)
+        latencies, paces = work.paced(opened, [stored], job.runs, self._seconds, self.anchors, least=LEAST)
         context = replace(self._monitor.latest(), cpu_load=others.load(), time_s=time.monotonic())
-        return Block(tuple(round(ms, 4) for ms in latencies), context=context)
+        return Block(tuple(round(ms, 4) for ms in latencies), context=context, paces=tuple(paces))
 
 
 class _Others:

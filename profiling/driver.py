@@ -6,7 +6,7 @@ there (a phone goes away, its runner dies) is the business of a :class:`Recovery
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from typing import Protocol
@@ -57,6 +57,10 @@ class Recovery(Protocol):
         ...
 
 
+#: Gives jobs that follow from what was measured, and is told which cells have failed.
+More = Callable[[Driven], Sequence[Job]]
+
+
 class NoRecovery:
     """For runners that cannot end before their time."""
 
@@ -69,7 +73,7 @@ class NoRecovery:
 
 def drive(
     runner: Runner, wanted: Sequence[Job], journal: Journal, *, tick: Tick = silent, label: str = "profile",
-    recovery: Recovery | None = None,
+    recovery: Recovery | None = None, more: More | None = None,
 ) -> Driven:  # fmt: skip
     """Let a runner do all jobs that the journal lacks, however often it ends.
 
@@ -80,13 +84,14 @@ def drive(
         tick: Told ``(label, done, total, note)`` at every message.
         label: Names the work for ``tick``.
         recovery: What to do when the runner ends early; without it that is an error.
+        more: Asked for further jobs whenever all are done, until it gives none.
 
     Returns:
         Which cells failed. A job that fails takes its cell with it; the others go on.
     """
     policy: Recovery = NoRecovery() if recovery is None else recovery
     course = _Course(wanted, journal, tick, label)
-    while left := course.left():
+    while left := course.left() or course.further(more):
         turn = course.turn(runner, left, policy.gone)
         if turn.finished and turn.progress:
             continue
@@ -102,12 +107,20 @@ class _Course:
 
     def __init__(self, wanted: Sequence[Job], journal: Journal, tick: Tick, label: str) -> None:
         self.driven = Driven()
-        self._wanted, self._journal, self._tick, self._label = wanted, journal, tick, label
+        self._wanted, self._journal, self._tick, self._label = list(wanted), journal, tick, label
         self._waits = ""
 
     def left(self) -> list[Job]:
         """The jobs that are neither done nor of a cell that failed."""
         return [job for job in self._wanted if not self._ended(job)]
+
+    def further(self, more: More | None) -> list[Job]:
+        """What is left of the next jobs of which some are not done yet; none if there are no more."""
+        while more is not None and (jobs := more(self.driven)):
+            self._wanted += jobs
+            if left := self.left():
+                return left
+        return []
 
     def _ended(self, job: Job) -> bool:
         return job.cell in self.driven.failed or self._journal.has(job.kind, job.key)

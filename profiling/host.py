@@ -14,6 +14,7 @@ from adascale_runtime.device import meters
 from adascale_runtime.engines.delegates import library, open_branch
 from adascale_runtime.errors import BadInput
 from adascale_runtime.measuring import work
+from adascale_runtime.measuring.anchors import Anchors, open_anchors
 from adascale_runtime.seams import records
 from adascale_runtime.seams.bundle import Bundle
 from adascale_runtime.seams.facts import Block, End, EnergyFact, Fact, Process, Start
@@ -38,6 +39,8 @@ class HostOptions:
     allow_fallback: bool = False
     #: Also measure the time of each operator, in a separate run.
     op_profile: bool = False
+    #: Whether anchors run beside the blocks, so that a latency can be told at the machine's usual speed.
+    anchors: bool = True
 
 
 @runner("host", "host")
@@ -93,6 +96,11 @@ class HostRunner:
         return list(samples(self.bundle)[:, np.newaxis])
 
     @functools.cached_property
+    def anchors(self) -> Anchors | None:
+        """What tells the machine's speed beside the blocks; None where that is not wanted."""
+        return open_anchors() if self.options.anchors else None
+
+    @functools.cached_property
     def meter(self) -> tuple[str, meters.Counter] | None:
         """What measures energy here."""
         return meters.find()
@@ -118,10 +126,10 @@ class HostRunner:
         """A block of timed runs; then, where a meter is, runs for the energy alone."""
         opened = self.opened(job)
         stored = [opened.quantize(x) for x in work.turned(self.inputs, job.skip)]
-        latencies = work.latencies(opened, stored, job.runs, BLOCK_S)
+        latencies, paces = work.paced(opened, stored, job.runs, BLOCK_S, self.anchors)
         name, counter = self.meter or (None, None)
         spent = None if counter is None else meters.per_run_mj(lambda: opened.invoke(stored[0]), counter)
-        return Block(tuple(latencies), spent, name)
+        return Block(tuple(latencies), spent, name, paces=tuple(paces))
 
 
 def samples(bundle: Bundle) -> np.ndarray:

@@ -27,29 +27,41 @@ class Schedule:
     #: A block has all ``runs``, not its share of them.
     whole: bool = False
 
+    @property
+    def planned(self) -> int:
+        """How many rounds there are: no more than runs."""
+        return self.rounds if self.whole else min(self.rounds, self.runs)
+
 
 def jobs_of(cells: Sequence[Cell], schedule: Schedule, seed: int = 0) -> list[Job]:
-    """All work on some cells in the order in which it is done.
+    """All work on some cells in the order in which it is done: what comes first, the rounds, and what comes last."""
+    rounds = [job for number in range(schedule.planned) for job in round_of(cells, schedule, number, seed)]
+    return first_of(cells, schedule) + rounds + last_of(cells, schedule, seed)
 
-    What is needed first comes first. In each round every cell has a block of its runs, in a newly shuffled order, so
-    that a drift of the device (heat, a neighbour) spreads over all cells alike. Then energy, in shuffled order, and a
-    last look at the context.
-    """
 
-    def job(kind: str, cell: Cell, key: str | None = None, **more: int) -> Job:
-        return Job(kind, key or cell.key, cell.key, cell.branch.id, cell.delegate, cell.threads, **more)
+def first_of(cells: Sequence[Cell], schedule: Schedule) -> list[Job]:
+    """What is needed before the rounds."""
+    return [_job(kind, cell) for kind in schedule.first for cell in cells]
 
-    jobs = [job(kind, cell) for kind in schedule.first for cell in cells]
-    runs, rounds = schedule.runs, schedule.rounds if schedule.whole else min(schedule.rounds, schedule.runs)
-    for number in range(rounds):
-        skip, count = (0, runs) if schedule.whole else (runs * number // rounds, share(runs, rounds, number))
-        jobs += [
-            job("block", cell, f"{cell.key}#{number}", runs=count, skip=skip)
-            for cell in _shuffled(cells, seed + number)
-        ]
-    if schedule.energy:
-        jobs += [job("energy", cell) for cell in _shuffled(cells, seed - 1)]
-    return jobs + [job(kind, cell) for kind in schedule.last for cell in cells]
+
+def round_of(cells: Sequence[Cell], schedule: Schedule, number: int, seed: int = 0) -> list[Job]:
+    """A round: every cell has a block of its runs, in a newly shuffled order, so that a drift of the device (heat, a
+    neighbour) spreads over all cells alike. Rounds after the planned ones repeat their numbers of runs."""
+    runs, rounds = schedule.runs, schedule.planned
+    skip, count = (0, runs) if schedule.whole else (runs * number // rounds, share(runs, rounds, number))
+    return [
+        _job("block", cell, f"{cell.key}#{number}", runs=count, skip=skip) for cell in _shuffled(cells, seed + number)
+    ]
+
+
+def last_of(cells: Sequence[Cell], schedule: Schedule, seed: int = 0) -> list[Job]:
+    """What comes after the rounds: energy, in shuffled order, and a last look at the context."""
+    energy = [_job("energy", cell) for cell in _shuffled(cells, seed - 1)] if schedule.energy else []
+    return energy + [_job(kind, cell) for kind in schedule.last for cell in cells]
+
+
+def _job(kind: str, cell: Cell, key: str | None = None, **more: int) -> Job:
+    return Job(kind, key or cell.key, cell.key, cell.branch.id, cell.delegate, cell.threads, **more)
 
 
 def share(runs: int, rounds: int, number: int) -> int:

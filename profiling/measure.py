@@ -9,16 +9,18 @@ from adascale_runtime.engines.delegates import check_delegate
 from adascale_runtime.errors import AdaScaleError
 from adascale_runtime.files import tflite_file
 from adascale_runtime.progress import Tick, silent
+from adascale_runtime.seams import speed
 from adascale_runtime.seams.bundle import Bundle
 from adascale_runtime.seams.records import Measurement
 from profiling import cells as table
 from profiling import crashes, device, experiment, host
 from profiling.cells import Cell
-from profiling.driver import Driven, drive
+from profiling.driver import Driven
 from profiling.experiment import Study
 from profiling.host import HostOptions, samples
-from profiling.jobs import Schedule, jobs_of
+from profiling.jobs import Schedule
 from profiling.journal import Journal
+from profiling.rounds import Aim, drive_rounds
 from profiling.runners import find_runner
 
 __all__ = ["ROUNDS", "profile", "samples"]
@@ -39,6 +41,8 @@ def profile(
     again: bool = False,
     failed: Callable[[Cell, str], None] | None = None,
     runner: str = "host",
+    anchors: bool = True,
+    precise: float = 0.0,
 ) -> list[Measurement]:
     """Measure branches of a bundle on this machine, and append the measurements to a file.
 
@@ -58,6 +62,9 @@ def profile(
         again: Measure once more what ``out`` holds.
         failed: Called with each cell that crashes or never ends, and a sentence that says so; the cell is left out.
         runner: The name of a registered runner for hosts.
+        anchors: Whether anchors run beside the blocks, which tell the machine's speed.
+        precise: Cells whose latency at usual speed has an interval wider than so many percent to either side get
+            further rounds, at most as many again; 0 for none.
 
     Returns:
         The measurements in the order of delegates, threads and branches.
@@ -72,15 +79,17 @@ def profile(
         check_delegate(name)
     tflite_file.check_inputs(bundle.manifest.branches)
     cells = table.choose(bundle, delegates, threads, runs, branches)
-    does = find_runner(runner, "host").make(HostOptions(allow_fallback, op_profile), bundle)
+    does = find_runner(runner, "host").make(HostOptions(allow_fallback, op_profile, anchors), bundle)
     crashed = crashes.find(bundle, cells, allow_fallback)
     for cell, sentence in crashed:
         _tell(failed, cell, sentence)
         cells.remove(cell)
-    study = Study(bundle, cells, device.facts(), {"runs": runs}, out, Path(f"{out}.journal"), again)
+    facts, settings = device.facts(), {"runs": runs, **({} if anchors else {"anchors": False})}
+    study = Study(bundle, cells, facts, settings, out, Path(f"{out}.journal"), again)
 
     def measure(todo: list[Cell], journal: Journal) -> Driven:
-        driven = drive(does, jobs_of(todo, Schedule(runs, ROUNDS)), journal, tick=tick)
+        aim = Aim(precise, speed.place_of(facts, settings))
+        driven = drive_rounds(does, todo, Schedule(runs, ROUNDS), journal, aim, tick=tick)
         for cell in todo:
             if cell.key not in driven.failed and not journal.has("energy", cell.key):
                 journal.add("energy", cell.key, host.energy(journal.all("block", f"{cell.key}#")))

@@ -12,7 +12,7 @@ import itertools
 import math
 import re
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ParamSpec
 
 import matplotlib
@@ -214,6 +214,27 @@ def distributions(cells: Sequence[tuple[str, Measurement]], dots: int = 6000) ->
     _latency_axis(axes, "x", [v for _, m in ordered for v in m.latency_ms], "latency of one inference, ms")
     handles = [Patch(color=c, label=p) for p, c in palette.items() if p in {m.precision for _, m in ordered}]
     figure.legend(handles=handles, loc="outside upper left", ncols=len(handles))
+    return figure
+
+
+@_drawn
+def speeds(kinds: Mapping[str, Points]) -> Figure:
+    """The anchors' speed, relative to the usual one, over time: ``(seconds, speed)`` by kind; with lines at ±10 %."""
+    unit, unit_s = (
+        ("minutes", 60.0) if max(x for points in kinds.values() for x, _ in points) > 120 else ("seconds", 1.0)
+    )
+    axes = (figure := Figure(figsize=(9.6, 2.6), layout="constrained")).add_subplot()
+    for (kind, points), colour in zip(
+        kinds.items(), (ACCENT, PRECISION_COLOURS["int8"], OTHER_COLOURS[1]), strict=False
+    ):
+        keep = thin([speed for _, speed in points], 600)
+        x, y = [points[i][0] / unit_s for i in keep], [points[i][1] for i in keep]
+        axes.plot(x, y, color=colour, lw=0.9, marker="o", ms=2, alpha=0.8, label=kind)
+    for level, dashes in ((0.9, (2, 4)), (1.0, (1, 0)), (1.1, (2, 4))):
+        axes.axhline(level, color=MUTED, lw=0.8, ls=(0, dashes))
+    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axes.set(xlabel=f"time, {unit}", ylabel="speed, of\nthe usual one")
+    figure.legend(loc="outside upper left", ncols=len(kinds))
     return figure
 
 

@@ -18,11 +18,12 @@ from markupsafe import Markup
 from adascale_runtime import __version__
 from adascale_runtime.errors import BadInput
 from adascale_runtime.files import codec
-from adascale_runtime.seams import bundle, events, losses, predictors, records
+from adascale_runtime.seams import bundle, events, losses, predictors, records, speed
 from adascale_runtime.seams.events import Event, Header
 from adascale_runtime.seams.manifest import Manifest
 from adascale_runtime.seams.predictors import Predictors
 from adascale_runtime.seams.records import Measurement
+from adascale_runtime.seams.speed import Usual
 from profiling import plots
 from profiling import report_words as words
 from profiling.report_words import FILTERS, ReportCell, budget, device, percent, phases, plural, share, short, size
@@ -147,6 +148,8 @@ def write(
         cards=_cards(manifest, timed, run),
     )
     facts.update(tradeoffs=_tradeoffs(manifest, timed), latencies=_latencies(timed), timelines=_timelines(run))
+    usual = speed.usual(measurements)
+    facts.update(at_usual=lambda m: words.at_usual(m, usual), speeds=_speeds(timed, usual))
     facts.update(predictions=_predictions(predictors, timed), remarks=losses.remarks(manifest) if manifest else [])
     codec.write_text(out, environment.get_template("report.html.j2").render(facts))
 
@@ -223,6 +226,26 @@ def _latencies(timed: list[Measurement]) -> list[Picture]:
     label = f"Latency distributions of {plural(len(cells), 'measurement')}, sorted by median"
     runs = plural(sum(len(m.latency_ms) for m in timed), "run")
     return [Picture("latencies-0", label, f"{runs}.", Markup(plots.distributions(cells)))]
+
+
+def _speeds(timed: list[Measurement], usual: Usual) -> list[Picture]:
+    """The anchors over time, on each device that has several looks at them."""
+    pictures: list[Picture] = []
+    for place, known in usual.items():
+        own = [m for m in timed if speed.place_of(m.device, m.settings) == place]
+        paces = sorted((p for m in own for p in m.paces if p.time_s is not None), key=lambda p: p.time_s or 0.0)
+        kinds = {
+            kind: [(p.time_s - paces[0].time_s, one.value_ms / ms) for p in paces
+                   if p.time_s is not None and paces[0].time_s is not None and (ms := p.of(kind)) is not None]
+            for kind, one in known.items()
+        }  # fmt: skip
+        kinds = {kind: points for kind, points in kinds.items() if len(points) > 1}
+        if kinds:
+            name = " ".join(filter(None, place))
+            label = f"Speed of {name} over time by {plural(len(kinds), 'anchor')}, relative to its usual speed"
+            caption = f"{name}: {words.wandered(speed.wandered(own, usual)[place])}."
+            pictures.append(Picture(f"speeds-{len(pictures)}", label, caption, Markup(plots.speeds(kinds))))
+    return pictures
 
 
 def _predictions(fitted: Predictors | None, timed: list[Measurement]) -> list[Picture]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from adascale_runtime.engines.delegates import DELEGATES
+from adascale_runtime.seams import speed
 from adascale_runtime.seams.events import Event, Header
 from adascale_runtime.seams.records import Context, Energy, Measurement, quantile
+from adascale_runtime.seams.speed import Usual
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,22 @@ def energy(e: Energy) -> ReportCell:
         return ReportCell(None, reason=e.reason or "no meter on this device")
     note = f"{'estimate' if estimate(e.how) else kind}{f' ({source})' if source else ''}"
     return ReportCell(f"{'≈ ' if estimate(e.how) else ''}{short(e.value_mj)}", note)
+
+
+def at_usual(measured: Measurement, usual: Usual) -> ReportCell:
+    """The median latency at the device's usual speed, with half its interval."""
+    if not measured.latency_ms:
+        return ReportCell(None, reason="no timed run")
+    figure = speed.at_usual(measured, usual)
+    if figure.corrected:
+        return ReportCell(short(figure.value_ms), f"± {figure.percent:.1f} %")
+    why = "no anchors ran beside it" if not measured.paces else "anchors do not tell the speed of this delegate"
+    return ReportCell(None, reason=why)
+
+
+def wandered(kinds: Mapping[str, tuple[float, float]]) -> str:
+    """How far a device's speed wandered by its anchors: ``float 97 to 102 %, ...``."""
+    return ", ".join(f"{kind} {100 * low:.0f} to {100 * high:.0f} %" for kind, (low, high) in kinds.items())
 
 
 def context(before: Context, after: Context) -> ReportCell:

@@ -17,6 +17,7 @@ import pytest
 import adascale_runtime
 import adascale_tf
 from adascale_runtime.seams.bundle import Bundle
+from adascale_runtime.seams.pace import KINDS
 
 ROOT = Path(__file__).parent.parent
 LIMIT_BYTES = 300_000
@@ -100,7 +101,8 @@ def test_the_wheel_holds_every_module_and_the_licence_and_is_small(wheel: Path, 
         assert archive.read(licence) == (ROOT / "LICENSE").read_bytes()
         (metadata,) = [archive.read(name).decode() for name in names if name.endswith("/METADATA")]
     sources = {path.relative_to(ROOT).as_posix() for path in (ROOT / "adascale_runtime").rglob("*.py")}
-    assert inside == sources | {"adascale_runtime/py.typed"}
+    anchors = {f"adascale_runtime/measuring/anchor-{kind}.tflite" for kind in KINDS}
+    assert inside == sources | anchors | {"adascale_runtime/py.typed"}
     assert "Requires-Python: >=3.8" in metadata and "# adascale-runtime" in metadata
     assert "Requires-Dist" not in re.sub(r"Requires-Dist: .*; extra == .*", "", metadata)
     assert {path.name for path in (clone / "runtime").iterdir()} == {path.name for path in (ROOT / "runtime").iterdir()}

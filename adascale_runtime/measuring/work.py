@@ -12,14 +12,21 @@ import time
 from typing import Any, Callable, List, Optional, Protocol, Sequence, Tuple
 
 from adascale_runtime.engines import accelerators, litert
+from adascale_runtime.measuring.anchors import Anchors
 from adascale_runtime.seams.facts import Busy, Process, Start
 from adascale_runtime.seams.jobs import Job
 from adascale_runtime.seams.manifest import Branch
+from adascale_runtime.seams.pace import Pace
 from adascale_runtime.seams.records import Context, Delegation, OperatorTime
 
 WARMUP = 3
 #: A block that has taken its time ends with at least so many runs.
 LEAST = 2
+#: The anchors run after so many milliseconds of timed runs, or later where they are slow themselves: chunks last at
+#: least so many times what the anchors take.
+CHUNK_MS, SPARE = 10.0, 7
+#: A branch that takes longer than this hardly notices that the anchors have used its caches.
+LONG_MS = 20.0
 
 
 class Opened(Protocol):
@@ -131,23 +138,50 @@ def turned(inputs: Sequence[Any], skip: int) -> List[Any]:
     return [*inputs[first:], *inputs[:first]]
 
 
-def latencies(opened: Opened, stored: Sequence[Any], runs: int, seconds: float, least: int = LEAST) -> List[float]:
-    """Milliseconds of timed runs, one after the other, after one run that warms the caches.
+def paced(
+    opened: Opened,
+    stored: Sequence[Any],
+    runs: int,
+    seconds: float,
+    anchors: Optional[Anchors] = None,
+    *,
+    least: int = LEAST,
+) -> Tuple[List[float], List[Pace]]:
+    """Timed runs, one after the other, in chunks of about 10 ms with the anchors before, between and after them.
+
+    An untimed run comes first, and after the anchors, which leave the caches to others.
 
     Args:
         opened: The branch.
         stored: Inputs in the branch's own dtype, which take turns.
         runs: How many runs at most.
-        seconds: After this long the block ends, with at least ``least`` runs: reference kernels are 30 times slower
-            than XNNPACK.
+        seconds: When the timed runs have taken this long the block ends, with at least ``least`` runs: reference
+            kernels are 30 times slower than XNNPACK.
+        anchors: What tells the device's speed; None for runs alone.
         least: See ``seconds``.
+
+    Returns:
+        Milliseconds of each run, and what the anchors took: none without ``anchors``, else the first before all runs
+        and the last after them.
     """
-    timed(opened, stored[0])
-    begun = time.perf_counter()
     spent: List[float] = []
-    while len(spent) < runs and (len(spent) < least or time.perf_counter() - begun < seconds):
-        spent.append(timed(opened, stored[len(spent) % len(stored)]))
-    return spent
+    paces: List[Pace] = []
+    total_ms, anchors_ms = 0.0, math.inf
+    while len(spent) < runs and (len(spent) < least or total_ms < 1e3 * seconds):
+        ends_ms = math.inf
+        if anchors is not None:
+            begun = time.perf_counter()
+            paces.append(anchors.pace(len(spent)))
+            anchors_ms = min(anchors_ms, 1e3 * (time.perf_counter() - begun))  # others may have interrupted them
+            ends_ms = total_ms + max(CHUNK_MS, SPARE * anchors_ms)
+        if not spent or spent[-1] < LONG_MS:
+            timed(opened, stored[len(spent) % len(stored)])
+        while len(spent) < runs and total_ms < ends_ms and (len(spent) < least or total_ms < 1e3 * seconds):
+            spent.append(timed(opened, stored[len(spent) % len(stored)]))
+            total_ms += spent[-1]
+    if anchors is not None:
+        paces.append(anchors.pace(len(spent)))
+    return spent, paces
 
 
 def busy(opened: Opened, stored: Any, seconds: float) -> Busy:

@@ -14,6 +14,8 @@ from typing import Any, Callable, Dict, List, Optional, Tuple, Type, Union
 from adascale_runtime import text
 from adascale_runtime.errors import BadInput
 from adascale_runtime.files import codec
+from adascale_runtime.seams import pace
+from adascale_runtime.seams.pace import Pace
 from adascale_runtime.seams.records import Context, Delegation, OperatorTime
 
 #: Milliseconds from the resolution of clocks to eleven days.
@@ -65,6 +67,9 @@ class Block:
     meter: Optional[str] = None
     #: The context while the block ran, where that is what is measured.
     context: Optional[Context] = None
+    #: What the anchors took before the first run, between chunks of runs, and after the last; agents of earlier
+    #: versions have none.
+    paces: Tuple[Pace, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -190,6 +195,7 @@ def _block(fact: Block, where: str) -> None:
     _within(fact.energy_mj, f"{where}.energy_mj", 0)
     if fact.context is not None:
         _context(fact.context, f"{where}.context")
+    pace.check(fact.paces, len(fact.latency_ms), f"{where}.paces")
 
 
 def _energy(fact: EnergyFact, where: str) -> None:

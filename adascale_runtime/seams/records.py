@@ -14,7 +14,9 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 from adascale_runtime.errors import BadInput
 from adascale_runtime.files import codec, ranges
 from adascale_runtime.files.ranges import AMOUNT, NUMBER, POSITIVE, SHARE, Ranges
+from adascale_runtime.seams import pace
 from adascale_runtime.seams.manifest import Cost
+from adascale_runtime.seams.pace import Pace
 
 FORMAT = "adascale-measurement/1"
 
@@ -105,6 +107,7 @@ class Measurement:
     growth of the peak resident memory of a process of its own that loads and runs the branch. ``rounds``: how many
     interleaved rounds the runs come from. ``precision`` and ``cost`` repeat the manifest, so that a predictor can be
     fitted from measurements alone. ``operators``: what each took in a run of its own, where that was asked for.
+    ``paces``: what anchors took beside the runs, each after so many of them; none in older files and without anchors.
     """
 
     format: str
@@ -132,6 +135,7 @@ class Measurement:
     versions: Dict[str, str] = field(default_factory=dict)
     settings: Dict[str, Any] = field(default_factory=dict)
     operators: Tuple[OperatorTime, ...] = ()
+    paces: Tuple[Pace, ...] = ()
 
     @property
     def key(self) -> Tuple[str, str, str, int]:
@@ -212,3 +216,4 @@ def check(measurement: Measurement, where: str) -> None:
         for amount in sums.values():
             if not 0.0 <= amount <= AMOUNT[1]:
                 raise BadInput("{}.cost.kernels holds {:g}, which is not a valid amount.".format(where, amount))
+    pace.check(measurement.paces, len(measurement.latency_ms), where + ".paces")

@@ -173,7 +173,7 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> 
         drawn.add_column(_text(name), justify="right" if numeric and number else "left", no_wrap=number == 0)
     for row in rows:
         drawn.add_row(*map(_text, row))
-    console = Console() if sys.stdout.isatty() else Console(width=140)
+    console = Console() if sys.stdout.isatty() else Console(width=150)
     console.print(drawn)
 
 

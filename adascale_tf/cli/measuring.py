@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from adascale_runtime.errors import BadInput
-from adascale_tf.cli import console, ending, options, tables
+from adascale_tf.cli import console, ending, options, speeds, tables
 
 if TYPE_CHECKING:
     from adascale_tf.verbs.places import Place
@@ -46,6 +46,11 @@ def _list_runners() -> str:
     help="File to append measurements to; to resume, run the same command again.",
 )  # fmt: skip
 @click.option("--again", is_flag=True, help="Measure again what --out already holds, and append the results.")
+@click.option(
+    "--precise", type=click.FloatRange(0, 100), default=3.0, show_default=True, metavar="PERCENT",
+    help="Take more rounds, at most as many again, of what is not known this well at usual speed; 0: never.",
+)  # fmt: skip
+@click.option("--no-anchors", is_flag=True, help="Run no anchors beside the branches, for comparisons.")
 @options.device_option
 @click.option("--all", "every", is_flag=True, help="All reachable phones (see 'adascale devices').")
 @options.fleet_option
@@ -85,7 +90,8 @@ def _list_runners() -> str:
 def profile(
     *, path: Path, delegates: str, threads: str, branches: str | None, runs: int, allow_fallback: bool,
     op_profile: bool,
-    calibrate: bool, contexts: str, out: Path, again: bool, devices: tuple[str, ...], every: bool, lab: Path | None,
+    calibrate: bool, contexts: str, out: Path, again: bool, precise: float,
+    no_anchors: bool, devices: tuple[str, ...], every: bool, lab: Path | None,
     energy: bool, affinity: str | None, cooldown: float | None, patience: float, batch: float, runner: str,
     binary: Path | None, python: str, litert: Path | None, key: Path | None, keep: bool, clean: bool, quiet: bool,
     as_json: bool,
@@ -116,12 +122,14 @@ def profile(
         measured = measure(
             path, options.names(delegates), options.counts(threads), on=on, out=out,
             branches=None if branches is None else options.names(branches), runs=runs, allow_fallback=allow_fallback,
-            op_profile=op_profile, again=again, tick=tick, say=console.remark,
+            op_profile=op_profile, again=again, anchors=not no_anchors, precise=precise, tick=tick,
+            say=console.remark,
         )  # fmt: skip
     if as_json:
-        console.emit(measured.measurements)
+        console.emit(speeds.plain(measured.measurements, measured.usual))
     elif not quiet:
-        tables.measurements(measured.measurements)
+        tables.measurements(measured.measurements, measured.usual)
+        speeds.wandering(measured.measurements, measured.usual)
         tables.operator_times(measured.measurements)
     if not measured.fresh and not quiet:
         console.say(tables.nothing_new(measured), err=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from adascale_runtime.errors import AdaScaleError, BadInput
-from adascale_tf.cli import console, ending, options, tables
+from adascale_tf.cli import console, ending, options, speeds, tables
 
 
 @click.command(
@@ -107,9 +107,10 @@ def pull(*, path: Path, address: str, out: Path, key: Path | None, clean: bool, 
 
     pulled = fetch(path, address, out=out, key=key, clean=clean)
     if as_json:
-        console.emit(pulled.measurements)
+        console.emit(speeds.plain(pulled.measurements, pulled.usual))
     elif not quiet:
-        tables.measurements(pulled.measurements)
+        tables.measurements(pulled.measurements, pulled.usual)
+        speeds.wandering(pulled.measurements, pulled.usual)
     if not pulled.fresh and not quiet:
         console.say(f"All {len(pulled.measurements)} measurements are already in {out}.", err=True)
     for note in pulled.notes:

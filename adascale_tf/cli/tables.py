@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from adascale_tf.cli import console
+from adascale_runtime.seams import speed
+from adascale_tf.cli import console, speeds
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from adascale_runtime.seams.manifest import Branch, Manifest
     from adascale_runtime.seams.predictors import Predictors
     from adascale_runtime.seams.records import Measurement
+    from adascale_runtime.seams.speed import Usual
     from adascale_tf.verbs.build import Built
     from adascale_tf.verbs.phones import Device, Devices
     from adascale_tf.verbs.profile import Measured
@@ -79,8 +81,8 @@ def built(result: Built, out: Path, quiet: bool, as_json: bool) -> None:
 # --- measurements
 
 
-def measurements(measured: Sequence[Measurement]) -> None:
-    """Latency, memory and energy of measurements, fastest first."""
+def measurements(measured: Sequence[Measurement], usual: Usual) -> None:
+    """Latency as seen and at usual speed, memory and energy of measurements, fastest first."""
     rows = []
     several = len({str(m.device.get("name")) for m in measured}) > 1
     of_branches = [m for m in measured if not m.settings.get("kernel")]
@@ -90,7 +92,8 @@ def measurements(measured: Sequence[Measurement]) -> None:
         if m.energy.uncertainty_mj is not None:
             energy += f" +-{m.energy.uncertainty_mj:.1g}"
         taken = "-" if m.delegation is None else f"{m.delegation.verdict} {m.delegation.delegated}/{m.delegation.nodes}"
-        quantiles = [f"{m.latency_quantile_ms(q):.3f}" for q in (0.5, 0.9, 0.99)]
+        p50, *quantiles = [f"{m.latency_quantile_ms(q):.3f}" for q in (0.5, 0.9, 0.99)]
+        quantiles = [p50, speeds.text(speed.at_usual(m, usual)), *quantiles]
         memory = "-" if m.memory_mb is None else f"{m.memory_mb:.1f}"
         right = "-" if m.outputs is None else f"{m.outputs.agreement:.0%}"
         where = (str(m.device.get("name")),) if several else ()
@@ -98,8 +101,8 @@ def measurements(measured: Sequence[Measurement]) -> None:
         beside = f" ({m.settings['context']})" if "context" in m.settings else ""
         rows.append((*where, m.recipe + beside, m.delegate, m.threads, *quantiles, memory, energy, taken, right, heat))
     columns = (
-        *(("device",) if several else ()), "recipe", "delegate", "threads", "p50 ms", "p90 ms", "p99 ms", "memory MB",
-        "energy mJ", "delegated", "outputs", "C",
+        *(("device",) if several else ()), "recipe", "delegate", "threads", "p50 ms", "at usual speed", "p90 ms",
+        "p99 ms", "memory MB", "energy mJ", "delegated", "outputs", "C",
     )  # fmt: skip
     console.table("Measurements (~ is an estimate: no energy meter)", columns, rows)
     if len(of_branches) < len(measured):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,12 @@ from adascale_tf.verbs.saying import Say, unsaid
 if TYPE_CHECKING:
     from adascale_runtime.seams.bundle import Bundle
     from adascale_runtime.seams.records import Measurement
+    from adascale_runtime.seams.speed import Usual
     from android_harness.runner import Options
+
+
+#: Percent, to either side, as well as which a latency is to be known where nothing else is asked for.
+PRECISE = 3.0
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,9 @@ class Measured:
     fresh: bool = True
     """False if ``out`` held everything already."""
 
+    usual: Usual = field(default_factory=dict)
+    """What the anchors usually take on each device, by all measurements in ``out``."""
+
 
 @dataclass(frozen=True)
 class Request:
@@ -53,6 +61,8 @@ class Request:
     allow_fallback: bool = False
     op_profile: bool = False
     again: bool = False
+    anchors: bool = True
+    precise: float = PRECISE
 
 
 @dataclass
@@ -84,6 +94,8 @@ def profile(
     allow_fallback: bool = False,
     op_profile: bool = False,
     again: bool = False,
+    anchors: bool = True,
+    precise: float = PRECISE,
     tick: Tick = silent,
     say: Say = unsaid,
 ) -> Measured:
@@ -103,6 +115,10 @@ def profile(
         allow_fallback: Also measure branches that a delegate runs only in part.
         op_profile: Also measure the time of each operator, in a separate run.
         again: Measure once more what ``out`` holds already, and append it.
+        anchors: Run anchors beside the branches, which tell the device's speed, so that a latency can be told at its
+            usual speed (``docs/measuring.md``). False for comparisons.
+        precise: Percent. What is not known as well as this to either side, at usual speed, gets further rounds, at
+            most as many again; 0 for none.
         tick: Progress.
         say: Is given each note as soon as it is known.
 
@@ -116,7 +132,7 @@ def profile(
     places = _places(on)
     request = Request(
         given.bundle_of(bundle), tuple(delegates), tuple(threads), None if branches is None else tuple(branches), runs,
-        allow_fallback, op_profile, again,
+        allow_fallback, op_profile, again, anchors, precise,
     )  # fmt: skip
     _check(request, places)
     if out is not None:
@@ -156,7 +172,29 @@ def _profile(
         if isinstance(place, Fleet):
             _on_fleet(work, place)
     fresh = not work.measurements or _sizes(out) != before
-    return Measured(tuple(work.measurements), tuple(work.problems), tuple(work.notes), out if kept else None, fresh)
+    usual = _usual(work)
+    if fresh and request.precise:
+        _name_the_wide(work, usual)
+    measured = tuple(work.measurements)
+    return Measured(measured, tuple(work.problems), tuple(work.notes), out if kept else None, fresh, usual)
+
+
+def _usual(work: _Work) -> Usual:
+    from adascale_runtime.seams import records, speed
+
+    earlier = records.runs([work.out]) if work.out.exists() else []
+    return speed.usual(earlier or work.measurements)
+
+
+def _name_the_wide(work: _Work, usual: Usual) -> None:
+    """A note that names the cells which further rounds did not make known well enough."""
+    from adascale_runtime.seams import speed
+
+    chosen = [m for m in work.measurements if "kernel" not in m.settings and "context" not in m.settings]
+    found = [(m, speed.at_usual(m, usual).percent) for m in chosen if m.latency_ms]
+    wide = [f"{m.branch}/{m.delegate}x{m.threads} (±{at:.1f} %)" for m, at in found if at > work.request.precise]
+    if wide:
+        work.note(f"Not known to ±{work.request.precise:g} % after all rounds: {', '.join(wide)}; give more runs.")
 
 
 def _sizes(out: Path) -> list[int]:
@@ -183,6 +221,7 @@ def _on_host(work: _Work, host: Host) -> None:
             bundle, delegates, threads, runs=request.runs, out=out, tick=tick, branches=branches,
             allow_fallback=request.allow_fallback, op_profile=request.op_profile, again=request.again,
             failed=lambda cell, why: work.problems.append(f"{cell.delegate} with {cell.threads} threads: {why}"),
+            anchors=request.anchors, precise=request.precise,
         )  # fmt: skip
     work.measurements += contexts.sweep(
         bundle, delegates, threads, contexts=names, out=out, tick=tick, branches=branches, again=request.again
@@ -200,7 +239,7 @@ def _options(request: Request, how: OnPhones, patience_s: float) -> Options:
         runs=request.runs, energy=how.energy, affinity=how.affinity, allow_fallback=request.allow_fallback,
         cooldown_c=how.cooldown_c, batch_s=how.batch_s, idle_s=how.batch_s / 2, patience_s=patience_s,
         runner=how.runner, litert=given.path_of(how.litert), python=how.python, binary=given.path_of(how.binary),
-        op_profile=request.op_profile,
+        op_profile=request.op_profile, anchors=request.anchors, precise=request.precise,
     )  # fmt: skip
 
 

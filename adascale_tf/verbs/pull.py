@@ -38,6 +38,7 @@ def pull(
         BadInput: The plan on the phone is of another bundle.
         AdaScaleError: The phone is not there.
     """
+    from adascale_runtime.seams import speed
     from android_harness import keys, phone_facts, termux
     from android_harness.adb import connect, parse_address
     from profiling import cells
@@ -52,4 +53,5 @@ def pull(
             termux.clean(adb)
     notes = (_UNFINISHED,) if clean and pulled.unfinished else ()
     fresh = bool(new) or not pulled.measurements
-    return Measured(tuple(pulled.measurements), tuple(pulled.missing), notes, path, fresh)
+    usual = speed.usual(pulled.measurements)
+    return Measured(tuple(pulled.measurements), tuple(pulled.missing), notes, path, fresh, usual)

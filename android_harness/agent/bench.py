@@ -35,6 +35,8 @@ class Agenda:
     #: Seconds to wait for heat, a charger or a job.
     patience_s: float = 600.0
     op_profile: bool = False
+    #: Whether anchors run beside the blocks of timed runs.
+    anchors: bool = True
     #: Whose agenda it is, to measure alone; None where nobody else measures.
     owner: Optional[Owner] = None
 
@@ -50,7 +52,7 @@ def bench(agenda: Agenda, library: Optional[str], root: str, say: Say) -> None:
 
 def _bench(agenda: Agenda, library: Optional[str], root: str, say: Say) -> None:
     cores = work.cores_of(agenda.affinity, root, os.cpu_count())
-    place = Workplace(agenda.bundle, library, root, cores, agenda.allow_fallback, agenda.op_profile)
+    place = Workplace(agenda.bundle, library, root, cores, agenda.allow_fallback, agenda.op_profile, agenda.anchors)
     broken: Dict[str, str] = {}
     for job in agenda.jobs:
         if job.cell in broken:  # what cannot start cannot be timed either

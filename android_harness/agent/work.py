@@ -23,6 +23,7 @@ from adascale_runtime.errors import AdaScaleError, BadInput
 from adascale_runtime.files import codec
 from adascale_runtime.measuring import snapshots
 from adascale_runtime.measuring import work as measuring
+from adascale_runtime.measuring.anchors import open_anchors
 from adascale_runtime.seams.bundle import MANIFEST, Bundle
 from adascale_runtime.seams.facts import Block, Busy, Process, Start
 from adascale_runtime.seams.jobs import Job
@@ -52,6 +53,8 @@ class Workplace:
     cores: Tuple[int, ...] = ()
     allow_fallback: bool = False
     op_profile: bool = False
+    #: Whether anchors run beside the blocks.
+    anchors: bool = True
 
 
 class JobFailed(Exception):
@@ -114,7 +117,9 @@ def block(place: Workplace, job: Job) -> Block:
     """A block of timed runs."""
     bundle, opened = _open(place, job)
     stored = [opened.quantize(x) for x in measuring.turned(samples(bundle), job.skip)]
-    return Block(tuple(measuring.latencies(opened, stored, job.runs, BLOCK_S)))
+    anchors = open_anchors() if place.anchors else None
+    latencies, paces = measuring.paced(opened, stored, job.runs, BLOCK_S, anchors)
+    return Block(tuple(latencies), paces=tuple(paces))
 
 
 def busy(place: Workplace, job: Job) -> Busy:

@@ -13,6 +13,7 @@ import pytest
 from adascale_runtime.engines.delegates import wheel_library
 from adascale_runtime.measuring import work as measuring
 from adascale_runtime.seams.bundle import Bundle
+from adascale_runtime.seams.pace import KINDS
 from tests.fixtures.agents import Agent, command, job, plan
 
 #: A Vulkan driver that needs no GPU, from Debian's chromium-common.
@@ -101,6 +102,16 @@ def test_blocks_have_all_their_runs_wherever_they_begin(agent: Agent, built: Bun
     jobs = [job("block", "width0.25-int8", runs=7, skip=skip, key=f"b{skip}") for skip in (0, 5, 1000)]
     said = agent.bench(plan(built, *jobs), tmp_path)
     assert [len(m["value"]["latency_ms"]) for m in said if m["say"] == "fact"] == [7, 7, 7]
+
+
+def test_anchors_stand_beside_a_block_on_every_delegate_of_the_cpu(agent: Agent, built: Bundle, tmp_path: Path) -> None:
+    jobs = [job("block", runs=6), job("block", "int8", "builtin", runs=6)]
+    said = agent.bench(plan(built, *jobs), tmp_path)
+    for block in (m["value"] for m in said if m["say"] == "fact"):
+        assert block["paces"][0]["run"] == 0 and block["paces"][-1]["run"] == 6
+        assert all(0 < p[f"{kind}_ms"] < 100 for p in block["paces"] for kind in KINDS)
+    said = agent.bench({**plan(built, *jobs), "anchors": False}, tmp_path)
+    assert [m["value"]["paces"] for m in said if m["say"] == "fact"] == [[], []]
 
 
 def test_what_fails_is_named_and_the_others_go_on(agent: Agent, built: Bundle, tmp_path: Path) -> None:

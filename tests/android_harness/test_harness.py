@@ -18,7 +18,7 @@ import pytest
 
 from adascale_runtime.errors import AdaScaleError, BadInput
 from adascale_runtime.files import codec
-from adascale_runtime.seams import records
+from adascale_runtime.seams import records, speed
 from adascale_runtime.seams.bundle import Bundle
 from adascale_runtime.seams.records import Measurement
 from android_harness import keys, store
@@ -60,6 +60,30 @@ def profile(built: Bundle, signer: Any, tmp_path: Path) -> Callable[..., Outcome
         return Harness(built, Address(*adbd.address), options, out, signer=signer, tick=tick).profile(**arguments)
 
     return profiled
+
+
+def test_what_is_not_known_well_gets_further_rounds_also_after_a_cut(
+    pixel: tuple[Phone, Adbd], profile: Callable[..., Outcome], tmp_path: Path
+) -> None:
+    _, adbd = pixel
+    begun: list[str] = []
+
+    def tick(what: str, done: int, total: int, note: str = "") -> None:
+        if note.startswith(("block", "end")):
+            begun.append(note)
+        if note.startswith("block") and done == 5:  # in the first round that was not planned
+            raise AdaScaleError("killed")
+
+    with pytest.raises(AdaScaleError, match="killed"):
+        profile(adbd, precise=1e-9, keep=True, tick=tick)
+    (m,) = profile(adbd, precise=1e-9).measurements
+    assert m.rounds == 2 * QUICK.rounds and len(m.latency_ms) == 2 * QUICK.runs
+    usual = speed.usual([m])
+    assert m.paces[-1].run == len(m.latency_ms) and speed.at_usual(m, usual).corrected
+    assert m.context_after.time_s > max(p.time_s or 0.0 for p in m.paces)  # looked at after all rounds
+    assert set(usual) == {(str(m.device["name"]), "")} and not Path(f"{tmp_path / 'm.jsonl'}.journal").exists()
+    (plain,) = profile(adbd, anchors=False).measurements
+    assert plain.paces == () and plain.settings["anchors"] is False
 
 
 def folder(phone: Phone) -> Path:

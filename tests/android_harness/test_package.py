@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from adascale_runtime.seams.pace import KINDS
 from android_harness import package
 
 OWN = ("adascale_runtime", "android_harness")
@@ -24,12 +25,13 @@ def agent(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def sources(data: bytes) -> dict[str, str]:
+def files(data: bytes) -> dict[str, bytes]:
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        return {name: archive.read(name).decode() for name in archive.namelist()}
+        return {name: archive.read(name) for name in archive.namelist()}
 
 
-SOURCES = sources(package.agent())
+FILES = files(package.agent())
+SOURCES = {name: data.decode() for name, data in FILES.items() if name.endswith(".py")}
 
 
 def modules() -> set[str]:
@@ -50,11 +52,12 @@ def test_the_same_sources_give_the_same_bytes(tmp_path: Path) -> None:
         assert archive.testzip() is None and {entry.date_time[0] for entry in archive.infolist()} == {1980}
 
 
-def test_it_holds_sources_only() -> None:
-    assert all(name.endswith(".py") for name in SOURCES)
-    for name, text in SOURCES.items():
+def test_it_holds_sources_and_anchors_only() -> None:
+    others = set(FILES) - set(SOURCES)
+    assert others == {f"adascale_runtime/measuring/anchor-{kind}.tflite" for kind in KINDS}
+    for name, data in FILES.items():
         if name != "__main__.py":
-            assert text == (package.ROOT / name).read_text(encoding="utf-8")
+            assert data == (package.ROOT / name).read_bytes()
     assert {"android_harness.agent.main", "adascale_runtime.session", "adascale_runtime.seams.bundle"} <= modules()
     assert not [name for name in modules() if name.startswith(("adascale_tf.cli", "adascale_tf.operators"))]
 

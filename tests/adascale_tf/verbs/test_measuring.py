@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from dataclasses import FrozenInstanceError, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from adascale_runtime.errors import BadInput
 from adascale_runtime.files import codec
-from adascale_runtime.seams import records
+from adascale_runtime.seams import records, speed
 from adascale_runtime.seams.budget import Budget
 from adascale_runtime.seams.bundle import Bundle
 from adascale_tf.data import Dataset
@@ -28,7 +29,7 @@ BRANCHES = ("full", "float16", "width0.5", "int8", "width0.25-int8")
 @pytest.fixture(scope="module")
 def measured(built: Bundle) -> Measured:
     """Five branches of the bundle, measured into the result alone."""
-    return profile(built, branches=BRANCHES, runs=3)
+    return profile(built, branches=BRANCHES, runs=3, precise=0)
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +68,24 @@ def test_places_refuse_what_they_cannot_do(built: Bundle, tmp_path: Path) -> Non
         profile(built, on=[])
     with pytest.raises(BadInput, match="no context 'busy'"):
         profile(built, on=places.host(contexts=["busy"]))
+
+
+def test_what_is_not_known_well_after_all_rounds_is_named(built: Bundle) -> None:
+    found = profile(built, branches=["full", "int8"], runs=4, precise=1e-9)
+    assert [len(m.latency_ms) for m in found.measurements] == [8, 8]
+    (note,) = found.notes
+    assert re.fullmatch(
+        r"Not known to ±1e-09 % after all rounds: full/cpux1 \(±[\d.]+ %\), int8/cpux1 \(±[\d.]+ %\); give more runs.",
+        note,
+    )
+    assert profile(built, branches=["full"], runs=8, precise=100).notes == ()
+
+
+def test_the_usual_speed_is_that_of_all_measurements_in_the_file(built: Bundle, tmp_path: Path) -> None:
+    wanted: dict[str, Any] = {"branches": ["int8"], "runs": 4, "precise": 0, "out": tmp_path / "m.jsonl", "again": True}
+    assert profile(built, **wanted).usual != profile(built, **wanted).usual
+    assert profile(built, **wanted).usual == speed.usual(records.runs([wanted["out"]]))
+    assert profile(built, **wanted, anchors=False).measurements[0].paces == ()
 
 
 def test_predictors_come_from_whatever_holds_measurements(measured: Measured, tmp_path: Path) -> None:

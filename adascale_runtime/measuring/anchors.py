@@ -1,0 +1,118 @@
+"""Anchors: small fixed kernels that run beside every block of timed runs and tell how fast the device is just then.
+
+Three .tflite files of one operator each are part of this package (:mod:`profiling.anchor_files` writes them): a
+convolution in floating point, one in integers, and the mean over a tensor that, with its copy, does not fit a level 2
+cache. They always run on the CPU with XNNPACK and one thread, in the process that measures and with the LiteRT that it
+uses. Standard library, Python 3.8.
+"""
+
+from __future__ import annotations
+
+import os
+import pkgutil
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Callable, Dict, Optional, Tuple
+
+from adascale_runtime.engines import delegates
+from adascale_runtime.errors import AdaScaleError
+from adascale_runtime.seams.manifest import Accuracy, Branch, Cost, TensorSpec, Verification
+from adascale_runtime.seams.pace import KINDS, Pace
+
+DELEGATE, SIGNATURE = "cpu", "kernel"
+#: Timed runs of each anchor at a moment, of which the median counts; one more comes first and warms its caches.
+RUNS = 3
+#: The input of each kind, and the shape of its output.
+_SPECS: Dict[str, Tuple[TensorSpec, Tuple[int, ...]]] = {
+    "float": (TensorSpec("x", (1, 24, 24, 16), "float32"), (1, 24, 24, 16)),
+    "integer": (TensorSpec("x", (1, 24, 24, 32), "int8", 0.05, 0), (1, 24, 24, 32)),
+    "memory": (TensorSpec("x", (1, 64, 64, 40), "float32"), (1, 40)),
+}
+
+
+class Anchors:
+    """Anchors that are open. ``kernels``: by kind, what runs one once; None for one that cannot run here."""
+
+    def __init__(self, kernels: Dict[str, Optional[Callable[[], Any]]]) -> None:
+        self._kernels = kernels
+
+    def pace(self, run: int) -> Pace:
+        """What each anchor takes now; ``run`` is how many timed runs were done before.
+
+        Of each kind one untimed run and the median of three timed ones, in all less than a millisecond on a host.
+        """
+        begun = round(time.monotonic(), 3)
+        return Pace(run, self._time("float"), self._time("integer"), self._time("memory"), begun)
+
+    def _time(self, kind: str) -> Optional[float]:
+        kernel = self._kernels.get(kind)
+        if kernel is None:
+            return None
+        spent = []
+        try:
+            for _ in range(1 + RUNS):
+                before = time.perf_counter_ns()
+                kernel()
+                spent.append(time.perf_counter_ns() - before)
+        except AdaScaleError:  # a measurement without an anchor is better than none
+            self._kernels[kind] = None
+            return None
+        return round(sorted(spent[1:])[RUNS // 2] / 1e6, 6)
+
+
+def open_anchors() -> Anchors:
+    """All anchors on the CPU delegate that this process has; those that cannot be opened or run are left out."""
+    return Anchors({kind: _open(kind) for kind in KINDS})
+
+
+def data(kind: str) -> bytes:
+    """The .tflite file of an anchor, one of :data:`~adascale_runtime.seams.pace.KINDS`; also from inside a zip file."""
+    found = pkgutil.get_data(__name__, _name(kind))
+    if found is None:
+        raise OSError("{} is not there".format(_name(kind)))
+    return found
+
+
+def branch(kind: str) -> Branch:
+    """An anchor as a branch of no bundle, for openers of delegates."""
+    (spec, shape), name = _SPECS[kind], "anchor-{}".format(kind)
+    return Branch(
+        id=name, recipe=name, exit=1, precision="int8" if kind == "integer" else "float32", file=_name(kind),
+        signature=SIGNATURE, size_bytes=0, input=spec, output=replace(spec, name="y", shape=shape),
+        cost=Cost(0, 0, 0, 0, 0, 1),
+        accuracy=Accuracy("none", 0.0, 0, "none"), verification=Verification(0, 0.0, 0.0, 0.0), expected="",
+    )  # fmt: skip
+
+
+def _name(kind: str) -> str:
+    return "anchor-{}.tflite".format(kind)
+
+
+def _open(kind: str) -> Optional[Callable[[], Any]]:
+    try:
+        own = Path(__file__).with_name(_name(kind))
+        opened = _loaded(own, kind) if own.is_file() else _unpacked(kind)
+        stored = opened.quantize(opened.zeros())
+        if not isinstance(stored, bytes):
+            stored = stored.copy()  # numpy's zeros are one page of the system until they are written
+        opened.invoke(stored)
+    except (AdaScaleError, OSError):
+        return None
+    return lambda: opened.invoke(stored)
+
+
+def _loaded(path: Path, kind: str) -> Any:
+    return delegates.opener(DELEGATE)(path, branch(kind), 1, False)
+
+
+def _unpacked(kind: str) -> Any:
+    """An anchor from inside a zip file: LiteRT opens a file, which it maps, so that the name is not needed after."""
+    handle, path = tempfile.mkstemp(suffix=".tflite")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data(kind))
+        return _loaded(Path(path), kind)
+    finally:
+        os.unlink(path)
