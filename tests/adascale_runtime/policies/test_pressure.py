@@ -93,9 +93,12 @@ def test_what_is_expected_of_a_branch_is_finite_and_its_miss_a_probability(histo
     assert 0 <= state.late <= state.served
 
 
-@given(histories, idles, st.floats(1.0, 1000.0))
+@given(histories, st.floats(0.01, 1.0), st.floats(1.0, 1000.0))
 def test_a_stalled_run_is_an_excess_and_says_nothing_of_the_branch(history, idle_ms, times):
     known, now = lived(history, idle_ms)
+    for _ in range(3):  # the runs just before it are as expected
+        usual_ms = idle_ms * known.window.mean() * known.correction.factor()
+        known = pressure.seen(known, usual_ms, idle_ms, now, LEARNING)
     own = known.correction.factor()
     bound_ms = idle_ms * own * (known.window.mean() + LEARNING.caution * known.window.deviation())
     usual = pressure.seen(known, bound_ms, idle_ms, now, LEARNING)
@@ -103,7 +106,7 @@ def test_a_stalled_run_is_an_excess_and_says_nothing_of_the_branch(history, idle
     late = pressure.seen(known, late_ms, idle_ms, now, LEARNING)
     after = pressure.seen(late, idle_ms * own * known.window.mean(), idle_ms, now, LEARNING)
     found = after.excesses if late.window.open_ms else late.excesses  # a run that is not much longer waits for the next
-    assert found.counts[0] == pytest.approx(usual.excesses.counts[0] + 1, abs=0.02 * (1 + usual.excesses.counts[0]))
+    assert found.counts[0] == pytest.approx(usual.excesses.counts[0] + 1, abs=0.05 * (1 + usual.excesses.counts[0]))
     assert late.window.mean() >= usual.window.mean() * (1 - 1e-9)
     assert late.correction.factor() == known.correction.factor()
 
