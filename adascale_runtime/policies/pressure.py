@@ -63,8 +63,8 @@ class Window(NamedTuple):
     #: The option that ran last, and how much of the weight is of others.
     option: str = ""
     others: float = 0.0
-    #: The slowdowns of the latest two runs, the upper bound that held for the last one, and its idle latency while it is
-    #: not known whether it met an excess; else 0.
+    #: The slowdowns of the latest two runs, the upper bound that held for the last one, and its idle latency while it
+    #: is not known whether it met an excess; else 0.
     before: float = 0.0
     last: float = 0.0
     upper: float = 0.0
