@@ -129,11 +129,11 @@ def test_the_demo_walks_the_whole_road(tmp_path: Path) -> None:
     assert len(facts["branches"]) >= 8
     assert facts["best"]["accuracy"] >= 0.97
     assert facts["cheapest"]["accuracy"] >= 0.90 and facts["cheapest"]["speedup"] >= 3
-    loaded, idle = facts["loop"]["phases"]["loaded"], facts["loop"]["phases"]["idle"]
-    favourite = max(idle["branches"], key=idle["branches"].get)
-    left = loaded["branches"].get(favourite, 0.0) < 0.5
-    assert left or loaded["kept"] >= 0.95  # a branch is left for a cheaper one when deadlines demand it
-    assert idle["kept"] >= 0.9 and loaded["kept"] >= 0.8 and facts["loop"]["phases"]["idle again"]["kept"] >= 0.9
+    idle, loaded, again = facts["loop"]["phases"].values()
+    assert idle["kept"] >= 0.9 and loaded["kept"] >= 0.7 and again["kept"] >= 0.9
+    for phase in (idle, again):  # accuracy is given up only where deadlines demand it
+        hasty = phase["branches"].get(facts["cheapest"]["id"], 0.0) > 0.5
+        assert not hasty or phase["kept"] < 0.98
     for name in ("bundle/manifest.json", "report.html", "events.jsonl", "measurements.jsonl", "predictors.json"):
         assert (tmp_path / "demo" / name).stat().st_size > 1000
 
