@@ -144,13 +144,37 @@ def adapt(result: Result) -> Section:
 @writer("adapt_wandering")
 def adapt_wandering(result: Result) -> Section:
     """The same on a machine that wanders."""
-    still = adapt(result)
-    figures = [replace(one, brief=f"{one.brief}, wandering" if one.brief else "") for one in still.figures]
-    text = still.text + " The speed of all cores wanders between 0.6 and 1 of the full one meanwhile."
+    return _wandering(adapt(result))
+
+
+def _wandering(still: Section) -> Section:
+    """The section of a benchmark that was run with ``--wander``."""
     return replace(
-        still, title="Adaptation on a machine that wanders", command="adapt.py --short --wander", text=text,
-        figures=figures,
-    )  # fmt: skip
+        still,
+        title=f"{still.title}, on a machine that wanders",
+        command=f"{still.command} --wander",
+        text=still.text + " The speed of all cores wanders between 0.6 and 1 of the full one meanwhile.",
+        figures=[replace(one, brief=f"{one.brief}, wandering" if one.brief else "") for one in still.figures],
+    )
+
+
+@writer("again")
+def again(result: Result) -> Section:
+    """Profiles against themselves."""
+    briefs = {"two profiles, worst cell apart at usual speed, %": "two profiles of one bundle, worst cell apart, %"}
+    rates = [pair["wandered"]["float"] for pair in result["pairs"] if "float" in pair["wandered"]]
+    slowest, fastest = min(low for low, _ in rates), max(high for _, high in rates)
+    text = (
+        f"{len(result['pairs'])} pairs of profiles of {result['cells']} branches, {result['pause_s']:g} s apart. Meanwhile the "
+        f"floating-point anchor ran at {slowest:.2f} to {fastest:.2f} of its usual speed (p10-p90 of the pairs)."
+    )
+    return Section("Measured again", "again.py", text, _goals(result["rows"], briefs))
+
+
+@writer("again_wandering")
+def again_wandering(result: Result) -> Section:
+    """The same on a machine that wanders."""
+    return _wandering(again(result))
 
 
 @writer("predict")

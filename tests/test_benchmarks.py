@@ -27,7 +27,7 @@ BUNDLE = "BUNDLE"
 #: How a user starts each; BUNDLE stands for a bundle.
 COMMANDS = {
     "startup": [], "switching": [BUNDLE], "harness": [BUNDLE], "adapt": ["--bundle", BUNDLE, "--bundle", BUNDLE],
-    "fleet": [BUNDLE], "predict": [], "operators": [], "headline": [], "adascale_sgd": [],
+    "again": ["--bundle", BUNDLE], "fleet": [BUNDLE], "predict": [], "operators": [], "headline": [], "adascale_sgd": [],
 }  # fmt: skip
 
 
@@ -119,6 +119,15 @@ def test_adaptation_is_judged_against_all_contenders(smoke: Any) -> None:
         judged = one["judged"]
         assert set(judged) == {"ours", "static full", "static smallest", "threshold", "oracle"} and one["ticks"] > 10
         assert judged["oracle"]["all"][0] <= min(missed["all"][0] for missed in judged.values())
+
+
+@pytest.mark.slow
+def test_a_bundle_is_measured_twice(smoke: Any) -> None:
+    found = smoke("again")
+    assert len(found["pairs"]) == 2
+    for one in found["pairs"]:
+        assert set(one["seen"]) == set(one["at_usual"]) and len(one["seen"]) == found["cells"]
+        assert all(-1 < value for value in one["at_usual"].values()) and 0 <= one["overlap"] <= 1
 
 
 @pytest.mark.slow

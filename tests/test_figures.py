@@ -17,7 +17,18 @@ import goals
 from sections import WRITERS
 
 ROOT = Path(__file__).parent.parent
-BENCHMARKS = {"adapt", "adascale_sgd", "fleet", "harness", "headline", "operators", "predict", "startup", "switching"}
+BENCHMARKS = {
+    "adapt",
+    "again",
+    "adascale_sgd",
+    "fleet",
+    "harness",
+    "headline",
+    "operators",
+    "predict",
+    "startup",
+    "switching",
+}
 
 
 def test_the_pages_are_what_make_figures_writes() -> None:
