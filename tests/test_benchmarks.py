@@ -27,7 +27,8 @@ BUNDLE = "BUNDLE"
 #: How a user starts each; BUNDLE stands for a bundle.
 COMMANDS = {
     "startup": [], "switching": [BUNDLE], "harness": [BUNDLE], "adapt": ["--bundle", BUNDLE, "--bundle", BUNDLE],
-    "again": ["--bundle", BUNDLE], "fleet": [BUNDLE], "predict": [], "operators": [], "headline": [], "adascale_sgd": [],
+    "again": ["--bundle", BUNDLE], "fleet": [BUNDLE], "predict": [], "operators": [], "headline": [],
+    "adascale_sgd": [],
 }  # fmt: skip
 
 
@@ -127,7 +128,7 @@ def test_a_bundle_is_measured_twice(smoke: Any) -> None:
     assert len(found["pairs"]) == 2
     for one in found["pairs"]:
         assert set(one["seen"]) == set(one["at_usual"]) and len(one["seen"]) == found["cells"]
-        assert all(-1 < value for value in one["at_usual"].values()) and 0 <= one["overlap"] <= 1
+        assert all(value > -1 for value in one["at_usual"].values()) and 0 <= one["overlap"] <= 1
 
 
 @pytest.mark.slow
