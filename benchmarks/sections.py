@@ -166,7 +166,7 @@ def again(result: Result) -> Section:
     slowest, fastest = min(low for low, _ in rates), max(high for _, high in rates)
     text = (
         f"{len(result['pairs'])} pairs of profiles of {result['cells']} branches, {result['pause_s']:g} s apart. "
-        f"Meanwhile the floating-point anchor ran at {slowest:.2f} to {fastest:.2f} of its usual speed (p10-p90 of the pairs)."
+        f"Meanwhile the floating-point anchor ran at {slowest:.2f} to {fastest:.2f} of its usual speed (p10-p90)."
     )
     return Section("Measured again", "again.py", text, _goals(result["rows"], briefs))
 
