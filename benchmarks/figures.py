@@ -19,7 +19,7 @@ from pathlib import Path
 import evidence
 from evidence import RESULTS, ROOT
 from headline_tables import curves, equal_compute, ways
-from sections import CURVES, WRITERS, Figure, Result, operators_table, prediction_table, table
+from sections import CURVES, WRITERS, Figure, Result, Writer, operators_table, prediction_table, table
 
 from adascale_runtime.files import codec
 
@@ -48,6 +48,11 @@ def read(name: str) -> Result:
     if found.get("smoke"):
         raise ValueError(f"{name}.json is of a smoke run, whose figures are void; run the benchmark without --smoke")
     return found
+
+
+def measured() -> dict[str, Writer]:
+    """The writers whose results are there."""
+    return {name: write for name, write in WRITERS.items() if (RESULTS / f"{name}.json").exists()}
 
 
 def mark(result: Result) -> str:
@@ -90,7 +95,7 @@ def page() -> str:
     where = f"{others['machine']}; {others['runs']}, at commit {others['commit']}."
     demo = "; ".join(f"{name}: {there} (README: {here})" for name, (here, there) in others["demo"].items())
     parts = [_INTRO.format(elsewhere=where, demo=f"{demo}.")]
-    for name, write in WRITERS.items():
+    for name, write in measured().items():
         section = write(read(name))
         parts += [
             f"## {section.title}\n",
@@ -101,6 +106,9 @@ def page() -> str:
         if section.figures:
             parts.append(_figures(section.figures, others["figures"].get(name, {})) + "\n")
         parts += [f"{one}\n" for one in section.tables]
+    missing = [name for name in WRITERS if name not in measured()]
+    if missing:
+        parts.append(f"Not measured yet: {', '.join(missing)}.\n")
     return "\n".join(parts)
 
 
@@ -119,7 +127,7 @@ def _figures(figures: list[Figure], others: dict[str, str]) -> str:
 def readme() -> str:
     """The README's figures: one line each."""
     others, rows = seen_elsewhere()["figures"], []
-    for name, write in WRITERS.items():
+    for name, write in measured().items():
         result = read(name)
         for one in write(result).figures:
             if one.brief:
@@ -169,7 +177,7 @@ def pages() -> dict[str, str]:
 
 def stale() -> list[str]:
     """The results whose code has changed since they were measured."""
-    return [name for name in WRITERS if evidence.stale(read(name))]
+    return [name for name in measured() if evidence.stale(read(name))]
 
 
 def main() -> int:

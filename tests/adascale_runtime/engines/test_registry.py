@@ -64,5 +64,5 @@ def test_a_process_with_openers_of_its_own_has_no_others(monkeypatch: pytest.Mon
 
 
 def test_a_trace_may_name_delegates_that_this_machine_lacks() -> None:
-    assert pressure.prior_rate(None, "of another machine") == pressure.prior_rate(None, "gpu")
-    assert pressure.prior_rate(None, "builtin") == pressure.prior_rate(None, "cpu") == 0.01
+    assert pressure.crowding(None, "of another machine") == pressure.crowding(None, "gpu") == 0
+    assert pressure.crowding(None, "builtin") == pressure.crowding(None, "cpu") == pressure.UNKNOWN
