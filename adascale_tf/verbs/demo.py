@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from adascale_tf.data import Dataset
 
 #: The loop's phases: label, seconds, and how many CPU burners per core run beside it.
-PHASES = (("idle", 6.0, 0), ("loaded", 8.0, 3), ("idle again", 6.0, 0))
+PHASES = (("idle", 5.0, 0), ("loaded", 7.0, 3), ("idle again", 5.0, 0))
 #: Of the training: enough for these digits.
 EPOCHS = 8
 #: The demo's latency budget, as a multiple of what the best branch takes in an idle loop.
 SLACK = 2.0
 #: Seconds over which that is measured: at a single moment a device may be lucky.
-TRIAL_S = 3.0
+TRIAL_S = 2.0
 #: The share of deadlines that may be missed: strict, since branches as short as the demo's are seldom hit by stalls.
 MISSES = 0.02
 
