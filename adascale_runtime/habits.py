@@ -6,31 +6,19 @@ written costs a session's first seconds, in which it presumes what most devices 
 
 from __future__ import annotations
 
-import os
-from contextlib import suppress
-from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List
 
 from adascale_runtime.device import identity
-from adascale_runtime.errors import AdaScaleError
-from adascale_runtime.files import codec
+from adascale_runtime.files import cache
 from adascale_runtime.policies import habits as told
 from adascale_runtime.policies.state import Habits
 
+FILE = "habits.json"
 FORMAT = "adascale-habits/1"
 #: Devices that are remembered: a home directory may be shared.
 MOST = 100
 
 _NAME: List[str] = []
-
-
-def place() -> Optional[Path]:
-    """Where habits are kept; None without a home directory."""
-    try:
-        root = os.environ.get("XDG_CACHE_HOME") or os.path.join(str(Path.home()), ".cache")
-    except RuntimeError:
-        return None
-    return Path(root) / "adascale" / "habits.json"
 
 
 def recall() -> Habits:
@@ -40,23 +28,15 @@ def recall() -> Habits:
 
 def keep(habits: Habits) -> None:
     """Remember the habits of this device, in the place of what was known of them."""
-    target = place()
-    if target is None or not habits:
+    if not habits:
         return
-    devices = {name: value for name, value in _devices().items() if name != _name()}
-    kept = dict(list(devices.items())[1 - MOST :])
-    kept[_name()] = told.to_json(habits)
-    with suppress(AdaScaleError, OSError):
-        codec.write_text(target, codec.dump({"format": FORMAT, "devices": kept}))
+    others = {name: value for name, value in _devices().items() if name != _name()}
+    devices = {**dict(list(others.items())[1 - MOST :]), _name(): told.to_json(habits)}
+    cache.store(FILE, FORMAT, {"devices": devices})
 
 
 def _devices() -> Dict[str, Any]:
-    source = place()
-    try:
-        data = None if source is None or not source.is_file() else codec.read_json(source)
-    except (AdaScaleError, OSError):
-        return {}
-    devices = data.get("devices") if isinstance(data, dict) and data.get("format") == FORMAT else None
+    devices = cache.load(FILE, FORMAT).get("devices")
     return devices if isinstance(devices, dict) else {}
 
 

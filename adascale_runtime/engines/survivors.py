@@ -7,31 +7,20 @@ LiteRT and processor. A cache that cannot be written, or that is damaged, costs 
 from __future__ import annotations
 
 import hashlib
-import os
 import platform
-from contextlib import suppress
-from pathlib import Path
 from typing import Dict, List, Optional, Sequence
 
 from adascale_runtime.device import identity
 from adascale_runtime.engines.registry import lookup
-from adascale_runtime.errors import AdaScaleError, BadInput
-from adascale_runtime.files import codec
+from adascale_runtime.errors import BadInput
+from adascale_runtime.files import cache
 from adascale_runtime.seams import bundle as bundles
 from adascale_runtime.seams.bundle import Bundle
 from adascale_runtime.seams.manifest import Branch
 
-FORMAT, MOST = "adascale-trials/1", 4000
+FILE, FORMAT, MOST = "trials.json", "adascale-trials/1", 4000
 
 _KNOWN: Optional[Dict[str, None]] = None
-
-
-def _place() -> Optional[Path]:
-    try:
-        root = os.environ.get("XDG_CACHE_HOME") or os.path.join(str(Path.home()), ".cache")
-    except RuntimeError:  # no home
-        return None
-    return Path(root) / "adascale" / "trials.json"
 
 
 def known() -> Dict[str, None]:
@@ -43,12 +32,7 @@ def known() -> Dict[str, None]:
 
 
 def _load() -> Dict[str, None]:
-    place = _place()
-    try:
-        data = None if place is None or not place.is_file() else codec.read_json(place)
-    except (AdaScaleError, OSError):
-        return {}
-    keys = data.get("known") if isinstance(data, dict) and data.get("format") == FORMAT else None
+    keys = cache.load(FILE, FORMAT).get("known")
     return dict.fromkeys(key for key in keys if isinstance(key, str)) if isinstance(keys, list) else {}
 
 
@@ -57,11 +41,8 @@ def add(keys: Sequence[str]) -> None:
     if all(key in known() for key in keys):
         return
     known().update(dict.fromkeys(keys))
-    place = _place()
-    with suppress(AdaScaleError, OSError):  # else the next process tries them again
-        if place is not None:
-            kept = list({**_load(), **known()})[-MOST:]
-            codec.write_text(place, codec.dump({"format": FORMAT, "known": kept}))
+    # Where it cannot be written, the next process tries them again.
+    cache.store(FILE, FORMAT, {"known": list({**_load(), **known()})[-MOST:]})
 
 
 def key(bundle: Bundle, branch: Branch, delegate: str, allow_fallback: bool = False) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from adascale_runtime import habits
+from adascale_runtime.files import cache
 from adascale_runtime.policies.pressure import Excesses
 from adascale_runtime.seams.budget import Budget
 from adascale_runtime.seams.bundle import Bundle
@@ -36,7 +37,7 @@ def test_habits_are_kept_for_this_device_beside_those_of_others(monkeypatch: pyt
     "damage", [b"", b"{", b"[]", b'{"format": "other"}', b'{"format": "adascale-habits/1", "devices": 3}']
 )
 def test_a_damaged_file_is_as_none(damage: bytes) -> None:
-    place = habits.place()
+    place = cache.place(habits.FILE)
     assert place is not None
     place.parent.mkdir(parents=True)
     place.write_bytes(damage)
