@@ -68,10 +68,11 @@ def test_this_machine_follows_a_course_without_stalls():
         slowed = sorted(spun(2.0))
     after = median(spun(1.0))
     middle = slowed[len(slowed) // 2]
-    assert 0.45 <= (full + after) / 2 / middle <= 0.75
+    # Wide bounds, since this machine may wander by itself meanwhile.
+    assert 0.4 <= (full + after) / 2 / middle <= 0.8
     # Slowed down like by a lower clock: hardly a run waits for a time slice of some milliseconds.
-    assert slowed[int(0.98 * len(slowed))] < 2.5 * middle
-    assert after < 1.3 * full
+    assert slowed[int(0.9 * len(slowed))] < 2.5 * middle
+    assert after < 0.9 * middle
 
 
 @pytest.mark.parametrize("arguments", [["--low", "2"], ["--low", "0.9", "--high", "0.5"], ["--seconds", "0"]])
