@@ -164,6 +164,8 @@ def predict(result: Result) -> Section:
         limit = re.search(r"within (\d+) %", row["goal"])
         if limit is None:
             middle = f"mean error {row['mape']:.1%}"
+            if not row["goal"]:
+                middle += f", {row['within'][result['levels'].index(row['level'])]:.0%} within {row['level']:.0%}"
         else:
             middle = f"{row['within'][result['levels'].index(int(limit.group(1)) / 100)]:.0%} {limit.group(0)}"
         figures.append(Figure(row["what"], row["goal"], middle, "", row["met"], briefs.get(row["what"], "")))
@@ -174,13 +176,16 @@ def predict(result: Result) -> Section:
     return Section("Predictions", "predict.py --short", text, figures, [prediction_table(result)])
 
 
+_VERDICTS = {True: "met", False: "missed", None: ""}
+
+
 def prediction_table(result: Result) -> str:
     """How many predictions are how close."""
     columns = ("what", "goal", "cases", *(f"<= {level:.0%}" for level in result["levels"]), "mean error", "")
     rows = [
         (
             r["what"], r["goal"], r["count"], *(f"{share:.0%}" for share in r["within"]), f"{r['mape']:.1%}",
-            "met" if r["met"] else "missed",
+            ", ".join(filter(None, (_VERDICTS[r["met"]], r.get("note", "")))),
         )
         for r in result["rows"]
     ]  # fmt: skip
