@@ -73,7 +73,7 @@ RECIPES = (
 )  # fmt: skip
 CONTEXTS = ("load50", "load100")
 #: Idle branches: seconds of a block, and runs in it at most.
-SETTINGS = {"seconds": 0.02, "most": 8}
+SETTINGS = {"seconds": 0.02, "most": 20}
 #: Seconds for which a wandering machine has a course; each phase of measuring has another one.
 PHASE_S = 600.0
 #: A repeat counts as the same if it is as close as this, idle and under load.
