@@ -188,6 +188,8 @@ def predict(result: Result) -> Section:
         limit = re.search(r"within (\d+) %", row["goal"])
         if limit is None:
             middle = f"mean error {row['mape']:.1%}"
+            if not row["goal"]:
+                middle += f", {row['within'][result['levels'].index(row['level'])]:.0%} within {row['level']:.0%}"
         else:
             middle = f"{row['within'][result['levels'].index(int(limit.group(1)) / 100)]:.0%} {limit.group(0)}"
         figures.append(Figure(row["what"], row["goal"], middle, "", row["met"], briefs.get(row["what"], "")))
@@ -198,13 +200,28 @@ def predict(result: Result) -> Section:
     return Section("Predictions", "predict.py --short", text, figures, [prediction_table(result)])
 
 
+@writer("predict_wandering")
+def predict_wandering(result: Result) -> Section:
+    """The same on a machine that wanders."""
+    still = predict(result)
+    figures = [replace(one, brief=f"{one.brief}, wandering" if one.brief else "") for one in still.figures]
+    text = still.text + " The speed of all cores wanders between 0.6 and 1 of the full one meanwhile."
+    return replace(
+        still, title="Predictions on a machine that wanders", command="predict.py --short --wander", text=text,
+        figures=figures,
+    )  # fmt: skip
+
+
+_VERDICTS = {True: "met", False: "missed", None: ""}
+
+
 def prediction_table(result: Result) -> str:
     """How many predictions are how close."""
     columns = ("what", "goal", "cases", *(f"<= {level:.0%}" for level in result["levels"]), "mean error", "")
     rows = [
         (
             r["what"], r["goal"], r["count"], *(f"{share:.0%}" for share in r["within"]), f"{r['mape']:.1%}",
-            "met" if r["met"] else "missed",
+            ", ".join(filter(None, (_VERDICTS[r["met"]], r.get("note", "")))),
         )
         for r in result["rows"]
     ]  # fmt: skip

@@ -26,9 +26,11 @@ from adascale_runtime.seams.bundle import Bundle
 from adascale_runtime.seams.manifest import Accuracy, Branch, Cost, Manifest, Samples, Verification
 from adascale_runtime.seams.records import Measurement
 from converters import flatbuffer
-from profiling import contexts, device, measure, micro_kernels
+from profiling import contexts, device, measure, micro_kernels, together
 from profiling.cells import Cell
+from profiling.contexts import Surroundings
 from profiling.micro_kernels import Kernel
+from profiling.together import Part
 
 #: How many micro-kernels and branches a calibration measures: about a minute on a desktop's core.
 KERNELS, BRANCHES = 240, 6
@@ -194,27 +196,49 @@ def calibrate(
     tick: Tick = silent,
     allow_fallback: bool = False,
     again: bool = False,
+    anchors: bool = True,
 ) -> list[Measurement]:
-    """Measure the plan for a bundle: a few branches as ever, and micro-kernels, all appended to ``out``."""
+    """Measure the plan for a bundle: a few branches as ever, and micro-kernels in the same rounds, so that both meet
+    the machine in the same moods. All are appended to ``out``. A call that was killed continues."""
     chosen, few = plan(opened, device.caches())
-    measured = measure.profile(
-        opened, delegates, threads, runs=runs, out=out, tick=tick, branches=few, allow_fallback=allow_fallback,
-        again=again,
-    )  # fmt: skip
-    return measured + take(chosen, delegates, threads, out, tick, again)
+    with TemporaryDirectory() as folder:
+        parts = [
+            measure.part(
+                opened, delegates, threads, runs=runs, out=out, branches=few, allow_fallback=allow_fallback,
+                again=again, anchors=anchors,
+            )
+        ]  # fmt: skip
+        if chosen:
+            own = write(chosen, Path(folder))
+            parts.append(part(own, delegates, threads, out, again=again, anchors=anchors))
+        return [m for found in together.measure(parts, tick=tick) for m in found]
 
 
 def take(
-    chosen: Sequence[Kernel], delegates: Sequence[str], threads: Sequence[int], out: Path, tick: Tick = silent,
-    again: bool = False,
+    chosen: Sequence[Kernel], delegates: Sequence[str], threads: Sequence[int], out: Path, *, tick: Tick = silent,
+    again: bool = False, anchors: bool = True,
 ) -> list[Measurement]:  # fmt: skip
-    """Measure micro-kernels, as measurements of a bundle of their own, with ``settings["kernel"]``."""
+    """Measure micro-kernels alone, as measurements of a bundle of their own, with ``settings["kernel"]``."""
     with TemporaryDirectory() as folder:
-        own = write(chosen, Path(folder))
-        branches = own.manifest.branches
-        cells = [Cell(b, d, n) for d in dict.fromkeys(delegates) for n in dict.fromkeys(threads) for b in branches]
-        telling = [branches[i].id for i in heaviest([b.cost for b in branches])]
-        return contexts.take(own, cells, _SETTINGS, out, tick=tick, memory=telling, again=again)
+        own = part(write(chosen, Path(folder)), delegates, threads, out, again=again, anchors=anchors)
+        return together.measure([own], tick=tick, label="profile kernels")[0]
+
+
+def part(
+    own: Bundle, delegates: Sequence[str], threads: Sequence[int], out: Path, *, beside: Surroundings | None = None,
+    again: bool = False, anchors: bool = True,
+) -> Part:  # fmt: skip
+    """What :func:`take` measures of a bundle of micro-kernels (:func:`write`), for common rounds with other parts.
+
+    ``beside``: shared with the other parts; None: its own.
+    """
+    branches = own.manifest.branches
+    cells = [Cell(b, d, n) for d in dict.fromkeys(delegates) for n in dict.fromkeys(threads) for b in branches]
+    telling = [branches[i].id for i in heaviest([b.cost for b in branches])]
+    return contexts.part(
+        own, cells, _SETTINGS, out, beside=beside or Surroundings(), journal=Path(f"{out}.kernels.journal"),
+        memory=telling, again=again, anchors=anchors,
+    )  # fmt: skip
 
 
 def heaviest(costs: Sequence[Cost], count: int = _MEMORY) -> list[int]:

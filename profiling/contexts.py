@@ -31,15 +31,15 @@ from adascale_runtime.seams.facts import Block, End, EnergyFact, Process, Start
 from adascale_runtime.seams.jobs import Job
 from adascale_runtime.seams.records import Context, Measurement
 from profiling import cells as table
-from profiling import crashes, device, experiment
+from profiling import crashes, device, together
 from profiling.cells import Cell
-from profiling.driver import Driven, drive, now
 from profiling.experiment import Study
 from profiling.host import HostOptions, HostRunner
-from profiling.jobs import Schedule, jobs_of
+from profiling.jobs import Schedule
 from profiling.journal import Journal
 from profiling.load import Burners, Holder
 from profiling.memory import in_own_process
+from profiling.together import Part
 
 Load = Callable[[], AbstractContextManager[Any]]
 IDLE = "idle"
@@ -97,6 +97,7 @@ def sweep(
     tick: Tick = silent,
     branches: Sequence[str] | None = None,
     again: bool = False,
+    anchors: bool = True,
 ) -> list[Measurement]:
     """Measure branches in every context but idle; what is done already is not done again."""
     cells = table.choose(bundle, delegates, threads, ROUNDS, branches)
@@ -105,7 +106,8 @@ def sweep(
         if name != IDLE:
             settings = {"seconds": BLOCK_S, "most": MOST, "context": name}
             load = functools.partial(beside, name)
-            measured += take(bundle, cells, settings, path_of(out, name), tick=tick, load=load, again=again)
+            measured += take(bundle, cells, settings, path_of(out, name), tick=tick, load=load, again=again,
+                             anchors=anchors)  # fmt: skip
     return measured
 
 
@@ -117,8 +119,8 @@ def take(
     *,
     tick: Tick = silent,
     load: Load = contextlib.nullcontext,
-    memory: Sequence[str] = (),
     again: bool = False,
+    anchors: bool = True,
 ) -> list[Measurement]:
     """Time cells in interleaved rounds on random inputs, for latency alone, and append the measurements to ``out``.
 
@@ -131,29 +133,49 @@ def take(
         out: A file of measurements (JSON lines).
         tick: Told ``("profile CONTEXT", ...)`` at every job.
         load: Runs beside the blocks.
+        again: Measure once more what ``out`` holds.
+        anchors: Whether anchors run beside the blocks.
+    """
+    own = part(bundle, cells, settings, out, beside=Surroundings(load), again=again, anchors=anchors)
+    (measured,) = together.measure([own], tick=tick, label=f"profile {settings.get('context', IDLE)}")
+    return measured
+
+
+def part(
+    bundle: Bundle,
+    cells: Sequence[Cell],
+    settings: dict[str, Any],
+    out: Path,
+    *,
+    beside: Surroundings,
+    journal: Path | None = None,
+    memory: Sequence[str] = (),
+    again: bool = False,
+    anchors: bool = True,
+) -> Part:
+    """What :func:`take` measures, for common rounds with other parts.
+
+    Args:
+        bundle: The bundle.
+        cells: What to measure.
+        settings: As for :func:`take`.
+        out: A file of measurements (JSON lines).
+        beside: What runs beside the blocks; parts that are measured together share it.
+        journal: Where facts go until all are there; parts that are measured together need different ones. None: a file
+            beside ``out``.
         memory: Ids of branches whose memory is measured, too.
         again: Measure once more what ``out`` holds.
+        anchors: Whether anchors run beside the blocks.
     """
     for _, sentence in crashes.find(bundle, cells, True):
         raise AdaScaleError(sentence)
-    study = Study(bundle, cells, device.facts(), settings, out, Path(f"{out}.journal"), again)
-    strained = StrainedRunner(bundle, settings["seconds"], load, memory)
-    schedule = Schedule(settings["most"], ROUNDS, first=("process",), last=(), whole=True)
-    label = f"profile {settings.get('context', 'kernels')}"
-
-    def measure(todo: list[Cell], journal: Journal) -> Driven:
-        begun = now()
-        journal.forget("block", lambda block: block.context is None)
-        driven = drive(strained, jobs_of(todo, schedule), journal, tick=tick, label=label)
-        for cell in todo:
-            _conclude(cell, journal, begun)
-        return driven
-
-    with experiment.unfinished(study) as left:
-        results = experiment.complete(left, measure, lambda: dict(strained.versions), tick)
-    for key, reason in results.failed.items():
-        raise AdaScaleError(f"{key}: {reason}")
-    return results.measurements
+    whole = settings if anchors else {**settings, "anchors": False}
+    study = Study(bundle, cells, device.facts(), whole, out, journal or Path(f"{out}.journal"), again)
+    return Part(
+        study, StrainedRunner(bundle, settings["seconds"], beside, memory, anchors),
+        Schedule(settings["most"], ROUNDS, first=("process",), last=(), whole=True), _conclude,
+        lambda journal: journal.forget("block", lambda block: block.context is None),
+    )  # fmt: skip
 
 
 def _conclude(cell: Cell, journal: Journal, begun: str) -> None:
@@ -165,18 +187,41 @@ def _conclude(cell: Cell, journal: Journal, begun: str) -> None:
     journal.add("end", cell.key, End(after))
 
 
+class Surroundings:
+    """What runs beside the blocks: the load, and a look at the system again and again. Several runners may share it:
+    it lasts from the first ``with`` block that begins until the last one ends."""
+
+    def __init__(self, load: Load = contextlib.nullcontext) -> None:
+        self.monitor = Monitor(period_s=SNAPSHOT_S)
+        self._load, self._users, self._held = load, 0, contextlib.ExitStack()
+
+    def __enter__(self) -> Surroundings:
+        if not self._users:
+            with contextlib.ExitStack() as held:
+                held.enter_context(self._load())
+                held.enter_context(self.monitor)
+                time.sleep(SETTLE_S)
+                self._held = held.pop_all()
+        self._users += 1
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._users -= 1
+        if not self._users:
+            self._held.close()
+
+
 class StrainedRunner(HostRunner):
     """This machine under a load: runs on random inputs for so many seconds, with the context meanwhile."""
 
-    def __init__(self, bundle: Bundle, seconds: float, load: Load, memory: Sequence[str]) -> None:
-        super().__init__(HostOptions(allow_fallback=True), bundle)
-        self._seconds, self._load, self._memory = seconds, load, memory
-        self._monitor = Monitor(period_s=SNAPSHOT_S)
+    def __init__(
+        self, bundle: Bundle, seconds: float, beside: Surroundings, memory: Sequence[str], anchors: bool = True
+    ) -> None:
+        super().__init__(HostOptions(allow_fallback=True, anchors=anchors), bundle)
+        self._seconds, self._beside, self._memory = seconds, beside, memory
 
     def begin(self, beside: contextlib.ExitStack) -> None:
-        beside.enter_context(self._load())
-        beside.enter_context(self._monitor)
-        time.sleep(SETTLE_S)
+        beside.enter_context(self._beside)
 
     def process(self, job: Job) -> Process:
         return in_own_process(self.bundle, job) if job.branch in self._memory else Process(reason=_NO_MEMORY)
@@ -187,7 +232,7 @@ class StrainedRunner(HostRunner):
         stored = opened.quantize(np.random.default_rng(0).normal(size=self.branch(job).input.shape))
         others = _Others()
         latencies, paces = work.paced(opened, [stored], job.runs, self._seconds, self.anchors, least=LEAST)
-        context = replace(self._monitor.latest(), cpu_load=others.load(), time_s=time.monotonic())
+        context = replace(self._beside.monitor.latest(), cpu_load=others.load(), time_s=time.monotonic())
         return Block(tuple(round(ms, 4) for ms in latencies), context=context, paces=tuple(paces))
 
 

@@ -17,7 +17,6 @@ from adascale_runtime.seams import facts, jobs
 from adascale_runtime.seams.facts import Fact, Start
 from adascale_runtime.seams.jobs import Begin, Done, Failed, Finished, Job, Message, Wait
 from adascale_runtime.text import excerpt
-from profiling.journal import Journal
 from profiling.runners import Runner
 
 
@@ -57,6 +56,14 @@ class Recovery(Protocol):
         ...
 
 
+class Store(Protocol):
+    """Where facts go: a journal."""
+
+    def has(self, kind: str, key: str) -> bool: ...
+
+    def add(self, kind: str, key: str, value: Fact) -> None: ...
+
+
 #: Gives jobs that follow from what was measured, and is told which cells have failed.
 More = Callable[[Driven], Sequence[Job]]
 
@@ -72,7 +79,7 @@ class NoRecovery:
 
 
 def drive(
-    runner: Runner, wanted: Sequence[Job], journal: Journal, *, tick: Tick = silent, label: str = "profile",
+    runner: Runner, wanted: Sequence[Job], journal: Store, *, tick: Tick = silent, label: str = "profile",
     recovery: Recovery | None = None, more: More | None = None,
 ) -> Driven:  # fmt: skip
     """Let a runner do all jobs that the journal lacks, however often it ends.
@@ -105,7 +112,7 @@ def drive(
 class _Course:
     """Where a drive stands."""
 
-    def __init__(self, wanted: Sequence[Job], journal: Journal, tick: Tick, label: str) -> None:
+    def __init__(self, wanted: Sequence[Job], journal: Store, tick: Tick, label: str) -> None:
         self.driven = Driven()
         self._wanted, self._journal, self._tick, self._label = list(wanted), journal, tick, label
         self._waits = ""

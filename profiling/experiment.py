@@ -7,7 +7,7 @@ continues from it. When all jobs are done the measurements are appended to the o
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -99,20 +99,49 @@ def complete(
         versions: Asked for after that.
         tick: Told of damaged lines in the journal.
     """
-    study, driven, finished = left.study, Driven(), dict(left.finished)
-    if left.todo:
-        with Journal(left.study.journal, left.settings, tick) as journal:
-            driven = measure(left.todo, journal)
-            known = versions()
-            for cell in (cell for cell in left.todo if cell.key not in driven.failed):
-                try:
-                    finished[cell.key] = table.measurement(
-                        study.bundle, cell, journal, study.device, known, study.settings
-                    )
-                except BadInput as error:  # one that no reader would take
-                    driven.failed[cell.key] = f"its facts make no measurement: {error}"
-            table.append(study.out, [finished[cell.key] for cell in left.todo if cell.key in finished])
-            if not driven.given_up:
-                journal.remove()
-    measured = [finished[cell.key] for cell in study.cells if cell.key in finished]
-    return Results(measured, driven.failed, frozenset(driven.given_up))
+    (results,) = complete_all([left], lambda own: {0: measure(left.todo, own[0])}, lambda _: versions(), tick)
+    return results
+
+
+def complete_all(
+    lefts: Sequence[Unfinished], measure: Callable[[Mapping[int, Journal]], Mapping[int, Driven]],
+    versions: Callable[[int], dict[str, str]], tick: Tick = silent,
+) -> list[Results]:  # fmt: skip
+    """As :func:`complete`, of several studies that are measured together.
+
+    ``measure`` is given the journals of those of which something is left, by their positions in ``lefts``, and
+    ``versions`` is asked for each of these.
+    """
+    finished, told = [dict(left.finished) for left in lefts], {n: Driven() for n in range(len(lefts))}
+    with contextlib.ExitStack() as held:
+        journals = {
+            number: held.enter_context(Journal(left.study.journal, left.settings, tick))
+            for number, left in enumerate(lefts)
+            if left.todo
+        }
+        if journals:
+            told.update(measure(journals))
+        for number, journal in journals.items():
+            _store(lefts[number], journal, told[number], versions(number), finished[number])
+    return [
+        Results(
+            [finished[n][cell.key] for cell in left.study.cells if cell.key in finished[n]], told[n].failed,
+            frozenset(told[n].given_up),
+        )
+        for n, left in enumerate(lefts)
+    ]  # fmt: skip
+
+
+def _store(
+    left: Unfinished, journal: Journal, driven: Driven, versions: dict[str, str], finished: dict[str, Measurement]
+) -> None:
+    """Append what the journal knows to the study's file, and add it to ``finished``."""
+    study = left.study
+    for cell in (cell for cell in left.todo if cell.key not in driven.failed):
+        try:
+            finished[cell.key] = table.measurement(study.bundle, cell, journal, study.device, versions, study.settings)
+        except BadInput as error:  # one that no reader would take
+            driven.failed[cell.key] = f"its facts make no measurement: {error}"
+    table.append(study.out, [finished[cell.key] for cell in left.todo if cell.key in finished])
+    if not driven.given_up:
+        journal.remove()

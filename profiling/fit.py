@@ -1,21 +1,26 @@
-"""Predictors from measurements: non-negative regressions on static features, judged on branches they did not see."""
+"""Predictors from measurements: non-negative regressions on static features, judged on branches they did not see.
+
+Latencies are those at the device's usual speed (:mod:`adascale_runtime.seams.speed`): what was measured while the
+device was slow is comparable with what was measured while it was fast. Measurements without paces are taken as seen.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
-from typing import Any
 
 import numpy as np
 from sklearn.linear_model import LinearRegression
 from sklearn.model_selection import KFold
 
 from adascale_runtime.errors import BadInput
-from adascale_runtime.seams import predictors
+from adascale_runtime.seams import predictors, speed
 from adascale_runtime.seams.predictors import Predictor, Predictors
 from adascale_runtime.seams.records import Context, Measurement, quantile
+from adascale_runtime.seams.speed import Usual
 from profiling import device, meters
+from profiling.regression import regression
 
 #: Sets of features, from few to all: with a dozen branches fewer often predict better, so the error decides.
 _MACS = ("macs_float_m", "macs_hybrid_m", "macs_integer_m", "macs_wide_m")
@@ -38,11 +43,6 @@ IDLE = 0.25
 _CACHES = {"L3": meters.CACHE_BYTES}
 #: Up to so many branches each is left out alone; of more, a twelfth at a time.
 _ALONE, _FOLDS = 40, 12
-#: Pull of every coefficient towards 0, in units of its feature's mean contribution: decides between features that the
-#: data cannot tell apart, and is far too weak to bend what it can.
-_RIDGE = 1e-4
-#: How much more a branch counts than a micro-kernel, in squared error: it is what will be predicted.
-_BRANCH_WEIGHT = 4.0
 
 
 @dataclass(frozen=True)
@@ -70,14 +70,24 @@ def fit(measurements: list[Measurement], share: str = "none") -> Predictors:
     if not cells:
         raise BadInput("There are no measurements to fit; write some with 'adascale profile'.")
     fitted: list[Predictor] = []
+    usual = speed.usual(measurements)
     for (name, _, _), members in cells.items():
-        fitted += fit_cell(members, name)
+        fitted += fit_cell(members, name, usual)
     created = datetime.now(timezone.utc).isoformat(timespec="seconds")
     return Predictors(predictors.FORMAT, tuple(fitted), created, device.versions())
 
 
-def fit_cell(members: Sequence[Measurement], name: str) -> list[Predictor]:
-    """The predictors of one device, called ``name``, x delegate x threads."""
+def idle_ms(m: Measurement, usual: Usual) -> float:
+    """What predictors learn of an idle measurement: the :data:`IDLE` quantile of its runs, in ms at usual speed."""
+    return speed.at_usual(m, usual, IDLE).value_ms
+
+
+def fit_cell(members: Sequence[Measurement], name: str, usual: Usual | None = None) -> list[Predictor]:
+    """The predictors of one device, called ``name``, x delegate x threads.
+
+    ``usual``: what anchors usually take there, by more measurements than ``members`` perhaps; None: by these.
+    """
+    usual = speed.usual(members) if usual is None else usual
     idle = [m for m in members if is_idle(m)]
     if len(idle) < MINIMUM:
         raise BadInput(
@@ -87,10 +97,11 @@ def fit_cell(members: Sequence[Measurement], name: str) -> list[Predictor]:
     caches = {k: int(v) for k, v in dict(idle[0].device.get("caches") or _CACHES).items()}
     first = idle[0]
     empty = Predictor("", name, first.delegate, first.threads, "fitted", {}, {}, 0)
-    empty = replace(empty, caches=caches, about=_about(members))
-    rows = _rows(idle, [m.latency_quantile_ms(IDLE) for m in idle], caches)
+    empty = replace(empty, caches=caches, about=_about(members), anchors=_anchors(idle, usual))
+    latencies = {id(m): idle_ms(m, usual) for m in idle}
+    rows = _rows(idle, [latencies[id(m)] for m in idle], caches)
     latency, guessed = _fit(replace(empty, quantity="latency_ms"), rows, (*FEATURE_SETS, _kernel_set(rows)))
-    slowdown, spread, reference = _slowdown(members)
+    slowdown, spread, reference = _slowdown(members, latencies)
     latency = replace(latency, slowdown=slowdown, strained=spread, reference=reference)
     fitted = [latency]
     rows = _rows(idle, [m.memory_mb for m in idle], caches)
@@ -101,7 +112,7 @@ def fit_cell(members: Sequence[Measurement], name: str) -> list[Predictor]:
     rows = _rows(idle, measured, caches)
     energy = replace(empty, quantity="energy_mj")
     if len(rows) >= MINIMUM:
-        fitted.append(_fit_energy(energy, rows, latency, guessed))
+        fitted.append(_fit_energy(energy, rows, latency, guessed, latencies))
     else:
         rows = _rows(idle, [meters.estimate_mj(m.cost, m.precision) for m in idle], caches)
         estimated, _ = _fit(energy, rows, FEATURE_SETS)
@@ -115,6 +126,16 @@ def _about(members: Sequence[Measurement]) -> dict[str, str]:
     keys = ("serial", "manufacturer", "model", "soc", "board", "cpu")
     values = {key: {str(m.device.get(key) or "") for m in members} for key in keys}
     return {key: told.pop() for key, told in values.items() if len(told) == 1 and told != {""}}
+
+
+def _anchors(idle: Sequence[Measurement], usual: Usual) -> dict[str, float]:
+    """What each anchor usually takes on the device, in ms: the median where it is several, or several cores."""
+    places = {speed.place_of(m.device, m.settings) for m in idle if m.paces}
+    found: dict[str, list[float]] = {}
+    for place in sorted(places & set(usual)):
+        for kind, figure in usual[place].items():
+            found.setdefault(kind, []).append(figure.value_ms)
+    return {kind: float(quantile(values, 0.5)) for kind, values in found.items()}
 
 
 def is_idle(m: Measurement) -> bool:
@@ -150,7 +171,7 @@ def _fit(empty: Predictor, rows: list[Row], sets: Sequence[tuple[str, ...]]) -> 
             best = (error, names, guesses)
     assert best is not None
     error, chosen, guesses = best
-    coefficients = _regression(_matrix(rows, chosen), y, kernel)
+    coefficients = regression(_matrix(rows, chosen), y, kernel)
     ratios = [y[i] / guess for i, guess in guesses.items() if guess > 0]
     fitted = replace(
         empty,
@@ -181,11 +202,16 @@ def _ranges(rows: list[Row], chosen: tuple[str, ...]) -> dict[str, tuple[float, 
     return {n: (min(v), max(v)) for n, v in values.items()}
 
 
-def _fit_energy(empty: Predictor, rows: list[Row], latency: Predictor, guessed: dict[int, float]) -> Predictor:
-    """E of MACs, served and missed bytes, and time; its error is that of energies from *predicted* latencies."""
+def _fit_energy(
+    empty: Predictor, rows: list[Row], latency: Predictor, guessed: dict[int, float], latencies: dict[int, float]
+) -> Predictor:
+    """E of MACs, served and missed bytes, and time; its error is that of energies from *predicted* latencies.
+
+    ``guessed``: held-out latencies; ``latencies``: measured ones; both by ``id`` of their measurement.
+    """
     caches = empty.caches
     missed = f"miss_{max(caches, key=lambda name: caches[name])}_mb" if caches else "missed_mb"
-    timed = [replace(row, values={**row.values, "latency_ms": row.source.latency_quantile_ms(IDLE)}) for row in rows]
+    timed = [replace(row, values={**row.values, "latency_ms": latencies[id(row.source)]}) for row in rows]
     names = tuple(missed if n == "missed_mb" else n for n in _ENERGY)
     fitted, _ = _fit(replace(empty, latency=latency.coefficients), timed, (("one", *names), ("one", "latency_ms")))
     chosen = tuple(fitted.coefficients)
@@ -193,7 +219,7 @@ def _fit_energy(empty: Predictor, rows: list[Row], latency: Predictor, guessed: 
     x = _matrix(timed, chosen)
     ratios = []
     for train, test in _folds(len(rows)):
-        coefficients = _regression(x[train], y[train], np.zeros(len(train), bool))
+        coefficients = regression(x[train], y[train], np.zeros(len(train), bool))
         for i in test:
             values = {**timed[i].values, "latency_ms": guessed.get(id(timed[i].source), timed[i].values["latency_ms"])}
             guess = float(np.dot(coefficients, [values.get(n, 0.0) for n in chosen]))
@@ -213,7 +239,7 @@ def held_out(x: np.ndarray, y: np.ndarray, kernel: np.ndarray) -> dict[int, floa
     for _, left_out in _folds(len(judged)):
         test = judged[left_out]
         train = np.setdiff1d(np.arange(len(y)), test)
-        coefficients = _regression(x[train], y[train], kernel[train])
+        coefficients = regression(x[train], y[train], kernel[train])
         predicted.update({int(i): float(x[i] @ coefficients) for i in test})
     return predicted
 
@@ -235,25 +261,13 @@ def _matrix(rows: list[Row], names: Sequence[str]) -> np.ndarray:
     return np.array([[row.values.get(name, 0.0) for name in names] for row in rows])
 
 
-def _regression(x: np.ndarray, y: np.ndarray, kernel: np.ndarray) -> Any:
-    """Non-negative least squares of *relative* errors: a branch of 0.1 ms counts as much as one of 10 ms.
-
-    With a weak ridge, as rows that want every coefficient to be 0.
-    """
-    weights = np.sqrt(np.where(kernel, 1.0, _BRANCH_WEIGHT))
-    relative = x / y[:, None] * weights[:, None]
-    scale = np.sqrt(np.mean(relative**2, axis=0))
-    scale[scale == 0] = 1.0
-    pull = _RIDGE * np.sqrt(len(y)) * np.eye(x.shape[1])
-    model = LinearRegression(positive=True, fit_intercept=False)
-    model.fit(np.vstack([relative / scale, pull]), np.concatenate([weights, np.zeros(x.shape[1])]))
-    return model.coef_ / scale
-
-
-def _slowdown(members: Sequence[Measurement]) -> tuple[dict[str, float], tuple[float, ...], dict[str, float]]:
+def _slowdown(
+    members: Sequence[Measurement], latencies: dict[int, float]
+) -> tuple[dict[str, float], tuple[float, ...], dict[str, float]]:
     """What each strain of a context adds, how far measured means lie from that, and the idle reference.
 
-    Means against the same branch's idle median: under load most short runs are untouched, a few wait for milliseconds.
+    Means, as they were seen, against the same branch's idle latency at usual speed (``latencies``, by ``id``): under
+    load most short runs are untouched, a few wait for milliseconds.
     """
     idle = {m.key: m for m in members if is_idle(m) and not m.settings.get("kernel")}
     pairs = [(m, idle[m.key]) for m in members if not is_idle(m) and m.key in idle]
@@ -266,7 +280,7 @@ def _slowdown(members: Sequence[Measurement]) -> tuple[dict[str, float], tuple[f
             reference[name] = quantile(known, 0.5)
     names = ("load", "waiting", "clock", "memory")
     x = np.array([[strain(m, reference)[name] for name in names] for m, _ in pairs])
-    y = np.array([sum(m.latency_ms) / len(m.latency_ms) / base.latency_quantile_ms(IDLE) for m, base in pairs])
+    y = np.array([sum(m.latency_ms) / len(m.latency_ms) / latencies[id(base)] for m, base in pairs])
     fitted = LinearRegression(positive=True, fit_intercept=False).fit(x / y[:, None], (y - 1.0) / y)
     ratios = list(y / (1.0 + x @ fitted.coef_))
     weights = {name: float(c) for name, c in zip(names, fitted.coef_, strict=True) if c > 0}

@@ -57,12 +57,12 @@ class HostRunner:
             for job in jobs:
                 yield Begin(job.kind, job.key)
                 if job.kind != "process" and not self._opened:
-                    self._open(jobs)
+                    self.open(jobs)
                     self.begin(beside)
                 yield Finished(job.kind, job.key, self.do(job))
         yield Done()
 
-    def _open(self, jobs: Sequence[Job]) -> None:
+    def open(self, jobs: Sequence[Job]) -> None:
         """Open all branches of jobs; they stay open, as an application keeps them."""
         for job in jobs:
             if job.cell not in self._opened:

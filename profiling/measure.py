@@ -17,13 +17,14 @@ from profiling import crashes, device, experiment, host
 from profiling.cells import Cell
 from profiling.driver import Driven
 from profiling.experiment import Study
-from profiling.host import HostOptions, samples
+from profiling.host import HostOptions, HostRunner, samples
 from profiling.jobs import Schedule
 from profiling.journal import Journal
 from profiling.rounds import Aim, drive_rounds
 from profiling.runners import find_runner
+from profiling.together import Part
 
-__all__ = ["ROUNDS", "profile", "samples"]
+__all__ = ["ROUNDS", "part", "profile", "samples"]
 ROUNDS = 10
 
 
@@ -75,24 +76,20 @@ def profile(
         AdaScaleError: A delegate does not take all of a branch and ``allow_fallback`` is not given, or a cell crashes
             and ``failed`` is not given.
     """
-    for name in delegates:
-        check_delegate(name)
-    tflite_file.check_inputs(bundle.manifest.branches)
-    cells = table.choose(bundle, delegates, threads, runs, branches)
+    cells = _cells(bundle, delegates, threads, runs, branches)
     does = find_runner(runner, "host").make(HostOptions(allow_fallback, op_profile, anchors), bundle)
     crashed = crashes.find(bundle, cells, allow_fallback)
     for cell, sentence in crashed:
         _tell(failed, cell, sentence)
         cells.remove(cell)
-    facts, settings = device.facts(), {"runs": runs, **({} if anchors else {"anchors": False})}
-    study = Study(bundle, cells, facts, settings, out, Path(f"{out}.journal"), again)
+    study = _study(bundle, cells, runs, out, again=again, anchors=anchors)
 
     def measure(todo: list[Cell], journal: Journal) -> Driven:
-        aim = Aim(precise, speed.place_of(facts, settings))
+        aim = Aim(precise, speed.place_of(study.device, study.settings))
         driven = drive_rounds(does, todo, Schedule(runs, ROUNDS), journal, aim, tick=tick)
         for cell in todo:
-            if cell.key not in driven.failed and not journal.has("energy", cell.key):
-                journal.add("energy", cell.key, host.energy(journal.all("block", f"{cell.key}#")))
+            if cell.key not in driven.failed:
+                _conclude(cell, journal)
         return driven
 
     with experiment.unfinished(study) as left:
@@ -101,6 +98,54 @@ def profile(
         if cell.key in results.failed:
             _tell(failed, cell, results.failed[cell.key])
     return results.measurements
+
+
+def part(
+    bundle: Bundle,
+    delegates: Sequence[str],
+    threads: Sequence[int],
+    *,
+    runs: int,
+    out: Path,
+    journal: Path | None = None,
+    branches: Sequence[str] | None = None,
+    allow_fallback: bool = False,
+    again: bool = False,
+    anchors: bool = True,
+) -> Part:
+    """What :func:`profile` measures in its planned rounds, for common rounds with other parts.
+
+    ``journal``: where facts go until all are there; parts that are measured together need different ones. None: a file
+    beside ``out``. Raises what :func:`profile` raises, and an error for a cell that crashes.
+    """
+    cells = _cells(bundle, delegates, threads, runs, branches)
+    for _, sentence in crashes.find(bundle, cells, allow_fallback):
+        raise AdaScaleError(sentence)
+    study = _study(bundle, cells, runs, out, journal=journal, again=again, anchors=anchors)
+    does = HostRunner(HostOptions(allow_fallback, anchors=anchors), bundle)
+    return Part(study, does, Schedule(runs, ROUNDS), lambda cell, journal, begun: _conclude(cell, journal))
+
+
+def _cells(
+    bundle: Bundle, delegates: Sequence[str], threads: Sequence[int], runs: int, branches: Sequence[str] | None
+) -> list[Cell]:
+    for name in delegates:
+        check_delegate(name)
+    tflite_file.check_inputs(bundle.manifest.branches)
+    return table.choose(bundle, delegates, threads, runs, branches)
+
+
+def _study(
+    bundle: Bundle, cells: Sequence[Cell], runs: int, out: Path, *, again: bool, anchors: bool,
+    journal: Path | None = None,
+) -> Study:  # fmt: skip
+    settings = {"runs": runs, **({} if anchors else {"anchors": False})}
+    return Study(bundle, cells, device.facts(), settings, out, journal or Path(f"{out}.journal"), again)
+
+
+def _conclude(cell: Cell, journal: Journal) -> None:
+    if not journal.has("energy", cell.key):
+        journal.add("energy", cell.key, host.energy(journal.all("block", f"{cell.key}#")))
 
 
 def _tell(failed: Callable[[Cell, str], None] | None, cell: Cell, sentence: str) -> None:

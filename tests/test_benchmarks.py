@@ -142,7 +142,7 @@ def test_the_harness_stands_beside_adb(smoke: Any) -> None:
 @pytest.mark.timeout(900)
 def test_predictions_are_judged_on_a_host_and_on_a_phone(smoke: Any) -> None:
     rows = {row["what"]: row for row in smoke("predict")["rows"]}
-    assert len(rows) == 7 and all(row["count"] > 0 for row in rows.values())
+    assert len(rows) == 10 and all(row["count"] > 0 for row in rows.values())
     assert {count for what, row in rows.items() if "phone" in what for count in [row["count"]]} == {6}
 
 

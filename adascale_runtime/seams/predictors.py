@@ -2,11 +2,12 @@
 
 Format ``adascale-predictors/1``. Standard library only and Python 3.8 compatible: fitted by :mod:`profiling.fit` with
 scikit-learn, used on a phone without it. A prediction is the dot product of non-negative coefficients with
-:func:`features`, times the slowdown of a context.
+:func:`features`, times the slowdown of a context, over the device's speed.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Dict, Mapping, Optional, Sequence, Tuple
@@ -14,6 +15,7 @@ from typing import Any, Dict, Mapping, Optional, Sequence, Tuple
 from adascale_runtime.errors import BadInput
 from adascale_runtime.files import codec
 from adascale_runtime.seams.manifest import Branch, Cost
+from adascale_runtime.seams.pace import LONGEST_MS, SHORTEST_MS
 from adascale_runtime.seams.precisions import ARITHMETICS, arithmetic
 from adascale_runtime.seams.records import Context
 from adascale_runtime.text import excerpt
@@ -119,6 +121,8 @@ class Predictor:
     latency that its coefficient ``latency_ms`` (in mJ/ms, so watts) is multiplied with. ``slowdown``: what each
     :func:`strain` adds to 1, fitted in a sweep of contexts against the idle ``reference``; empty if there was none;
     ``strained`` is the sweep's ``spread``. ``about``: serial, model and processor of the device, as far as it told.
+    ``anchors``: what each anchor usually takes there, in ms by kind, so that who runs anchors knows the speed of the
+    moment (:func:`adascale_runtime.seams.speed.speed_of`); empty if the device was measured without them.
     """
 
     quantity: str
@@ -137,32 +141,40 @@ class Predictor:
     strained: Tuple[float, ...] = ()
     reference: Dict[str, float] = field(default_factory=dict)
     about: Dict[str, str] = field(default_factory=dict)
+    anchors: Dict[str, float] = field(default_factory=dict)
 
     def predict(
-        self, cost: Cost, precision: str, context: Optional[Context] = None, latency_ms: Optional[float] = None
-    ) -> float:
+        self, cost: Cost, precision: str, context: Optional[Context] = None, latency_ms: Optional[float] = None, *,
+        speed: float = 1.0,
+    ) -> float:  # fmt: skip
         """The predicted quantity, in the unit that its name says.
 
         On the idle device the lower quartile of runs, which is its median where nothing disturbs it; in a ``context``
         the mean, since a loaded core is lost for milliseconds at a time. ``latency_ms``: a measured idle latency, which
-        predicts energy better than a predicted one.
+        predicts energy better than a predicted one. ``speed``: how fast the device is, relative to its usual speed; at
+        0.8 everything takes 1/0.8 as long. A clock that a context tells counts as well, so give one of the two.
+        :class:`BadInput` for a speed that is not positive.
         """
+        if not 0.0 < speed < math.inf:
+            raise BadInput("A device cannot have {:g} times its usual speed; give a positive number.".format(speed))
         values = features(cost, precision, self.caches)
         if self.latency:
-            values["latency_ms"] = _dot(self.latency, values) if latency_ms is None else latency_ms
-        return _dot(self.coefficients, values) * (1.0 if context is None else self.factor(context))
+            values["latency_ms"] = _dot(self.latency, values) / speed if latency_ms is None else latency_ms
+        value = _dot(self.coefficients, values) / (speed if self.quantity == "latency_ms" else 1.0)
+        return value * (1.0 if context is None else self.factor(context))
 
     def factor(self, context: Context) -> float:
         """How many times slower than idle the device is in a context, at least 1."""
         return 1.0 + _dot(self.slowdown, strain(context, self.threads, self.reference))
 
     def interval(
-        self, cost: Cost, precision: str, context: Optional[Context] = None, latency_ms: Optional[float] = None
-    ) -> Optional[Tuple[float, float]]:
-        """Bounds that held nine of ten held-out branches; None if no branch was held out."""
+        self, cost: Cost, precision: str, context: Optional[Context] = None, latency_ms: Optional[float] = None, *,
+        speed: float = 1.0,
+    ) -> Optional[Tuple[float, float]]:  # fmt: skip
+        """Bounds that held nine of ten held-out branches; None if no branch was held out. See :meth:`predict`."""
         if len(self.spread) != 2:
             return None
-        middle = self.predict(cost, precision, context, latency_ms)
+        middle = self.predict(cost, precision, context, latency_ms, speed=speed)
         low, high = self.spread
         if context is not None and len(self.strained) == 2:
             low, high = low * min(1.0, self.strained[0]), high * max(1.0, self.strained[1])
@@ -232,18 +244,20 @@ class Predictors:
         return fitted[0] if fitted else None
 
     def predict(
-        self, quantity: str, branch: Branch, delegate: str, threads: int, context: Optional[Context] = None
-    ) -> Optional[float]:
-        """The prediction for a branch, or None where there is no predictor."""
-        predictor = self.find(quantity, delegate, threads)
-        return None if predictor is None else predictor.predict(branch.cost, branch.precision, context)
+        self, quantity: str, branch: Branch, delegate: str, threads: int, context: Optional[Context] = None, *,
+        speed: float = 1.0,
+    ) -> Optional[float]:  # fmt: skip
+        """The prediction for a branch, or None where there is no predictor. See :meth:`Predictor.predict`."""
+        found = self.find(quantity, delegate, threads)
+        return None if found is None else found.predict(branch.cost, branch.precision, context, speed=speed)
 
     def interval(
-        self, quantity: str, branch: Branch, delegate: str, threads: int, context: Optional[Context] = None
-    ) -> Optional[Tuple[float, float]]:
+        self, quantity: str, branch: Branch, delegate: str, threads: int, context: Optional[Context] = None, *,
+        speed: float = 1.0,
+    ) -> Optional[Tuple[float, float]]:  # fmt: skip
         """Bounds for a branch that held nine of ten held-out ones, or None where they are not known."""
-        predictor = self.find(quantity, delegate, threads)
-        return None if predictor is None else predictor.interval(branch.cost, branch.precision, context)
+        found = self.find(quantity, delegate, threads)
+        return None if found is None else found.interval(branch.cost, branch.precision, context, speed=speed)
 
 
 #: The facts that name a device's processor.
@@ -276,7 +290,16 @@ def load(path: Path) -> Predictors:
         raise BadInput(
             "{} is not a predictors file ({!r} is expected); write one with 'adascale fit'.".format(path, FORMAT)
         )
-    return codec.from_json(Predictors, data, str(path))
+    found = codec.from_json(Predictors, data, str(path))
+    for number, one in enumerate(found.predictors):
+        for kind, ms in one.anchors.items():
+            if not SHORTEST_MS <= ms <= LONGEST_MS:
+                raise BadInput(
+                    "{}: predictors[{}].anchors[{!r}] is {:g} ms, which is not in the range from {:g} to {:g}.".format(
+                        path, number, excerpt(kind), ms, SHORTEST_MS, LONGEST_MS
+                    )
+                )
+    return found
 
 
 def choose(path: Path, wanted: Optional[str], facts: Mapping[str, Any]) -> Predictors:

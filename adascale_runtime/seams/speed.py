@@ -108,6 +108,18 @@ def usual_of(cells: Sequence[Timed]) -> Usual:
     }
 
 
+def speed_of(usual: Mapping[str, float], pace: Pace) -> Dict[str, float]:
+    """How fast a device is now, by kind of anchor: 1.0 is its usual speed, 0.8 means everything takes 1/0.8 as long.
+
+    Args:
+        usual: What each anchor usually takes there, in ms by kind, as predictors hold it.
+        pace: What the anchors take now; kinds that either does not know are left out. :func:`anchor_of` gives the kind
+            that a branch's speed is told by.
+    """
+    taken = {kind: pace.of(kind) for kind in KINDS if kind in usual}
+    return {kind: usual[kind] / ms for kind, ms in taken.items() if ms is not None}
+
+
 def relative(m: Measurement, q: float = 0.5) -> List[float]:
     """The relative costs of a measurement's chunks; none without paces of its anchor.
 

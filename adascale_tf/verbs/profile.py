@@ -212,7 +212,7 @@ def _on_host(work: _Work, host: Host) -> None:
     if host.calibrate:
         measured = calibration.calibrate(
             bundle, delegates, threads, runs=request.runs, out=out, tick=tick, allow_fallback=request.allow_fallback,
-            again=request.again,
+            again=request.again, anchors=request.anchors,
         )  # fmt: skip
         work.measurements += measured
         branches = tuple(dict.fromkeys(m.branch for m in measured if m.bundle == bundle.digest))
@@ -224,8 +224,9 @@ def _on_host(work: _Work, host: Host) -> None:
             anchors=request.anchors, precise=request.precise,
         )  # fmt: skip
     work.measurements += contexts.sweep(
-        bundle, delegates, threads, contexts=names, out=out, tick=tick, branches=branches, again=request.again
-    )
+        bundle, delegates, threads, contexts=names, out=out, tick=tick, branches=branches, again=request.again,
+        anchors=request.anchors,
+    )  # fmt: skip
 
 
 def _options(request: Request, how: OnPhones, patience_s: float) -> Options:

@@ -31,6 +31,9 @@ def test_load_is_real_and_ends() -> None:
     with contexts.beside("memory1") as holder:
         resident = psutil.Process(holder.child.pid).memory_info().rss
         assert resident > 0.8 * 0.01 * psutil.virtual_memory().available
+    beside = contexts.Surroundings(lambda: contexts.beside("load100"))
+    with beside, beside:  # shared by two runners, there is one load
+        assert len({child.pid for child in psutil.Process().children()} - before) == psutil.cpu_count()
     with contexts.beside("idle"):
         assert not {child.pid for child in psutil.Process().children()} - before
     assert not {child.pid for child in psutil.Process().children()} - before
@@ -48,6 +51,8 @@ def test_a_context_has_a_file_of_its_own_and_gives_a_slowdown(built: Bundle, tmp
     assert contexts.sweep(built, ["cpu"], [1], ["load100"], out=out, branches=ids[:2]) == found
     latency = fit.fit(idle + found).find("latency_ms", "cpu", 1)
     assert latency is not None and latency.samples == 4 and len(latency.strained) == 2
+    (plain,) = contexts.sweep(built, ["cpu"], [1], ["load100"], out=out, branches=ids[:1], anchors=False)
+    assert found[0].paces and plain.paces == () and plain.settings["anchors"] is False
     branch = built.manifest.branch(ids[0])
     busy = latency.predict(branch.cost, branch.precision, found[0].context_before)
     assert busy >= latency.predict(branch.cost, branch.precision)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,11 @@ import pytest
 
 from adascale_runtime.errors import BadInput
 from adascale_runtime.files import codec
-from adascale_runtime.seams import predictors
+from adascale_runtime.seams import predictors, speed
 from adascale_runtime.seams.manifest import Cost
+from adascale_runtime.seams.pace import Pace
 from adascale_runtime.seams.records import FORMAT, Context, Energy, Measurement
-from profiling import fit, meters
+from profiling import fit, meters, regression
 
 
 def measurement(number: int, cost: Cost, precision: str, latency_ms: float, memory_mb: float = 1.0) -> Measurement:
@@ -161,3 +163,95 @@ def test_phones_of_a_model_can_count_as_one_device() -> None:
     others = [dataclasses.replace(m, device=phone("C", "Pixel 9")) for m in synthetic(7)]
     assert len({p.device for p in fit.fit(some + others, "model").predictors}) == 2
     assert {p.device for p in fit.fit(synthetic(), "model").predictors} == {"phone, Android ?, ?"}
+
+
+def hit(found: list[Measurement], share: float, seed: int) -> list[Measurement]:
+    """The same with a share of the rows 1.5 to 3 times too long, as a neighbour makes them."""
+    rng = np.random.default_rng(seed)
+    unlucky = set(rng.permutation(len(found))[: round(share * len(found))])
+    return [
+        dataclasses.replace(m, latency_ms=tuple(ms * rng.uniform(1.5, 3.0) for ms in m.latency_ms[:1]) * 3)
+        if number in unlucky else m
+        for number, m in enumerate(found)
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_few_rows_that_a_neighbour_hit_bend_nothing(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(seed)
+    good = [
+        dataclasses.replace(m, latency_ms=(m.latency_ms[0] * (1 + 0.01 * rng.normal()),) * 3)
+        for m in kernel_set(20, 60)
+    ]  # fmt: skip
+
+    def found() -> dict[str, float]:
+        latency = fit.fit(hit(good, 0.1, seed)).find("latency_ms", "cpu", 1)
+        assert latency is not None
+        return latency.coefficients
+
+    def error(coefficients: dict[str, float]) -> float:
+        """The largest error of predictions from hardly any work to much of it."""
+        errors = []
+        for count, macs in ((1, 0.1), (5, 5.0), (40, 0.1), (40, 10.0), (10, 1.0)):
+            values = {"one": 1.0, "conv-float.count": count, "conv-float.macs": macs, "conv-float.macs_7x16": macs}
+            truth = 0.01 + 0.003 * count + 0.02 * macs
+            errors.append(abs(sum(coefficients.get(n, 0.0) * v for n, v in values.items()) / truth - 1))
+        return max(errors)
+
+    robust = error(found())
+    assert robust < 0.05
+    monkeypatch.setattr(regression, "_ITERATIONS", 1)  # plain least squares
+    assert error(found()) > max(0.04, 2 * robust)
+
+
+def paced(m: Measurement, speeds: Sequence[float]) -> Measurement:
+    """A measurement in as many blocks as speeds, beside an anchor that takes 0.03 ms at full speed."""
+    anchors = {"float_ms": 0.03, "integer_ms": 0.02}
+    paces, latencies = [], []
+    for at in speeds:
+        now = {kind: ms / at for kind, ms in anchors.items()}
+        paces.append(Pace(len(latencies), **now))
+        latencies += [m.latency_ms[0] / at] * 2
+        paces.append(Pace(len(latencies), **now))
+    return dataclasses.replace(m, latency_ms=tuple(latencies), paces=tuple(paces), rounds=len(speeds))
+
+
+def test_latencies_are_learned_at_the_usual_speed() -> None:
+    """Each branch is measured at other speeds; the median over all of them is the usual one."""
+    rng = np.random.default_rng(0)
+    wandering = [paced(m, rng.uniform(0.6, 1.0, 4)) for m in kernel_set()]
+    every = np.median([0.03 / pace.float_ms for m in wandering for pace in m.paces if pace.float_ms])
+    latency = fit.fit(wandering).find("latency_ms", "cpu", 1)
+    assert latency is not None and latency.error is not None and latency.error < 1e-3
+    assert latency.coefficients["conv-float.count"] == pytest.approx(0.003 / every, rel=0.02)
+    assert latency.anchors["float"] == pytest.approx(0.03 / every, rel=0.02) and "memory" not in latency.anchors
+    plain = fit.fit([dataclasses.replace(m, paces=()) for m in wandering]).find("latency_ms", "cpu", 1)
+    assert plain is not None and plain.error is not None and plain.error > 0.03 and plain.anchors == {}
+
+
+def test_the_speed_of_the_moment_predicts_what_is_seen() -> None:
+    rng = np.random.default_rng(1)
+    wandering = [paced(m, rng.uniform(0.6, 1.0, 4)) for m in kernel_set()]
+    latency = fit.fit(wandering).find("latency_ms", "cpu", 1)
+    now = paced(kernel_set()[2], (0.5, 0.5))
+    assert latency is not None
+    at = speed.speed_of(latency.anchors, now.paces[0])[speed.anchor_of("cpu", "float32") or ""]
+    predicted = latency.predict(now.cost, now.precision, speed=at)
+    assert predicted == pytest.approx(now.latency_ms[0], rel=0.01)
+
+
+def test_under_load_the_base_is_at_the_usual_speed() -> None:
+    rng = np.random.default_rng(3)
+    still = kernel_set()
+    idle = [paced(m, rng.uniform(0.6, 1.0, 4)) for m in still]
+    usual = speed.usual(idle)["bench", ""]["float"].value_ms / 0.03
+    busy = [
+        dataclasses.replace(
+            m, latency_ms=tuple(usual * ms * (1 + waiting) for ms in m.latency_ms), settings={"context": name},
+            context_before=Context(0.0, load, 1, 2), context_after=Context(1.0, load, 1, 2),
+        )
+        for name, load, waiting in (("load70", 2 / 3, 0.5), ("load80", 0.8, 1.5)) for m in still[:6]
+    ]  # fmt: skip
+    latency = fit.fit(idle + busy).find("latency_ms", "cpu", 1)
+    assert latency is not None and latency.slowdown["waiting"] == pytest.approx(1.0, rel=1e-3)
+    assert latency.slowdown.get("load", 0.0) < 1e-6

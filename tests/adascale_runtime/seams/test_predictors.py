@@ -1,15 +1,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from adascale_runtime.errors import BadInput
 from adascale_runtime.files import codec
-from adascale_runtime.seams import predictors
+from adascale_runtime.seams import predictors, speed
 from adascale_runtime.seams.bundle import Bundle
 from adascale_runtime.seams.manifest import Cost
+from adascale_runtime.seams.pace import KINDS, Pace
 from adascale_runtime.seams.predictors import Predictor, Predictors
 from adascale_runtime.seams.records import Context
 
@@ -67,6 +70,48 @@ def test_energy_takes_a_measured_latency_where_there_is_one() -> None:
     assert energy.predict(COST, "float32", latency_ms=0.1) == pytest.approx(2.3)
 
 
+def test_speed_divides_time_and_the_part_of_energy_that_time_makes(built: Bundle) -> None:
+    idle = LATENCY.predict(COST, "float32")
+    assert LATENCY.predict(COST, "float32", speed=0.8) == pytest.approx(idle / 0.8)
+    busy = Context(0.0, cpu_load=0.75, cores=2)
+    assert LATENCY.predict(COST, "float32", busy, speed=0.5) == pytest.approx(
+        2 * LATENCY.predict(COST, "float32", busy)
+    )
+    assert LATENCY.interval(COST, "float32", speed=0.8) == pytest.approx((0.9 * idle / 0.8, 1.2 * idle / 0.8))
+    memory = replace(LATENCY, quantity="memory_mb", slowdown={})
+    assert memory.predict(COST, "float32", speed=0.8) == idle
+    energy = replace(LATENCY, quantity="energy_mj", coefficients={"one": 1.0, "latency_ms": 3.0}, latency={"one": 0.5})
+    assert energy.predict(COST, "float32", speed=0.5) == pytest.approx(1.0 + 3.0)
+    assert energy.predict(COST, "float32", latency_ms=0.1, speed=0.5) == pytest.approx(1.3)
+    both, branch = Predictors(predictors.FORMAT, (LATENCY,), "now", {}), built.manifest.branches[0]
+    whole, half = (both.predict("latency_ms", branch, "cpu", 1, speed=at) for at in (1.0, 0.5))
+    assert whole and half == pytest.approx(2 * whole)
+    low, high = (both.interval("latency_ms", branch, "cpu", 1, speed=at) or (0,) for at in (1.0, 0.5))
+    assert high[0] == pytest.approx(2 * low[0])
+    for wrong in (0.0, -1.0, float("nan"), float("inf")):
+        with pytest.raises(BadInput, match="times its usual speed; give a positive number"):
+            LATENCY.predict(COST, "float32", speed=wrong)
+
+
+@given(st.floats(0.05, 5), st.sampled_from(KINDS))
+def test_anchors_tell_the_speed(at: float, lacking: str) -> None:
+    usual = dict.fromkeys(KINDS, 0.03)
+    now = Pace(0, **{f"{kind}_ms": 0.03 / at for kind in KINDS if kind != lacking})
+    assert speed.speed_of(usual, now) == pytest.approx({kind: at for kind in KINDS if kind != lacking})
+    assert speed.speed_of({}, now) == {}
+
+
+@pytest.mark.parametrize("ms", [0.0, -1.0, 1e12])
+def test_an_anchor_that_cannot_be_is_refused(ms: float, tmp_path: Path) -> None:
+    path = tmp_path / "p.json"
+    good = Predictors(predictors.FORMAT, (replace(LATENCY, anchors={"float": 0.03}),), "now", {})
+    path.write_text(codec.dump(good))
+    assert predictors.load(path) == good
+    path.write_text(codec.dump(replace(good, predictors=(replace(LATENCY, anchors={"float": ms}),))))
+    with pytest.raises(BadInput, match=r"predictors\[0\].anchors\['float'\] is"):
+        predictors.load(path)
+
+
 @given(st.floats(0, 1), st.integers(1, 16), st.integers(1, 8))
 def test_no_strain_is_negative_and_none_where_there_is_room(load: float, cores: int, threads: int) -> None:
     found = predictors.strain(Context(0.0, cpu_load=load, cores=cores), threads, {"memory_free_mb": 100.0})
@@ -84,7 +129,7 @@ def test_threads_that_want_a_core_stand_in_for_a_load_that_is_not_told() -> None
 def test_a_file_of_predictors_survives_and_older_ones_load(built: Bundle) -> None:
     both = Predictors(predictors.FORMAT, (LATENCY,), "now", {})
     assert codec.from_json(Predictors, codec.to_json(both), "p") == both
-    new = ("spread", "caches", "latency", "slowdown", "reference", "strained")
+    new = ("spread", "caches", "latency", "slowdown", "reference", "strained", "anchors")
     old = {k: v for k, v in codec.to_json(LATENCY).items() if k not in new}
     loaded = codec.from_json(Predictor, old, "p")
     assert loaded.coefficients == LATENCY.coefficients and loaded.spread == () and loaded.slowdown == {}
