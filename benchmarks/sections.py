@@ -203,13 +203,7 @@ def predict(result: Result) -> Section:
 @writer("predict_wandering")
 def predict_wandering(result: Result) -> Section:
     """The same on a machine that wanders."""
-    still = predict(result)
-    figures = [replace(one, brief=f"{one.brief}, wandering" if one.brief else "") for one in still.figures]
-    text = still.text + " The speed of all cores wanders between 0.6 and 1 of the full one meanwhile."
-    return replace(
-        still, title="Predictions on a machine that wanders", command="predict.py --short --wander", text=text,
-        figures=figures,
-    )  # fmt: skip
+    return _wandering(predict(result))
 
 
 _VERDICTS = {True: "met", False: "missed", None: ""}

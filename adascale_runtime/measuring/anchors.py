@@ -22,8 +22,12 @@ from adascale_runtime.seams.manifest import Accuracy, Branch, Cost, TensorSpec, 
 from adascale_runtime.seams.pace import KINDS, Pace
 
 DELEGATE, SIGNATURE = "cpu", "kernel"
-#: Timed runs of each anchor at a moment, of which the median counts; one more comes first and warms its caches.
-RUNS = 3
+#: Timed groups of runs of each anchor at a moment, of which the median counts; one more run comes first and warms its
+#: caches.
+GROUPS = 3
+#: A group lasts about so long, in nanoseconds, and has at most so many runs: a single run of some hundredths of a
+#: millisecond slips through between what slows the device down.
+GROUP_NS, MOST = 120_000, 8
 #: The input of each kind, and the shape of its output.
 _SPECS: Dict[str, Tuple[TensorSpec, Tuple[int, ...]]] = {
     "float": (TensorSpec("x", (1, 24, 24, 16), "float32"), (1, 24, 24, 16)),
@@ -41,7 +45,7 @@ class Anchors:
     def pace(self, run: int) -> Pace:
         """What each anchor takes now; ``run`` is how many timed runs were done before.
 
-        Of each kind one untimed run and the median of three timed ones, in all less than a millisecond on a host.
+        Of each kind one untimed run and the median of three groups of runs, in all about a millisecond on a host.
         """
         begun = round(time.monotonic(), 3)
         return Pace(run, self._time("float"), self._time("integer"), self._time("memory"), begun)
@@ -52,14 +56,20 @@ class Anchors:
             return None
         spent = []
         try:
-            for _ in range(1 + RUNS):
-                before = time.perf_counter_ns()
-                kernel()
-                spent.append(time.perf_counter_ns() - before)
+            runs = max(1, min(MOST, round(GROUP_NS / max(1, _elapsed_ns(kernel, 1)))))
+            for _ in range(GROUPS):
+                spent.append(_elapsed_ns(kernel, runs) / runs)
         except AdaScaleError:  # a measurement without an anchor is better than none
             self._kernels[kind] = None
             return None
-        return round(sorted(spent[1:])[RUNS // 2] / 1e6, 6)
+        return round(sorted(spent)[GROUPS // 2] / 1e6, 6)
+
+
+def _elapsed_ns(kernel: Callable[[], Any], runs: int) -> int:
+    before = time.perf_counter_ns()
+    for _ in range(runs):
+        kernel()
+    return time.perf_counter_ns() - before
 
 
 def open_anchors() -> Anchors:
