@@ -71,12 +71,14 @@ def test_one_that_fails_later_is_left_out_from_then_on() -> None:
 
     def fails() -> None:
         calls.append(1)
-        if len(calls) > 4:
+        if len(calls) > once:
             raise AdaScaleError("LiteRT failed to run the branch.")
+
+    once = 1 + anchors.GROUPS * anchors.MOST  # so short a kernel runs as often as it may
 
     opened = Anchors({"float": fails})
     assert opened.pace(0).float_ms is not None
-    assert [opened.pace(n).float_ms for n in (1, 2)] == [None, None] and len(calls) == 5
+    assert [opened.pace(n).float_ms for n in (1, 2)] == [None, None] and len(calls) == once + 1
 
 
 def test_they_run_from_inside_a_zip_file_without_numpy_and_leave_nothing(tmp_path: Path) -> None:
