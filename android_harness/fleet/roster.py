@@ -65,6 +65,8 @@ class Roster:
     def met(self, route: Route, phone: Phone, device: str) -> bool:
         """A phone answered; whether it joins, that is, is not here already by another route, which stays its way."""
         known = self._spare.setdefault(phone.id, [])
+        if route.phone is not None and route.phone.id != phone.id:  # another phone has got the address
+            self._spare[route.phone.id].remove(route)
         if route not in known:
             known.append(route)
         route.asked, route.phone, route.device, route.due = True, phone, device, None

@@ -15,14 +15,14 @@ PACKAGE = Path(cli.__file__).parent
 #: Modules whose commands the group takes.
 COMMANDS = sorted(path.stem for path in PACKAGE.glob("*.py") if "\nCOMMANDS = " in path.read_text())
 #: What commands may use besides click, the standard library and verbs: rooms that they share, and errors.
-SHARED = {"console", "ending", "live", "options", "tables"}
+SHARED = {"console", "ending", "live", "options", "speeds", "tables"}
 BELOW = {"adascale_runtime.errors"}
 #: What shared rooms may use besides: texts, progress, files as JSON, and the registries and records that help names.
 BELOW_SHARED = {
     *BELOW, "adascale_runtime.files.archives", "adascale_runtime.files.codec", "adascale_runtime.plugins",
     "adascale_runtime.policies.policy", "adascale_runtime.policies.rivals", "adascale_runtime.engines.registry",
     "adascale_runtime.progress", "adascale_runtime.seams.manifest", "adascale_runtime.seams.losses",
-    "adascale_runtime.seams.events", "adascale_runtime.text", "adascale_tf.verbs.kinds",
+    "adascale_runtime.seams.events", "adascale_runtime.seams.speed", "adascale_runtime.text", "adascale_tf.verbs.kinds",
 }  # fmt: skip
 
 

@@ -59,6 +59,15 @@ def test_who_loses_leases_again_and_again_is_barred(roster: Roster) -> None:
     assert first not in roster.due("lab-a", 1e9)
 
 
+def test_an_address_that_another_phone_has_got_is_no_way_to_the_first(roster: Roster) -> None:
+    first, second = roster.routes["lab-a"][0], roster.routes["lab-b"][0]
+    assert roster.met(second, phone(second, "A"), "Pixel A")
+    roster.leave(second, "gone", 0.0)
+    assert roster.met(first, phone(first, "A"), "Pixel A") and roster.met(second, phone(second, "B"), "Pixel B")
+    roster.leave(first, "gone", 1.0)
+    assert second.due is None and roster.here["B"] is second
+
+
 def test_a_host_that_cannot_ask_has_said_nothing_of_its_phones(roster: Roster) -> None:
     roster.unfit("lab-a", "its disk is full")
     assert all(r.reason == "its disk is full" and r.due == NEVER for r in roster.routes["lab-a"])
