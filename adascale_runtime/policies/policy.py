@@ -97,8 +97,8 @@ def decide(context: Context, budget: Budget, table: Table, state: State, setting
     """The most accurate branch, then the fastest, whose bounds keep the budget; with hysteresis upwards.
 
     A branch that no longer fits is left at once. A costlier one follows only after ``dwell_s``, and only if it fits
-    with ``headroom``. If nothing fits, :func:`fallback` serves, on a delegate that does not stall if there is one, and
-    the reason says so.
+    with ``headroom``. If nothing fits, the best of those serves that come late hardly more often than the one that does
+    so least, and the reason says so.
 
     Args:
         context: What the device has left now.
