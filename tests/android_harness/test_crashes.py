@@ -71,10 +71,12 @@ def test_an_agent_that_always_dies_of_one_cell(profile: Profile, pixel: tuple[Ph
 
 
 def journal_facts(journal: Path) -> dict[tuple[str, str], Any]:
-    """The facts in a journal; the last line may be cut off."""
-    if not journal.exists():
+    """The facts in a journal, which its writer removes at the end; the last line may be cut off."""
+    try:
+        text = journal.read_text()
+    except FileNotFoundError:
         return {}
-    lines = [json.loads(line) for line in journal.read_text().splitlines(keepends=True) if line.endswith("\n")]
+    lines = [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
     return {(line["kind"], line["key"]): line["value"] for line in lines[1:]}
 
 
