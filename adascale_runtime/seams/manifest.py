@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Dict, Optional, Tuple
 
 from adascale_runtime.errors import BadInput
+from adascale_runtime.seams.support import Support
 
 #: Points of accuracy that a branch's file may lose against its Keras network without being marked.
 MAX_LOSS = 5.0
@@ -109,6 +110,10 @@ class Branch:
     expected: str
     #: How it was trained; ``keras_accuracy`` is that of the network that it was converted from.
     training: Dict[str, Any] = field(default_factory=dict)
+    #: What delegates will take of it, known from its file. Empty in manifests that were written before it.
+    support: Tuple[Support, ...] = ()
+    #: The first version of the runtime that has all of its operators, such as "2.3.0"; empty where that is not known.
+    min_runtime: str = ""
 
     @property
     def float_accuracy(self) -> Optional[float]:
