@@ -14,7 +14,4 @@ def _rank(operator: Operator) -> str:
 
 
 _KINDS = "ADD SUB MUL DIV CONV_2D DEPTHWISE_CONV_2D FULLY_CONNECTED MEAN AVERAGE_POOL_2D MAX_POOL_2D RESHAPE SOFTMAX"
-CLASSIC = declare(
-    Table("gpu:classic", "TensorFlow Lite's GPU delegate.", "TensorFlow 2.21", rows(_KINDS, _rank, _SOURCE), pieces=1)
-)
 TABLE = declare(Table("gpu", "LiteRT's GPU accelerator.", "LiteRT 2.3.0", rows(_KINDS, _rank, _SOURCE)))

@@ -14,6 +14,7 @@ _SOURCE = f"xnnpack_delegate.cc; measured: {VERSION}"
 _FLOAT = ("float32", "float16")
 _EIGHT = ("int8", "uint8")
 _BOTH = (*_FLOAT, *_EIGHT)
+_NO_HALF = ("float32", *_EIGHT)
 #: XNN_MAX_TENSOR_DIMS.
 _MOST_AXES = 6
 _FUSED = ("NONE", "RELU", "RELU6", "RELU_N1_TO_1")
@@ -164,7 +165,9 @@ def _count(operator: Operator) -> str:
 def _joined(operator: Operator) -> str:
     inputs = [operator.input(n) for n in range(len(operator.inputs))]
     plain = first(*(typed(t, _BOTH) for t in (*inputs, operator.target)))
-    return first(plain, _count(operator), _axes(*inputs))
+    scaled = any(t.scale != operator.target.scale or t.zero_point != operator.target.zero_point for t in inputs)
+    apart = "inputs of other scales" if scaled and operator.target.dtype in _EIGHT else ""
+    return first(plain, _count(operator), _axes(*inputs), apart)
 
 
 def _split(operator: Operator) -> str:
@@ -211,7 +214,12 @@ def _scheme(kind: str, source: Tensor, weights: Tensor) -> str:
         allowed += {"float32": ("int8", "int4"), "int8": ("int4",)}.get(source.dtype, ())
     elif kind != "DEPTHWISE_CONV_2D" and source.dtype == "float32":
         allowed += ("int8",)
-    return "" if narrow in allowed else f"{weights.dtype} weights under {source.dtype} activations"
+    if narrow not in allowed:
+        return f"{weights.dtype} weights under {source.dtype} activations"
+    if narrow == "int4" and weights.shape[-1] % 2:
+        return f"int4 weights for an odd number of inputs ({weights.shape[-1]})"
+    zero = source.dtype == "int8" and any(weights.zero_point)
+    return "weights with a zero point" if zero else ""
 
 
 def _stretch(operator: Operator) -> str:
@@ -277,9 +285,9 @@ _ROWS: dict[str, Row] = merged(
         rows("PRELU", _of(_FLOAT, _prelu), _SOURCE),
         rows("SOFTMAX", _of(_FLOAT, _softmax), _SOURCE),
         rows("AVERAGE_POOL_2D", _of(_FLOAT, _pool), _SOURCE),
-        rows("MAX_POOL_2D", _of(_BOTH, _pool), _SOURCE),
+        rows("MAX_POOL_2D", _of(_NO_HALF, _pool), _SOURCE),
         rows("MEAN SUM REDUCE_MAX REDUCE_MIN", _of(_BOTH, _constant_axes), _SOURCE),
-        rows("RESIZE_BILINEAR", _of(_BOTH, _sizes), _SOURCE),
+        rows("RESIZE_BILINEAR", _of(_NO_HALF, _sizes), _SOURCE),
         rows("RESHAPE", _of(_BOTH, _shape), _SOURCE),
         rows("TRANSPOSE", _of(_BOTH, _order), _SOURCE),
         rows("PAD", _of(_BOTH, _paddings), _SOURCE),
