@@ -170,6 +170,38 @@ def _dequantize(operator: Operator) -> str:
     return "int16" if operator.source.dtype == "int16" else ""
 
 
+def _select(operator: Operator) -> str:
+    if operator.input(0).dtype not in ("bool", *_FLOATS):
+        return f"a condition in {operator.input(0).dtype}"
+    others = [t.dtype for t in (operator.input(1), operator.input(2)) if t.dtype not in _FLOATS]
+    return others[0] if others else choices(operator)
+
+
+def choices(operator: Operator) -> str:
+    """What is chosen has the output's shape, or is a single number."""
+    for choice in (operator.input(1), operator.input(2)):
+        single = not choice.shape or (choice.rank == 1 and choice.shape[0] <= 1)
+        if not single and choice.shape != operator.target.shape:
+            return "choices of another shape"
+    return ""
+
+
+def cumsum(operator: Operator) -> str:
+    """Cumulated sums are of floats, along an axis that is known."""
+    source, axis = operator.source, operator.input(1)
+    if source.dtype not in _FLOATS or operator.target.dtype not in _FLOATS:
+        return source.dtype
+    return "" if axis.constant and axis.dtype == "int32" else "an axis that is no constant"
+
+
+def _one_hot(operator: Operator) -> str:
+    return "" if all(size == 1 for size in operator.source.shape[:-1]) else "indices of several axes"
+
+
+def _gather(operator: Operator) -> str:
+    return first("int32" if operator.source.dtype == "int32" else "", indices(operator))
+
+
 def indices(operator: Operator) -> str:
     """Indices to gather lie in one row."""
     found = operator.input(1)
@@ -177,9 +209,9 @@ def indices(operator: Operator) -> str:
 
 
 _FREE = (
-    "ABS BATCH_MATMUL CONCATENATION COS CUMSUM DEPTH_TO_SPACE ELU EQUAL EXP FLOOR FLOOR_DIV FLOOR_MOD GELU GREATER "
+    "ABS BATCH_MATMUL CONCATENATION COS DEPTH_TO_SPACE ELU EQUAL EXP FLOOR FLOOR_DIV FLOOR_MOD GELU GREATER "
     "GREATER_EQUAL HARD_SWISH LEAKY_RELU LESS LESS_EQUAL LOG LOGICAL_AND LOGISTIC MAXIMUM MINIMUM NEG NOT_EQUAL "
-    "ONE_HOT PACK POW PRELU QUANTIZE RELU RELU6 RELU_N1_TO_1 RSQRT SELECT SELECT_V2 SIGN SIN SPACE_TO_DEPTH SPLIT "
+    "PACK POW PRELU QUANTIZE RELU RELU6 RELU_N1_TO_1 RSQRT SIGN SIN SPACE_TO_DEPTH SPLIT "
     "SPLIT_V SQRT SQUARE SQUARED_DIFFERENCE TANH TILE TRANSPOSE_CONV"
 )
 _ROWS: dict[str, Row] = merged(
@@ -200,7 +232,10 @@ _ROWS: dict[str, Row] = merged(
         rows("RESIZE_NEAREST_NEIGHBOR RESHAPE", _sizes, _SOURCE),
         rows("MEAN SUM REDUCE_MAX REDUCE_MIN REDUCE_PROD TRANSPOSE", _axes, _SOURCE),
         rows("DEQUANTIZE", _dequantize, _SOURCE),
-        rows("GATHER", indices, _SOURCE),
+        rows("GATHER", _gather, _SOURCE),
+        rows("SELECT SELECT_V2", _select, _SOURCE),
+        rows("CUMSUM", cumsum, _SOURCE),
+        rows("ONE_HOT", _one_hot, _SOURCE),
     )
 )
 
