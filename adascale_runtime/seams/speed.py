@@ -4,6 +4,10 @@ A measurement's runs lie in chunks of some 10 ms, each between two looks at the 
 relative cost is what a run took divided by what the anchor of the same arithmetic took just before and after it. Times
 what that anchor usually takes on the device, it is the latency at the device's usual speed.
 
+A chunk counts by the mean of its runs, because only a mean is slowed down in proportion: where a device is slow because
+something takes a share of each moment, a short run is hit or it is not, and the median run says nothing until every
+other one is. Quantiles come in at the end, by the shape that the distribution had while the device was fastest.
+
 Anchors stand for the speed of CPU cores, so only branches on delegates of the CPU are corrected; and only measurements
 of an idle device, since what other processes take away is what a measurement under load is about.
 Standard library, Python 3.8.
@@ -24,6 +28,9 @@ from adascale_runtime.seams.records import Measurement, quantile
 CONFIDENCE = 0.95
 #: With fewer blocks than this an interval counts chunks, and with fewer chunks runs.
 FEW = 3
+#: A run that takes more than so many times the median of its chunk waited for a time slice of another process, which is
+#: not what a device's speed is about.
+STALLED = 4.0
 #: The anchor of each arithmetic: int8 weights are multiplied as integers, whatever the activations are.
 _ANCHORS = {"float": "float", "hybrid": "integer", "integer": "integer", "wide": "integer"}
 
@@ -120,12 +127,9 @@ def speed_of(usual: Mapping[str, float], pace: Pace) -> Dict[str, float]:
     return {kind: usual[kind] / ms for kind, ms in taken.items() if ms is not None}
 
 
-def relative(m: Measurement, q: float = 0.5) -> List[float]:
-    """The relative costs of a measurement's chunks; none without paces of its anchor.
-
-    ``q``: which quantile (0..1) of a chunk's runs stands for it.
-    """
-    return [cost for block in _relative(timed(m), q) for cost in block]
+def relative(m: Measurement) -> List[float]:
+    """The relative costs of a measurement's chunks; none without paces of its anchor."""
+    return [chunk.cost for block in _relative(timed(m)) for chunk in block]
 
 
 def at_usual(m: Measurement, usual: Usual, q: float = 0.5) -> Figure:
@@ -134,7 +138,7 @@ def at_usual(m: Measurement, usual: Usual, q: float = 0.5) -> Figure:
     Args:
         m: The measurement.
         usual: What :func:`usual` gave for measurements of the device.
-        q: The quantile (0..1) of runs that is meant; the median of the chunks' quantiles is taken.
+        q: The quantile (0..1) of runs that is meant.
 
     Returns:
         The latency with an interval of 95 %: order statistics over blocks, since the chunks of a block share what
@@ -146,15 +150,15 @@ def at_usual(m: Measurement, usual: Usual, q: float = 0.5) -> Figure:
 
 def figure(cell: Timed, usual: Usual, q: float = 0.5) -> Figure:
     """As :func:`at_usual`, of what :func:`timed` gave."""
-    blocks = _relative(cell, q)
+    blocks = _relative(cell)
     known = None if cell.anchor is None else usual.get(cell.place, {}).get(cell.anchor)
     if not blocks or known is None:
         return _figure(quantile(cell.latency_ms, q), _units(_seen(cell), q))
-    chunks = [cost for block in blocks for cost in block]
-    costs = _figure(quantile(chunks, 0.5), _units([[[cost] for cost in block] for block in blocks], 0.5))
+    chunks = [chunk for block in blocks for chunk in block]
+    costs = _figure(quantile([c.cost for c in chunks], 0.5), _units([[[c.cost] for c in b] for b in blocks], 0.5))
     below = _both(costs.value_ms / costs.low_ms, known.value_ms / known.low_ms)
     above = _both(costs.high_ms / costs.value_ms, known.high_ms / known.value_ms)
-    value = costs.value_ms * known.value_ms
+    value = costs.value_ms * known.value_ms * _shape(chunks, q)
     return Figure(value, value / below, value * above, corrected=True)
 
 
@@ -183,20 +187,46 @@ def wandered(
     return speeds
 
 
-def _relative(cell: Timed, q: float) -> List[List[float]]:
-    """The relative costs of the chunks of each block."""
+@dataclass(frozen=True)
+class _Chunk:
+    """Runs between two looks at the anchors."""
+
+    runs: Sequence[float]
+    #: What the cell's anchor took around them, in ms.
+    anchor_ms: float
+
+    @property
+    def cost(self) -> float:
+        """What a run took, in times of the anchor."""
+        return level(self.runs) / self.anchor_ms
+
+
+def level(runs: Sequence[float]) -> float:
+    """The mean of runs, without those that stalled (:data:`STALLED`)."""
+    most = STALLED * quantile(runs, 0.5)
+    counted = [ms for ms in runs if ms <= most]
+    return sum(counted) / len(counted)
+
+
+def _shape(chunks: Sequence[_Chunk], q: float) -> float:
+    """A quantile of runs, in times of their mean, in the half of the chunks in which the device was fastest."""
+    fastest = sorted(chunks, key=lambda chunk: chunk.anchor_ms)[: (len(chunks) + 1) // 2]
+    return quantile([quantile(chunk.runs, q) / level(chunk.runs) for chunk in fastest], 0.5)
+
+
+def _relative(cell: Timed) -> List[List[_Chunk]]:
+    """The chunks of each block whose anchor is known."""
     if cell.anchor is None:
         return []
     blocks = []
     for block in _blocks(cell.paces):
-        costs = []
+        chunks = []
         for before, after in block:
             around = [ms for ms in (before.of(cell.anchor), after.of(cell.anchor)) if ms is not None]
             if around:
-                runs = cell.latency_ms[before.run : after.run]
-                costs.append(quantile(runs, q) * len(around) / sum(around))
-        if costs:
-            blocks.append(costs)
+                chunks.append(_Chunk(cell.latency_ms[before.run : after.run], sum(around) / len(around)))
+        if chunks:
+            blocks.append(chunks)
     return blocks
 
 
