@@ -6,7 +6,7 @@ what that anchor usually takes on the device, it is the latency at the device's 
 
 A chunk counts by the mean of its runs, because only a mean is slowed down in proportion: where a device is slow because
 something takes a share of each moment, a short run is hit or it is not, and the median run says nothing until every
-other one is. Quantiles come in at the end, by the shape that the distribution had while the device was fastest.
+other one is.
 
 Anchors stand for the speed of CPU cores, so only branches on delegates of the CPU are corrected; and only measurements
 of an idle device, since what other processes take away is what a measurement under load is about.
@@ -129,36 +129,35 @@ def speed_of(usual: Mapping[str, float], pace: Pace) -> Dict[str, float]:
 
 def relative(m: Measurement) -> List[float]:
     """The relative costs of a measurement's chunks; none without paces of its anchor."""
-    return [chunk.cost for block in _relative(timed(m)) for chunk in block]
+    return [cost for block in _relative(timed(m)) for cost in block]
 
 
-def at_usual(m: Measurement, usual: Usual, q: float = 0.5) -> Figure:
+def at_usual(m: Measurement, usual: Usual) -> Figure:
     """A measurement's latency at its device's usual speed.
 
     Args:
         m: The measurement.
         usual: What :func:`usual` gave for measurements of the device.
-        q: The quantile (0..1) of runs that is meant.
 
     Returns:
-        The latency with an interval of 95 %: order statistics over blocks, since the chunks of a block share what
-        anchors do not explain, and of the anchor's own usual time. For few blocks it is their range. On accelerators,
-        under load and without paces the latency is as it was seen, and ``corrected`` is false.
+        The mean of runs that did not stall, with an interval of 95 %: order statistics over blocks, since the chunks of
+        a block share what anchors do not explain, and of the anchor's own usual time. For few blocks it is their range.
+        On accelerators, under load and without paces it is the median as it was seen, and ``corrected`` is false.
     """
-    return figure(timed(m), usual, q)
+    return figure(timed(m), usual)
 
 
-def figure(cell: Timed, usual: Usual, q: float = 0.5) -> Figure:
+def figure(cell: Timed, usual: Usual) -> Figure:
     """As :func:`at_usual`, of what :func:`timed` gave."""
     blocks = _relative(cell)
     known = None if cell.anchor is None else usual.get(cell.place, {}).get(cell.anchor)
     if not blocks or known is None:
-        return _figure(quantile(cell.latency_ms, q), _units(_seen(cell), q))
-    chunks = [chunk for block in blocks for chunk in block]
-    costs = _figure(quantile([c.cost for c in chunks], 0.5), _units([[[c.cost] for c in b] for b in blocks], 0.5))
+        return _figure(quantile(cell.latency_ms, 0.5), _units(_seen(cell)))
+    middle = quantile([cost for block in blocks for cost in block], 0.5)
+    costs = _figure(middle, _units([[[cost] for cost in block] for block in blocks]))
     below = _both(costs.value_ms / costs.low_ms, known.value_ms / known.low_ms)
     above = _both(costs.high_ms / costs.value_ms, known.high_ms / known.value_ms)
-    value = costs.value_ms * known.value_ms * _shape(chunks, q)
+    value = costs.value_ms * known.value_ms
     return Figure(value, value / below, value * above, corrected=True)
 
 
@@ -187,20 +186,6 @@ def wandered(
     return speeds
 
 
-@dataclass(frozen=True)
-class _Chunk:
-    """Runs between two looks at the anchors."""
-
-    runs: Sequence[float]
-    #: What the cell's anchor took around them, in ms.
-    anchor_ms: float
-
-    @property
-    def cost(self) -> float:
-        """What a run took, in times of the anchor."""
-        return level(self.runs) / self.anchor_ms
-
-
 def level(runs: Sequence[float]) -> float:
     """The mean of runs, without those that stalled (:data:`STALLED`)."""
     most = STALLED * quantile(runs, 0.5)
@@ -208,25 +193,19 @@ def level(runs: Sequence[float]) -> float:
     return sum(counted) / len(counted)
 
 
-def _shape(chunks: Sequence[_Chunk], q: float) -> float:
-    """A quantile of runs, in times of their mean, in the half of the chunks in which the device was fastest."""
-    fastest = sorted(chunks, key=lambda chunk: chunk.anchor_ms)[: (len(chunks) + 1) // 2]
-    return quantile([quantile(chunk.runs, q) / level(chunk.runs) for chunk in fastest], 0.5)
-
-
-def _relative(cell: Timed) -> List[List[_Chunk]]:
-    """The chunks of each block whose anchor is known."""
+def _relative(cell: Timed) -> List[List[float]]:
+    """The relative costs of the chunks of each block."""
     if cell.anchor is None:
         return []
     blocks = []
     for block in _blocks(cell.paces):
-        chunks = []
+        costs = []
         for before, after in block:
             around = [ms for ms in (before.of(cell.anchor), after.of(cell.anchor)) if ms is not None]
             if around:
-                chunks.append(_Chunk(cell.latency_ms[before.run : after.run], sum(around) / len(around)))
-        if chunks:
-            blocks.append(chunks)
+                costs.append(level(cell.latency_ms[before.run : after.run]) * len(around) / sum(around))
+        if costs:
+            blocks.append(costs)
     return blocks
 
 
@@ -250,11 +229,11 @@ def _seen(cell: Timed) -> List[List[Sequence[float]]]:
     return [[cell.latency_ms[a:b]] for a, b in zip(borders, borders[1:])]
 
 
-def _units(blocks: Sequence[Sequence[Sequence[float]]], q: float) -> List[float]:
-    """What an interval counts: the quantiles of blocks, of chunks where there are few blocks, runs where few chunks."""
-    units = [quantile([value for chunk in block for value in chunk], q) for block in blocks]
+def _units(blocks: Sequence[Sequence[Sequence[float]]]) -> List[float]:
+    """What an interval counts: the medians of blocks, of chunks where there are few blocks, runs where few chunks."""
+    units = [quantile([value for chunk in block for value in chunk], 0.5) for block in blocks]
     if len(units) < FEW:
-        units = [quantile(chunk, q) for block in blocks for chunk in block]
+        units = [quantile(chunk, 0.5) for block in blocks for chunk in block]
     if len(units) < FEW:
         units = [value for block in blocks for chunk in block for value in chunk]
     return units

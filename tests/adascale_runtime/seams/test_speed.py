@@ -132,10 +132,6 @@ def test_a_chunk_is_divided_by_the_anchor_around_it() -> None:
     paces = [Pace(0, 0.02), Pace(2, 0.04), Pace(3, None), Pace(3, 0.05), Pace(5, 0.05)]
     m = measurement((3.0, 6.0, 8.0, 5.0, 10.0), paces, rounds=2)
     assert speed.relative(m) == pytest.approx([150, 200, 150])
-    usual = speed.usual([m])
-    # The quantile's place among the runs of the fastest half of the chunks, those with 3, 6 and 8 ms.
-    middle, least = (speed.at_usual(m, usual, q).value_ms for q in (0.5, 0.0))
-    assert least / middle == pytest.approx((3 / 4.5 + 1) / 2)
     assert speed.relative(dataclasses.replace(m, precision="int8")) == []
     seen = speed.seen(m)
     assert seen.value_ms == 6.0 and seen.low_ms == pytest.approx(5.1) and seen.high_ms == pytest.approx(7.9)
