@@ -48,7 +48,7 @@ def _list_runners() -> str:
 @click.option("--again", is_flag=True, help="Measure again what --out already holds, and append the results.")
 @click.option(
     "--precise", type=click.FloatRange(0, 100), default=3.0, show_default=True, metavar="PERCENT",
-    help="Take more rounds, at most as many again, of what is not known this well at usual speed; 0: never.",
+    help="Take more rounds of what is not known this well at usual speed: as many again, more of short runs; 0: never.",
 )  # fmt: skip
 @click.option("--no-anchors", is_flag=True, help="Run no anchors beside the branches, for comparisons.")
 @options.device_option
