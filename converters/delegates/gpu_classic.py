@@ -104,9 +104,7 @@ def _dense(operator: Operator) -> str:
 def _cast(operator: Operator) -> str:
     old, new = operator.source.dtype, operator.target.dtype
     pair = {old, new}
-    fits = (
-        (old == "bool" and new in _FLOATS) or (new == "bool" and old in _FLOATS) or pair == {"float32", "int32"}
-    )
+    fits = (old == "bool" and new in _FLOATS) or (new == "bool" and old in _FLOATS) or pair == {"float32", "int32"}
     return "" if fits or _same_cast(old, new) else f"{old} to {new}"
 
 
