@@ -38,19 +38,17 @@ def packages(target: Target, folder: Path) -> list[Package]:
         BadInput: The machine has no apt, or its sources have nothing for the target.
         AdaScaleError: The sources do not answer.
     """
-    for program in ("apt-get", "apt-cache", "dpkg-deb"):
-        if shutil.which(program) is None:
-            raise BadInput(f"A portable Python is made of Debian's packages, which needs {program}; use a Debian machine.")
-    apt = _private(target, folder)
-    _run(["apt-get", *apt, "update", "--quiet"], folder)
+    apt = _updated(target, folder)
     python = _first(r"python3\.\d+(?=-minimal$)", _depends(apt, folder, "python3-minimal"), target)
     parts = [f"{python}-minimal", f"lib{python}-minimal", f"lib{python}-stdlib"]
     named = [name for part in (*parts, "libgcc-s1") for name in _depends(apt, folder, part)]
     libraries = sorted({name for name in named if _LIBRARIES.fullmatch(name)})
-    place = folder / "packages"
-    place.mkdir()
-    _run(["apt-get", *apt, "download", "--quiet", *parts, *_ALWAYS, *libraries], place)
-    return sorted((deb.look(path) for path in place.glob("*.deb")), key=lambda package: package.name)
+    return _downloaded(apt, folder, [*parts, *_ALWAYS, *libraries])
+
+
+def download(target: Target, folder: Path, names: Sequence[str]) -> list[Package]:
+    """Download Debian packages for a target by their names, as :func:`packages` does."""
+    return _downloaded(_updated(target, folder), folder, names)
 
 
 def litert(target: Target, folder: Path, python: str = "3.11") -> Path:
@@ -72,6 +70,23 @@ def litert(target: Target, folder: Path, python: str = "3.11") -> Path:
 def depends_of(text: str) -> list[str]:
     """The names after ``Depends:`` and ``Pre-Depends:`` in what ``apt-cache depends`` prints."""
     return [name for name in re.findall(r"^[ |]*(?:Pre)?Depends: (\S+)$", text, re.MULTILINE) if name[0] != "<"]
+
+
+def _updated(target: Target, folder: Path) -> list[str]:
+    """The options of an apt that knows the packages of a target."""
+    for program in ("apt-get", "apt-cache", "dpkg-deb"):
+        if shutil.which(program) is None:
+            raise BadInput(f"A portable Python is made of Debian's packages, with {program}; use a Debian machine.")
+    apt = _private(target, folder)
+    _run(["apt-get", *apt, "update", "--quiet"], folder)
+    return apt
+
+
+def _downloaded(apt: Sequence[str], folder: Path, names: Sequence[str]) -> list[Package]:
+    place = folder / "packages"
+    place.mkdir()
+    _run(["apt-get", *apt, "download", "--quiet", *names], place)
+    return sorted((deb.look(path) for path in place.glob("*.deb")), key=lambda package: package.name)
 
 
 def _private(target: Target, folder: Path) -> list[str]:
@@ -103,8 +118,8 @@ def _first(pattern: str, names: Sequence[str], target: Target) -> str:
 def _run(command: Sequence[str], folder: Path, *, bad: bool = True) -> str:
     """What a command prints. ``bad``: whether it is an error that it fails."""
     done = subprocess.run(
-        command, cwd=folder, env={**os.environ, "LC_ALL": "C"}, stdin=subprocess.DEVNULL, capture_output=True, text=True,
-        errors="replace", timeout=900,
+        command, cwd=folder, env={**os.environ, "LC_ALL": "C"}, stdin=subprocess.DEVNULL, capture_output=True,
+        text=True, errors="replace", timeout=900,
     )  # fmt: skip
     if done.returncode and bad:
         said = (done.stderr.strip() or done.stdout.strip() or "it says nothing").splitlines()

@@ -5,20 +5,23 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Iterator, Mapping, Set
 
-#: What the interpreter itself imports, or C code does by name.
-ALWAYS = frozenset(
+# cp437: names in zip files; idna: addresses of sockets; _strptime: time.strptime
+_ALWAYS = (
     "codecs io abc os site stat runpy zipimport importlib encodings encodings.aliases encodings.utf_8 encodings.ascii "
-    "encodings.latin_1 encodings.cp437 encodings.idna _strptime _weakrefset".split()
-)  # cp437: names in zip files; idna: addresses of sockets; _strptime: time.strptime
-#: What the standard library imports only for its own tools, tests, other systems, or formats that no phone meets.
-CUT = frozenset(
-    "_aix_support _bootsubprocess _bz2 _compat_pickle _compression _lzma _osx_support _pydatetime _pydecimal _pyio bdb bz2 "
-    "cmd code codeop curses decimal lzma readline "
-    "difflib doctest email encodings.mbcs encodings.oem fractions getopt html http idlelib importlib.metadata "
-    "importlib.resources lib2to3 mimetypes multiprocessing nturl2path optparse pdb pickle plistlib pprint py_compile "
-    "pydoc pydoc_data pyexpat quopri rlcompleter sitecustomize ssl statistics sysconfig tarfile tkinter tty unittest "
-    "urllib.request usercustomize webbrowser winreg xml _hashlib _ssl tracemalloc asyncio".split()
+    "encodings.latin_1 encodings.cp437 encodings.idna _strptime _weakrefset"
 )
+_CUT = (
+    "_aix_support _bootsubprocess _bz2 _compat_pickle _compression _hashlib _lzma _osx_support _pydatetime _pydecimal "
+    "_pyio _ssl asyncio bdb bz2 cmd code codeop curses decimal difflib doctest email encodings.mbcs encodings.oem "
+    "fractions getopt html http idlelib importlib.metadata importlib.resources lib2to3 lzma mimetypes multiprocessing "
+    "nturl2path optparse pdb pickle plistlib pprint py_compile pydoc pydoc_data pyexpat quopri readline rlcompleter "
+    "sitecustomize ssl statistics sysconfig tarfile tkinter tracemalloc tty unittest urllib.request usercustomize "
+    "webbrowser winreg xml"
+)
+#: What the interpreter itself imports, or C code does by name.
+ALWAYS = frozenset(_ALWAYS.split())
+#: What the standard library imports only for its own tools, tests, other systems, or formats that no phone meets.
+CUT = frozenset(_CUT.split())
 
 
 def reachable(programs: Iterable[str], library: Mapping[str, str | None]) -> list[str]:
