@@ -67,6 +67,7 @@ def test_a_phone_without_python_is_measured_with_the_portable_one(
     assert not profile(adbd, branches=[FULL], clean=True).failed and not kept.exists()
 
 
+@pytest.mark.slow
 def test_the_phones_own_python_is_preferred(pixel: tuple[Phone, Adbd], site: Path, profile: Profile) -> None:
     portable.made_up(site, TARGET)
     outcome = profile(pixel[1], branches=[FULL])
@@ -76,6 +77,7 @@ def test_the_phones_own_python_is_preferred(pixel: tuple[Phone, Adbd], site: Pat
     assert asked.measurements[0].versions["python"] == "3.11.99 portable"
 
 
+@pytest.mark.slow
 def test_a_python_of_the_phone_that_cannot_run_branches_is_passed_over(
     pixel: tuple[Phone, Adbd], site: Path, profile: Profile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -191,6 +193,8 @@ def test_debians_python_runs_the_agent_with_nothing_of_this_machine(
         assert measured.versions["python"] == f"{manifest['python']} portable"
         assert measured.outputs is not None and measured.outputs.agreement == 1.0
     payload = site / TARGET.module / installed.PAYLOAD
+    for name in ("python", f"libs/{TARGET.loader}"):
+        (payload / name).chmod(0o755)  # as it is brought to phones
     program = "import sys, tempfile; print(sys.executable, sys.path, tempfile.gettempdir())"
     done = subprocess.run(["sh", str(payload / "python3"), "-c", program], env={}, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
