@@ -40,9 +40,9 @@ def reachable(programs: Iterable[str], library: Mapping[str, str | None]) -> lis
         if name in found or name not in library or _cut(name, CUT):
             continue
         found.add(name)
-        source = library[name]
+        text = library[name] or ""
         package = name if any(other.startswith(f"{name}.") for other in library) else name.rpartition(".")[0]
-        wanted |= {name.rpartition(".")[0]} | set(_imported(source or "", package))
+        wanted |= {name.rpartition(".")[0]} | set(_imported(text, package))
     return sorted(found)
 
 
