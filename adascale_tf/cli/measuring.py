@@ -81,7 +81,12 @@ def _list_runners() -> str:
 @click.option(
     "--binary", type=click.Path(path_type=Path), default=None, help="Phones: path of Google's benchmark_model."
 )
-@click.option("--python", default="python3", show_default=True, help="Phones: the Python that runs the agent.")
+@click.option(
+    "--python",
+    default="python3",
+    show_default=True,
+    help="Phones: the Python that runs the agent. 'portable': that of 'make portable', also used where there is none.",
+)
 @options.litert_option
 @options.key_option
 @click.option("--keep", is_flag=True, help="Phones: keep the files on the phone for the next run.")
