@@ -11,12 +11,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from adascale_runtime.engines.delegates import DELEGATES
 from adascale_runtime.seams import records, speed
 from adascale_runtime.seams.manifest import Branch, Manifest
 from adascale_runtime.seams.precisions import arithmetic
 from adascale_runtime.seams.records import Delegation, Energy, Measurement
-from adascale_runtime.seams.support import Support
+from profiling.promises import Promise, promise_of, supported, unknown
 from profiling.ratios import Ratio, ratio
 
 #: The share of samples with the class that the bundle expects from which on outputs are right.
@@ -24,20 +23,10 @@ RIGHT = 0.99
 #: The largest difference of any output that rounding explains, as a share of the outputs' range: of float outputs, and
 #: in steps of the stored numbers of integer ones. It tells near ties, which rounding decides, from wrong classes.
 ROUNDING, STEPS = 1e-3, 2.0
+#: Said where no support table was found.
+_UNKNOWN = "what delegates were known to take is not known; give the bundle, if it was written with support tables."
 #: Outputs that are further off than this share of their range are wrong, whatever class is the largest.
 FAR = 0.1
-
-
-@dataclass(frozen=True)
-class Promise:
-    """What was known of a delegate and a branch before anything ran, beside what was measured."""
-
-    #: The support table's entry, such as "gpu" or "nnapi:1.2"; None where nothing is known.
-    support: Support | None
-    #: Whether both are the same; None where one of them is not known.
-    kept: bool | None
-    #: The contradiction, or why there is nothing to compare; empty where both are the same.
-    words: str
 
 
 @dataclass(frozen=True)
@@ -137,17 +126,16 @@ def compare(
         manifests: Of bundles, by digest: what their branches' support tables promised, and the range of their outputs.
         seed: What the bootstrap's draws follow from.
     """
-    idle = [m for m in records.latest(measurements) if _is_idle(m) and m.latency_ms]
+    idle = [m for m in records.latest(measurements) if is_idle(m) and m.latency_ms]
     cells: dict[tuple[str, str, str, str], list[Measurement]] = {}
     for m in idle:
         cells.setdefault((*speed.place_of(m.device, m.settings), m.bundle, m.branch), []).append(m)
-    asked = {
-        place: sorted({(m.delegate, m.threads) for m in idle if speed.place_of(m.device, m.settings) == place})
-        for place in {speed.place_of(m.device, m.settings) for m in idle}
-    }
+    asked: dict[tuple[str, str, str], set[tuple[str, int]]] = {}
+    for (*where, _), own in cells.items():
+        asked.setdefault((where[0], where[1], where[2]), set()).update((m.delegate, m.threads) for m in own)
     known = manifests or {}
     compared = tuple(
-        _compared(own, asked[key[:2]], _branch(known.get(key[2]), key[3]), known=key[2] in known, seed=seed)
+        _compared(own, sorted(asked[key[:3]]), _branch(known.get(key[2]), key[3]), known=key[2] in known, seed=seed)
         for key, own in cells.items()
     )
     contradictions = tuple(
@@ -159,7 +147,8 @@ def compare(
     return Comparison(compared, _crossovers(compared), contradictions, tuple(_notes(compared)))
 
 
-def _is_idle(m: Measurement) -> bool:
+def is_idle(m: Measurement) -> bool:
+    """Whether a measurement is of a branch on a device that had nothing else to do."""
     return not m.settings.get("kernel") and m.settings.get("context", "idle") == "idle"
 
 
@@ -192,7 +181,7 @@ def _entry(m: Measurement, cpu: Measurement | None, branch: Branch | None, *, kn
     verdict, reason = _verdict(m, cpu, found, right, outputs)
     return Entry(
         m.delegate, m.threads, m.latency_quantile_ms(0.5), found, verdict, reason, right, outputs, m.delegation,
-        m.load_ms, m.warmup_ms[0] if m.warmup_ms else None, m.memory_mb, m.energy, _promise(m, branch, known),
+        m.load_ms, m.warmup_ms[0] if m.warmup_ms else None, m.memory_mb, m.energy, promise_of(m, branch, known),
     )  # fmt: skip
 
 
@@ -213,11 +202,11 @@ def _verdict(
 
 def _absent(key: tuple[str, int], branch: Branch | None, known: bool) -> Entry:
     """A delegate that was measured on other branches of the device, but not on this one."""
-    support = None if branch is None else _supported(branch, key[0], {}, {})
+    support = None if branch is None else supported(branch, key[0], {}, {})
     reason = "no measurement of it is here"
     if support is not None and not support.whole:
         reason += f"; the support table says {support.words}"
-    promise = Promise(support, None, "not measured" if support else _unknown(known, key[0]))
+    promise = Promise(support, None, "not measured" if support else unknown(known, key[0]))
     return Entry(*key, None, None, "not measured", reason, None, "not measured", *(None,) * 5, promise)
 
 
@@ -271,70 +260,6 @@ def _best(entries: Sequence[Entry]) -> Entry | None:
     return min(base or right, key=lambda entry: entry.median_ms or 0.0, default=None)
 
 
-# --- what was promised
-
-
-def _promise(m: Measurement, branch: Branch | None, known: bool) -> Promise:
-    support = None if branch is None else _supported(branch, m.delegate, m.device, m.versions)
-    if support is None:
-        plain = m.delegate in DELEGATES and DELEGATES[m.delegate].plain
-        return Promise(None, None, "plain kernels run everything" if plain else _unknown(known, m.delegate))
-    if m.delegation is None:
-        return Promise(support, None, m.delegation_reason or "the delegate does not tell what it took")
-    words = contradiction(support, m.delegation)
-    return Promise(support, not words, words)
-
-
-def _unknown(known: bool, delegate: str) -> str:
-    if not known:
-        return "not known without the bundle"
-    return f"not known: the bundle says nothing of {delegate}"
-
-
-def _supported(
-    branch: Branch, delegate: str, device: Mapping[str, object], versions: Mapping[str, str]
-) -> Support | None:
-    """The entry of a branch's support that is meant by a delegate of a device."""
-    entries = {one.delegate: one for one in branch.support}
-    return next((entries[name] for name in variants(delegate, device, versions) if name in entries), None)
-
-
-def variants(delegate: str, device: Mapping[str, object], versions: Mapping[str, str]) -> tuple[str, ...]:
-    """The names of the support table that a measured delegate may stand under, the most exact first."""
-    if delegate == "gpu" and versions.get("engine") == "benchmark_model":
-        return ("gpu:classic",)
-    if delegate == "nnapi":
-        return (*_feature_levels(device), "nnapi")
-    if delegate == "npu" and device.get("kind") == "host":
-        return ("npu:openvino", "npu")
-    return (delegate,)
-
-
-def _feature_levels(device: Mapping[str, object]) -> tuple[str, ...]:
-    """NNAPI's table for a phone's API level."""
-    level = device.get("api_level")
-    if not isinstance(level, int) or level < 27:
-        return ()
-    return (f"nnapi:1.{min(level, 30) - 27}",)
-
-
-def contradiction(promised: Support, taken: Delegation) -> str:
-    """What differs between the support table and what was measured; empty where nothing does.
-
-    A delegate that tells no count of operators says only that it took all, or nothing, or some of them.
-    """
-    if promised.whole and taken.verdict == "fully":
-        same = promised.partitions == taken.partitions
-    else:
-        same = (promised.operators, promised.taken, promised.partitions) == (
-            taken.nodes, taken.delegated, taken.partitions
-        )  # fmt: skip
-    if same or promised.taken == taken.delegated == 0:
-        return ""
-    parts = "1 part" if taken.partitions == 1 else f"{taken.partitions} parts"
-    return f"the support table says {promised.words}; measured: {taken.delegated} of {taken.nodes} in {parts}"
-
-
 # --- crossovers
 
 
@@ -352,26 +277,23 @@ def _crossover(key: tuple[str, str, str, int, str], group: Sequence[tuple[Compar
     ahead = [one for one, entry in group if entry.verdict == "faster" and entry.right]
     behind = [one for one, entry in group if entry.verdict == "slower" and entry.right]
 
-    def found(below: Compared, above: Compared, ahead_above: bool) -> Crossover:
-        where = f"above {above.macs / 1e6:.3g} MMACs ({above.branch})"
-        other = f"up to {below.macs / 1e6:.3g} ({below.branch})"
-        words = f"ahead from {where[6:]} on, behind {other}" if ahead_above else f"ahead {other}, behind from {where[6:]} on"
-        return Crossover(*key, below.branch, above.branch, below.macs, above.macs, ahead_above, words)
-
     def by_macs(one: Compared) -> int:
         return one.macs
 
     if ahead and behind:
-        if by_macs(max(behind, key=by_macs)) < by_macs(min(ahead, key=by_macs)):
-            return found(max(behind, key=by_macs), min(ahead, key=by_macs), True)
-        if by_macs(max(ahead, key=by_macs)) < by_macs(min(behind, key=by_macs)):
-            return found(max(ahead, key=by_macs), min(behind, key=by_macs), False)
-        words = f"none: ahead on {len(ahead)} and behind on {len(behind)} branches, not in the order of their MACs"
-    elif ahead or behind:
-        which = "ahead" if ahead else "behind"
-        words = f"none: {which} on all {len(ahead or behind)} branches that differ from the CPU"
+        for low, high, ahead_above in ((behind, ahead, True), (ahead, behind, False)):
+            below, above = max(low, key=by_macs), min(high, key=by_macs)
+            if below.macs < above.macs:
+                ends = (
+                    f"{below.branch} ({below.macs / 1e6:.3g} MMACs)",
+                    f"{above.branch} ({above.macs / 1e6:.3g} MMACs)",
+                )
+                words = "behind up to {}, ahead from {} on" if ahead_above else "ahead up to {}, behind from {} on"
+                sides = below.branch, above.branch, below.macs, above.macs
+                return Crossover(*key, *sides, ahead_above, words.format(*ends))
+        words = f"none: ahead on {len(ahead)} and behind on {len(behind)} of {len(group)} branches, whatever their MACs"
     else:
-        words = "none: no branch with right outputs is faster or slower than on the CPU"
+        words = f"none: ahead on {len(ahead) or 'none'} and behind on {len(behind) or 'none'} of {len(group)} branches"
     return Crossover(*key, None, None, None, None, True, words)
 
 
@@ -382,6 +304,8 @@ def _notes(compared: Sequence[Compared]) -> list[str]:
         name = " ".join(filter(None, place))
         if not any(entry.delegate == "cpu" for one in own for entry in one.entries):
             notes.append(f"{name}: nothing was measured on cpu, so nothing is faster or slower; add it to --delegates.")
+        if all(entry.promise.support is None for one in own for entry in one.entries):
+            notes.append(f"{name}: {_UNKNOWN}")
         unchecked = sorted({e.delegate for one in own for e in one.entries if e.right is None and e.median_ms})
         if unchecked:
             notes.append(

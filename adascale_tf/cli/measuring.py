@@ -1,4 +1,4 @@
-"""Commands that measure and predict: profile, fit, report, doctor."""
+"""Commands that measure and predict: profile, compare-delegates, fit, report, doctor."""
 
 from __future__ import annotations
 
@@ -136,6 +136,31 @@ def profile(
     ending.incomplete(measured.problems)
 
 
+@click.command(
+    "compare-delegates",
+    epilog="Example: adascale compare-delegates measurements.jsonl --bundle bundle; "
+    "adascale compare-delegates measurements.jsonl --device 'Google Pixel 8 12345678' --json",
+)
+@click.argument("paths", metavar="FILE.jsonl...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--bundle", type=click.Path(path_type=Path), default=None, metavar="BUNDLE",
+    help="What was measured: compare its support tables with what delegates took.",
+)  # fmt: skip
+@click.option("--device", default=None, metavar="NAME", help="Only this device: its name, serial, model or processor.")
+@console.output_options
+def compare_delegates(
+    paths: tuple[Path, ...], bundle: Path | None, device: str | None, quiet: bool, as_json: bool
+) -> None:
+    """Show the best delegate of each branch: speed against the CPU with its interval, outputs, memory, crossovers."""
+    from adascale_tf.verbs.compare_delegates import compare_delegates as compare
+
+    compared = compare(list(paths), bundle=bundle, device=device)
+    if as_json:
+        console.emit(compared)
+    elif not quiet:
+        tables.delegates(compared)
+
+
 @click.command(epilog="Example: adascale fit measurements.jsonl --out predictors.json")
 @click.argument("paths", metavar="FILE.jsonl...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
@@ -188,4 +213,4 @@ def doctor(as_json: bool) -> None:
         console.table("doctor", ("what", "status", "found", "to do"), rows)
 
 
-COMMANDS = (profile, fit, report, doctor)
+COMMANDS = (profile, compare_delegates, fit, report, doctor)
