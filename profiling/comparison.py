@@ -126,7 +126,7 @@ def compare(
         manifests: Of bundles, by digest: what their branches' support tables promised, and the range of their outputs.
         seed: What the bootstrap's draws follow from.
     """
-    idle = [m for m in records.latest(measurements) if is_idle(m) and m.latency_ms]
+    idle = records.latest([m for m in measurements if is_idle(m) and m.latency_ms])
     cells: dict[tuple[str, str, str, str], list[Measurement]] = {}
     for m in idle:
         cells.setdefault((*speed.place_of(m.device, m.settings), m.bundle, m.branch), []).append(m)
