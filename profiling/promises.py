@@ -78,15 +78,10 @@ def _feature_levels(device: Mapping[str, object]) -> tuple[str, ...]:
 def contradiction(promised: Support, taken: Delegation) -> str:
     """What differs between the support table and what was measured; empty where nothing does.
 
-    A delegate that tells no count of operators says only that it took all, or nothing, or some of them.
+    Operators that are left are compared, since the engine counts among the others what only unpacks constants.
     """
-    if promised.whole and taken.verdict == "fully":
-        same = promised.partitions == taken.partitions
-    else:
-        same = (promised.operators, promised.taken, promised.partitions) == (
-            taken.nodes, taken.delegated, taken.partitions
-        )  # fmt: skip
-    if same or promised.taken == taken.delegated == 0:
+    left = promised.operators - promised.taken, taken.nodes - taken.delegated
+    if promised.taken == taken.delegated == 0 or (left[0] == left[1] and promised.partitions == taken.partitions):
         return ""
     parts = "1 part" if taken.partitions == 1 else f"{taken.partitions} parts"
     return f"the support table says {promised.words}; measured: {taken.delegated} of {taken.nodes} in {parts}"

@@ -233,6 +233,8 @@ WHOLE, PART = Support("gpu", 5, 5, 1), Support("gpu", 5, 3, 2, (Refusal("SOFTMAX
         (PART, Delegation(5, 5, 1), False),
         (PART, Delegation(5, 3, 1), False),
         (PART, Delegation(6, 3, 2), False),
+        (WHOLE, Delegation(9, 9, 1), True),
+        (PART, Delegation(9, 7, 2), True),
         (PART, None, None),
     ],
 )

@@ -62,7 +62,7 @@ def test_outputs_that_are_wrong_are_shown_and_not_recommended(
         lines.append(json.dumps(data))
     (tmp_path / "m.jsonl").write_text("\n".join(lines) + "\n")
     code, out, _ = run(capfd, "compare-delegates", tmp_path / "m.jsonl")
-    assert code == 0 and "builtin*" not in out and "cpu*" in out and "wrong outputs" in out
+    assert code == 0 and "builtin*" not in out and out.count("* ") >= 2 and "wrong outputs" in out
     code, out, _ = run(capfd, "compare-delegates", tmp_path / "m.jsonl", "--json")
     (one,) = json.loads(out)["branches"]
     verdicts = {e["delegate"]: e["verdict"] for e in one["entries"]}
