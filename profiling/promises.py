@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from adascale_runtime.device import nnapi
 from adascale_runtime.engines.delegates import DELEGATES
 from adascale_runtime.seams.manifest import Branch
 from adascale_runtime.seams.records import Delegation, Measurement
@@ -61,18 +62,11 @@ def variants(delegate: str, device: Mapping[str, object], versions: Mapping[str,
     if delegate == "gpu" and versions.get("engine") == "benchmark_model":
         return ("gpu:classic",)
     if delegate == "nnapi":
-        return (*_feature_levels(device), "nnapi")
+        level = nnapi.version(nnapi.api_level(device))
+        return (f"nnapi:{level}", "nnapi") if level else ("nnapi",)
     if delegate == "npu" and device.get("kind") == "host":
         return ("npu:openvino", "npu")
     return (delegate,)
-
-
-def _feature_levels(device: Mapping[str, object]) -> tuple[str, ...]:
-    """NNAPI's table for a phone's API level."""
-    level = str(device.get("sdk"))
-    if not level.isdecimal() or len(level) > 3 or int(level) < 27:
-        return ()
-    return (f"nnapi:1.{min(int(level), 30) - 27}",)
 
 
 def contradiction(promised: Support, taken: Delegation) -> str:
