@@ -78,12 +78,14 @@ def _support(table: Table, file: File) -> Support:
     )
 
 
-def api_level(model: bytes, signature: str) -> int | None:
-    """The least API level of Android at which NNAPI takes all of a signature; None if none does.
+def api_level(model: bytes, signature: str, delegate: str = "nnapi") -> int | None:
+    """The least API level of Android at which NNAPI takes all of a signature; None if none does, or for others.
 
     Raises:
         BadInput: See :func:`verdicts`.
     """
+    if delegate != "nnapi":
+        return None
     file = read(model, signature)
     whole = (level for name, level in LEVELS.items() if _support(lookup(f"nnapi:{name}"), file).whole)
     return next(whole, None)
