@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from adascale_runtime.device import nnapi
 from adascale_runtime.seams import records, speed
 from adascale_runtime.seams.manifest import Branch, Manifest
 from adascale_runtime.seams.precisions import arithmetic
@@ -134,6 +135,7 @@ def compare(
     for (*where, _), own in cells.items():
         asked.setdefault((where[0], where[1], where[2]), set()).update((m.delegate, m.threads) for m in own)
     known = manifests or {}
+    deprecated = dict.fromkeys(nnapi.remark(m.device) for m in idle if m.delegate == "nnapi")
     compared = tuple(
         _compared(own, sorted(asked[key[:3]]), _branch(known.get(key[2]), key[3]), known=key[2] in known, seed=seed)
         for key, own in cells.items()
@@ -144,7 +146,7 @@ def compare(
         for entry in one.entries
         if entry.promise.kept is False
     )
-    return Comparison(compared, _crossovers(compared), contradictions, tuple(_notes(compared)))
+    return Comparison(compared, _crossovers(compared), contradictions, (*_notes(compared), *filter(None, deprecated)))
 
 
 def is_idle(m: Measurement) -> bool:

@@ -199,13 +199,15 @@ def report(paths: tuple[Path, ...], out: Path, title: str, quiet: bool) -> None:
         console.say(f"Wrote {written.out}.")
 
 
-@click.command(epilog="Example: adascale doctor --json")
+@click.command(epilog="Example: adascale doctor --json; adascale doctor --device 192.168.1.20:5555")
+@options.device_option
+@options.key_option
 @console.json_option
-def doctor(as_json: bool) -> None:
-    """Show what this machine supports: versions, delegates, meters, adb; what is missing and how to install it."""
+def doctor(devices: tuple[str, ...], key: Path | None, as_json: bool) -> None:
+    """Show what this machine, and phones, support: versions, delegates, meters, adb; what is missing and what to do."""
     from adascale_tf.verbs.doctor import doctor as examine
 
-    checks = examine().checks
+    checks = examine(devices, key=key).checks
     if as_json:
         console.emit(checks)
     else:
