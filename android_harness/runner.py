@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from adascale_runtime.engines import registry
 from adascale_runtime.engines.delegates import DELEGATES
 from adascale_runtime.errors import AdaScaleError, BadInput
 from adascale_runtime.files import codec
@@ -156,7 +157,8 @@ class AgentRunner:
         for name in delegates:
             if name not in info.delegates:
                 there = excerpt(", ".join(info.delegates))
-                raise BadInput(f"The agent on {adb.address} has no delegate {name}; it has {there}{_instead(name)}.")
+                more = _instead(name, "agent")
+                raise BadInput(f"The agent on {adb.address} has no delegate {name}; it has {there}{more}.")
 
     def _portable(
         self, adb: Adb, facts: dict[str, Any], portable: Portable, delegates: Sequence[str], tick: Tick
@@ -204,11 +206,28 @@ def _on_cpu(delegates: Sequence[str]) -> bool:
     return all(DELEGATES[name].hardware == "cpu" for name in delegates if name in DELEGATES)
 
 
-def _instead(name: str) -> str:
-    """What there is on phones in the place of a delegate that the agent lacks, for the end of a sentence."""
+def check_delegates(runner: str, names: Sequence[str]) -> None:
+    """Refuse delegates that a runner for phones does not have, before a phone is asked or anything is pushed.
+
+    Args:
+        runner: The runner's name. One of a plug-in is not known to lack any.
+        names: The delegates.
+
+    Raises:
+        BadInput: Names the delegate, and the runner that has it.
+    """
+    there = registry.names(runner) if runner in registry.RUNNERS else names
+    for name in names:
+        if name not in there:
+            more = _instead(name, runner)
+            raise BadInput(f"The runner {runner} has no delegate {name}; it has {', '.join(there)}{more}.")
+
+
+def _instead(name: str, runner: str) -> str:
+    """What there is on phones in the place of a delegate that a runner lacks, for the end of a sentence."""
     record = DELEGATES.get(name)
-    others = () if record is None else [r for r in record.runners if r in RUNNERS and RUNNERS[r].where == "phone"]
-    if others and "agent" not in others:
+    others = [] if record is None else [r for r in record.runners if r in RUNNERS and RUNNERS[r].where == "phone"]
+    if others and runner not in others:
         return f" ({name}: use '--runner {others[0]}')"
     if record is not None and record.kernels == "reference":
         plain = [d.name for d in DELEGATES.values() if d.kernels == "builtin"]

@@ -7,13 +7,15 @@ import os
 import platform
 import shutil
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 
 from adascale_runtime import plugins
-from adascale_runtime.device import identity, meters
+from adascale_runtime.device import identity, meters, nnapi
 from adascale_runtime.engines import registry
 from profiling import device
 
@@ -44,6 +46,7 @@ def examine() -> list[Check]:
         _python(),
         *_packages(),
         _delegates(),
+        _on_phones(),
         *_plugins(),
         _energy(),
         *_signals(),
@@ -80,6 +83,25 @@ def _delegates() -> Check:
     always = ", ".join(record.name for record in records if record.hardware == "cpu")
     driven = " and ".join(record.name for record in records if record.hardware != "cpu")
     return Check("delegates", "ok", always + (f"; {driven} where there are drivers for them" if driven else ""))
+
+
+def phone(address: str, facts: Mapping[str, Any], detail: str) -> Check:
+    """What a phone has for branches, by what it tells of itself; ``detail`` says why it tells nothing."""
+    name = f"phone {address}"
+    if not facts:
+        return Check(name, "missing", detail, "see 'adascale devices'")
+    level = nnapi.api_level(facts)
+    there = nnapi.version(level)
+    android = f"{facts.get('name')}, Android {facts.get('android') or '?'} (API level {level or 'unknown'})"
+    api = f"NNAPI {there} (with --runner benchmark_model)" if there else "no NNAPI"
+    if nnapi.remark(facts):
+        return Check(name, "limited", f"{android}, {api}, deprecated", f"in the place of nnapi {nnapi.INSTEAD}")
+    return Check(name, "ok", f"{android}, {api}")
+
+
+def _on_phones() -> Check:
+    agent, tool = (", ".join(registry.names(runner)) for runner in ("agent", "benchmark_model"))
+    return Check("delegates on phones", "ok", f"{agent}; with --runner benchmark_model: {tool}")
 
 
 def _plugins() -> list[Check]:

@@ -92,7 +92,7 @@ def open_gpu(path: Path, branch: Branch, threads: int, allow_fallback: bool = Fa
     return _open_compiled("gpu", path, branch, threads, allow_fallback)
 
 
-@delegate("npu", hardware="npu", runners=_EVERYWHERE, litert=True)
+@delegate("npu", hardware="npu", runners=("host", "agent"), litert=True)
 def open_npu(path: Path, branch: Branch, threads: int, allow_fallback: bool = False) -> Any:
     """LiteRT's NPU accelerators, for files compiled for the device's chip."""
     return _open_compiled("npu", path, branch, threads, allow_fallback)

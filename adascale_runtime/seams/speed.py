@@ -167,6 +167,11 @@ def seen(m: Measurement) -> Figure:
     return Figure(quantile(m.latency_ms, 0.5), quantile(chunks, 0.1), quantile(chunks, 0.9))
 
 
+def blocks(m: Measurement) -> List[List[float]]:
+    """The timed runs of each block of a measurement, in ms as they were seen, in the order of the rounds."""
+    return [[ms for chunk in block for ms in chunk] for block in _seen(timed(m))]
+
+
 def wandered(
     measurements: Sequence[Measurement], usually: Optional[Usual] = None
 ) -> Dict[Place, Dict[str, Tuple[float, float]]]:

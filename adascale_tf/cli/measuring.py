@@ -1,4 +1,4 @@
-"""Commands that measure and predict: profile, fit, report, doctor."""
+"""Commands that measure and predict: profile, compare-delegates, fit, report, doctor."""
 
 from __future__ import annotations
 
@@ -141,6 +141,31 @@ def profile(
     ending.incomplete(measured.problems)
 
 
+@click.command(
+    "compare-delegates",
+    epilog="Example: adascale compare-delegates measurements.jsonl --bundle bundle; "
+    "adascale compare-delegates measurements.jsonl --device 'Google Pixel 8 12345678' --json",
+)
+@click.argument("paths", metavar="FILE.jsonl...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--bundle", type=click.Path(path_type=Path), default=None, metavar="BUNDLE",
+    help="What was measured: compare its support tables with what delegates took.",
+)  # fmt: skip
+@click.option("--device", default=None, metavar="NAME", help="Only this device: its name, serial, model or processor.")
+@console.output_options
+def compare_delegates(
+    paths: tuple[Path, ...], bundle: Path | None, device: str | None, quiet: bool, as_json: bool
+) -> None:
+    """Show the best delegate of each branch: speed against the CPU with its interval, outputs, memory, crossovers."""
+    from adascale_tf.verbs.compare_delegates import compare_delegates as compare
+
+    compared = compare(list(paths), bundle=bundle, device=device)
+    if as_json:
+        console.emit(compared)
+    elif not quiet:
+        tables.delegates(compared)
+
+
 @click.command(epilog="Example: adascale fit measurements.jsonl --out predictors.json")
 @click.argument("paths", metavar="FILE.jsonl...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
@@ -179,13 +204,15 @@ def report(paths: tuple[Path, ...], out: Path, title: str, quiet: bool) -> None:
         console.say(f"Wrote {written.out}.")
 
 
-@click.command(epilog="Example: adascale doctor --json")
+@click.command(epilog="Example: adascale doctor --json; adascale doctor --device 192.168.1.20:5555")
+@options.device_option
+@options.key_option
 @console.json_option
-def doctor(as_json: bool) -> None:
-    """Show what this machine supports: versions, delegates, meters, adb; what is missing and how to install it."""
+def doctor(devices: tuple[str, ...], key: Path | None, as_json: bool) -> None:
+    """Show what this machine, and phones, support: versions, delegates, meters, adb; what is missing and what to do."""
     from adascale_tf.verbs.doctor import doctor as examine
 
-    checks = examine().checks
+    checks = examine(devices, key=key).checks
     if as_json:
         console.emit(checks)
     else:
@@ -193,4 +220,4 @@ def doctor(as_json: bool) -> None:
         console.table("doctor", ("what", "status", "found", "to do"), rows)
 
 
-COMMANDS = (profile, fit, report, doctor)
+COMMANDS = (profile, compare_delegates, fit, report, doctor)
