@@ -24,13 +24,13 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_habits_are_kept_for_this_device_beside_those_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert habits.recall() == {}
+    assert habits.recall() == habits.NOTHING
     habits.keep(LEARNED)
     monkeypatch.setattr(habits, "_NAME", ["another device"])
-    assert habits.recall() == {}
+    assert habits.recall() == habits.NOTHING
     habits.keep({(("cpu", 2), 0): Excesses()})
     monkeypatch.setattr(habits, "_NAME", [])
-    assert habits.recall() == LEARNED
+    assert habits.recall().habits == LEARNED
 
 
 @pytest.mark.parametrize(
@@ -41,15 +41,15 @@ def test_a_damaged_file_is_as_none(damage: bytes) -> None:
     assert place is not None
     place.parent.mkdir(parents=True)
     place.write_bytes(damage)
-    assert habits.recall() == {}
+    assert habits.recall() == habits.NOTHING
     habits.keep(LEARNED)
-    assert habits.recall() == LEARNED
+    assert habits.recall().habits == LEARNED
 
 
 def test_a_place_that_cannot_be_written_costs_nothing_but_memory(home: Path) -> None:
     (home / "adascale").write_text("a file where the folder should be")
     habits.keep(LEARNED)
-    assert habits.recall() == {}
+    assert habits.recall() == habits.NOTHING
 
 
 def test_a_session_begins_with_what_the_one_before_learned(built: Bundle) -> None:
@@ -67,4 +67,4 @@ def test_a_session_begins_with_what_the_one_before_learned(built: Bundle) -> Non
     with Session(built, Budget(latency_ms=1e3), remember=False) as third:
         assert third.observer.state.habits == {}
         third.predict(x)
-    assert habits.recall() == second.observer.state.habits
+    assert habits.recall().habits == second.observer.state.habits
