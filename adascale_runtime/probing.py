@@ -27,7 +27,7 @@ PROBE_S = 0.03
 #: Rounds at most, and those that every option gets however slow it is.
 MOST, LEAST = 200, 5
 #: Seconds of rounds between two looks at the anchors, and how many times what a look takes they last at least.
-LOOK_S, SPARE = 0.03, 25.0
+LOOK_S, SPARE = 0.04, 25.0
 #: Looks that tell the speed of the moment: one alone may have been interrupted.
 LATEST = 3
 _PLACE = "", ""
