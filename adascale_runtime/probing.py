@@ -26,10 +26,11 @@ from adascale_runtime.seams.speed import Figure, Timed
 PROBE_S = 0.03
 #: Rounds at most, and those that every option gets however slow it is.
 MOST, LEAST = 200, 5
-#: Seconds of rounds between two looks at the anchors, and how many times what a look takes they last at least.
-LOOK_S, SPARE = 0.04, 25.0
+#: About so many looks at the anchors; the rounds between two last at least so many seconds, and so many times what a
+#: look takes.
+LOOKS, APART_S, SPARE = 8, 0.01, 10.0
 #: Looks that tell the speed of the moment: one alone may have been interrupted.
-LATEST = 3
+LATEST = 5
 _PLACE = "", ""
 
 
@@ -63,13 +64,16 @@ def probe(
     inputs = {key: runner.zeros() for key, runner in runners.items()}
     spent: Dict[str, List[float]] = {key: [] for key in runners}
     beside: Dict[str, List[Pace]] = {key: [] for key in runners}
-    due_s = -math.inf
+    apart_s, due_s = max(APART_S, len(runners) * PROBE_S / LOOKS), -math.inf
     for number in range(MOST):
         left = [key for key in spent if number < LEAST or sum(spent[key]) <= 1e3 * PROBE_S]
         if not left:
             break
         if anchors is not None and clock() >= due_s:
-            due_s = _look(anchors, spent, beside, clock)
+            looked_s = clock()
+            _look(anchors, spent, beside)
+            ended_s = clock()
+            due_s = ended_s + max(apart_s, SPARE * (ended_s - looked_s))
         for key in left:
             begun = clock()
             try:
@@ -79,23 +83,18 @@ def probe(
                 continue
             spent[key].append(1e3 * (clock() - begun))
     if anchors is not None:
-        _look(anchors, spent, beside, clock)
+        _look(anchors, spent, beside)
     return Probe(
         {key: tuple(values) for key, values in spent.items()},
         {key: tuple(paces) for key, paces in beside.items() if paces},
     )
 
 
-def _look(
-    anchors: Anchors, spent: Mapping[str, Sequence[float]], beside: Mapping[str, List[Pace]], clock: Callable[[], float]
-) -> float:
-    """Look at the anchors, beside the runs of all options; gives when to look again, by the clock."""
-    begun = clock()
+def _look(anchors: Anchors, spent: Mapping[str, Sequence[float]], beside: Mapping[str, List[Pace]]) -> None:
+    """Look at the anchors, beside the runs of all options."""
     pace = anchors.pace(0)
     for key, paces in beside.items():
         paces.append(replace(pace, run=len(spent[key])))
-    ended = clock()
-    return ended + max(LOOK_S, SPARE * (ended - begun))
 
 
 def usual_of(openings: Mapping[str, Sequence[float]], took: Mapping[str, float]) -> Dict[str, float]:

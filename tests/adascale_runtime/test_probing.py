@@ -141,7 +141,7 @@ def test_looks_are_a_small_share_of_opening() -> None:
     looks = Looks(device)
     probing.probe(device.runners(), looks, clock=lambda: device.now)
     spent_s = looks.paces * 13 * sum(FULL.values()) / 1e3
-    assert 3 <= looks.paces <= 6 and spent_s < 0.12 * device.now
+    assert 5 <= looks.paces <= 10 and spent_s < 0.15 * device.now
 
 
 # --- what a session makes of it
