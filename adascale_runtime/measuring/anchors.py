@@ -8,6 +8,7 @@ uses. Standard library, Python 3.8.
 
 from __future__ import annotations
 
+import math
 import os
 import pkgutil
 import tempfile
@@ -41,6 +42,9 @@ class Anchors:
 
     def __init__(self, kernels: Dict[str, Optional[Callable[[], Any]]]) -> None:
         self._kernels = kernels
+        #: The shortest run of each kind so far, in nanoseconds: one that was interrupted says nothing of how many runs
+        #: a group needs, and groups of one run tell too slow a device.
+        self._shortest_ns: Dict[str, float] = {}
 
     def pace(self, run: int) -> Pace:
         """What each anchor takes now; ``run`` is how many timed runs were done before.
@@ -56,9 +60,11 @@ class Anchors:
             return None
         spent = []
         try:
-            runs = max(1, min(MOST, round(GROUP_NS / max(1, _elapsed_ns(kernel, 1)))))
+            shortest = min(self._shortest_ns.get(kind, math.inf), max(1, _elapsed_ns(kernel, 1)))
+            runs = max(1, min(MOST, round(GROUP_NS / shortest)))
             for _ in range(GROUPS):
                 spent.append(_elapsed_ns(kernel, runs) / runs)
+            self._shortest_ns[kind] = max(1.0, min(shortest, *spent))
         except AdaScaleError:  # a measurement without an anchor is better than none
             self._kernels[kind] = None
             return None
