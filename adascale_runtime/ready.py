@@ -77,13 +77,14 @@ class Ready:
         for delegate, threads in engines:
             examine(bundle, branches, delegate, threads, allow_fallback)
         runners, self.broken = _open_all(open_one, tuple(keys))
-        probed = probing.probe(runners, open_anchors() if anchored else None)
-        self.took = probed.took()
-        usual = probing.usual_of(openings or {}, self.took)
         anchors = {
             key: anchor_of(engine[0], branch.precision, branch.cost.arithmetic)
             for key, (branch, engine) in keys.items()
         }
+        wanted = sorted({kind for kind in anchors.values() if kind is not None})
+        probed = probing.probe(runners, open_anchors(wanted) if anchored and wanted else None)
+        self.took = probed.took()
+        usual = probing.usual_of(openings or {}, self.took)
         latencies = probing.latencies(probed, anchors, usual)
         self.slowdowns = probing.slowdowns(probed, [(keys[key][1], anchors[key]) for key in latencies], usual)
         self.table = tuple(

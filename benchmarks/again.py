@@ -46,16 +46,16 @@ MEASURES = (
     "benchmarks/drift.py",
 )
 RESULTS = Path(__file__).parent / "results" / "again.json"
-#: Timed runs of a cell, and the interval that further rounds aim at, in percent: the defaults of 'adascale profile'.
-RUNS, PRECISE = 50, 3.0
+#: Timed runs of a cell, as many as 'adascale profile' takes where nothing else is asked for.
+RUNS = 50
 
 
 def pair(opened: Bundle, pause_s: float, folder: Path) -> dict[str, Any]:
     """Two profiles, and by branch the second's figure over the first's, less 1."""
     first, second = folder / "first.jsonl", folder / "second.jsonl"
-    one = measure.profile(opened, ["cpu"], [1], runs=RUNS, out=first, precise=PRECISE)
+    one = measure.profile(opened, ["cpu"], [1], runs=RUNS, out=first, precise=speed.PRECISE)
     time.sleep(pause_s)
-    other = measure.profile(opened, ["cpu"], [1], runs=RUNS, out=second, precise=PRECISE)
+    other = measure.profile(opened, ["cpu"], [1], runs=RUNS, out=second, precise=speed.PRECISE)
     both = [*one, *other]
     usual = speed.usual(both)
 

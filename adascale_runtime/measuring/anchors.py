@@ -15,7 +15,7 @@ import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Callable, Dict, Optional, Tuple
+from typing import Any, Callable, Dict, Iterable, Optional, Tuple
 
 from adascale_runtime.engines import delegates
 from adascale_runtime.errors import AdaScaleError
@@ -78,9 +78,12 @@ def _elapsed_ns(kernel: Callable[[], Any], runs: int) -> int:
     return time.perf_counter_ns() - before
 
 
-def open_anchors() -> Anchors:
-    """All anchors on the CPU delegate that this process has; those that cannot be opened or run are left out."""
-    return Anchors({kind: _open(kind) for kind in KINDS})
+def open_anchors(kinds: Iterable[str] = KINDS) -> Anchors:
+    """Anchors on the CPU delegate that this process has; those that cannot be opened or run are left out.
+
+    ``kinds``: of :data:`~adascale_runtime.seams.pace.KINDS`, those that are wanted.
+    """
+    return Anchors({kind: _open(kind) for kind in kinds})
 
 
 def data(kind: str) -> bytes:

@@ -22,6 +22,8 @@ from adascale_runtime.seams.records import Measurement, quantile
 
 #: The probability that an interval contains the true value.
 CONFIDENCE = 0.95
+#: Percent, to either side, as well as which a latency is to be known where nothing else is asked for.
+PRECISE = 3.0
 #: With fewer blocks than this an interval counts chunks, and with fewer chunks runs.
 FEW = 3
 #: The anchor of each arithmetic: int8 weights are multiplied as integers, whatever the activations are.

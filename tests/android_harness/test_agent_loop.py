@@ -117,7 +117,7 @@ def test_the_agents_session_knows_what_anchors_usually_take(agent: Agent, built:
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
     (known,) = json.loads((cache / "adascale" / "habits.json").read_text())["anchors"].values()
-    assert {kind: len(times) for kind, times in known.items()} == {"float": 3, "integer": 3, "memory": 3}
+    assert {kind: len(times) for kind, times in known.items()} == {"float": 3, "integer": 3}
     header, _ = events.read(out)
     slowdown, time_s = header.told["cpu x 1"]
     assert 0.1 <= slowdown <= 10.0 and time_s <= 0.0
