@@ -30,6 +30,7 @@ from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+import building
 import console
 import drift
 import evidence
@@ -45,7 +46,6 @@ from adascale_runtime.seams import bundle
 from adascale_runtime.seams.budget import Budget
 from adascale_runtime.seams.records import quantile
 from adascale_runtime.session import Session
-from converters import process
 from profiling.meters import estimate_mj
 
 #: What its figures are of; a change of it makes them stale.
@@ -272,16 +272,8 @@ def bundles(places: list[Path] | None, folder: Path, smoke: bool) -> list[bundle
     """The bundles to measure: those of the places, or two that are built in a folder."""
     if places:
         return [bundle.load(place) for place in places]
-    from adascale_tf.verbs.build import build
-    from adascale_tf.verbs.training import Training
-
-    made = []
-    for backbone, epochs in BUILT[:1] if smoke else BUILT:
-        print(f"builds a bundle of {backbone} on the digits", file=sys.stderr, flush=True)
-        training = Training(epochs=1 if smoke else epochs)
-        made.append(build("digits", folder / backbone, backbone=backbone, training=training).bundle)
-    process.stop()  # what is measured next should have the machine to itself
-    return made
+    wanted = BUILT[:1] if smoke else BUILT
+    return [building.built(folder / backbone, epochs, smoke, backbone=backbone) for backbone, epochs in wanted]
 
 
 def main() -> int:

@@ -22,6 +22,7 @@ from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+import building
 import console
 import drift
 import evidence
@@ -31,7 +32,6 @@ from adascale_runtime.errors import AdaScaleError
 from adascale_runtime.seams import bundle, speed
 from adascale_runtime.seams.bundle import Bundle
 from adascale_runtime.seams.records import Measurement
-from converters import process
 from profiling import measure
 
 #: What its figures are of; a change of it makes them stale.
@@ -100,7 +100,9 @@ def main() -> int:
         found = []
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
-            opened = bundle.load(options.bundle) if options.bundle else _built(folder / "bundle", options.smoke)
+            opened = (
+                bundle.load(options.bundle) if options.bundle else building.built(folder / "bundle", 3, options.smoke)
+            )
             with drift.machine(options, pairs * (pause_s + 60.0)):
                 for number in range(pairs):
                     (folder / str(number)).mkdir()
@@ -128,15 +130,6 @@ def main() -> int:
         ],
     )  # fmt: skip
     return 0
-
-
-def _built(place: Path, smoke: bool) -> Bundle:
-    from adascale_tf.verbs.build import build
-    from adascale_tf.verbs.training import Training
-
-    made = build("digits", place, training=Training(epochs=1 if smoke else 3)).bundle
-    process.stop()  # what is measured next should have the machine to itself
-    return made
 
 
 if __name__ == "__main__":
