@@ -8,13 +8,14 @@ uses. Standard library, Python 3.8.
 
 from __future__ import annotations
 
+import math
 import os
 import pkgutil
 import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Callable, Dict, Optional, Tuple
+from typing import Any, Callable, Dict, Iterable, Optional, Tuple
 
 from adascale_runtime.engines import delegates
 from adascale_runtime.errors import AdaScaleError
@@ -43,6 +44,9 @@ class Anchors:
 
     def __init__(self, kernels: Dict[str, Optional[Callable[[], Any]]]) -> None:
         self._kernels = kernels
+        #: The shortest run of each kind so far, in nanoseconds: one that was interrupted says nothing of how many runs
+        #: a group needs, and groups of one run tell too slow a device.
+        self._shortest_ns: Dict[str, float] = {}
 
     def pace(self, run: int) -> Pace:
         """What each anchor takes now; ``run`` is how many timed runs were done before.
@@ -59,9 +63,11 @@ class Anchors:
             return None
         spent = []
         try:
-            runs = max(1, min(MOST, round(GROUP_NS / max(1, _elapsed_ns(kernel, 1)))))
+            shortest = min(self._shortest_ns.get(kind, math.inf), max(1, _elapsed_ns(kernel, 1)))
+            runs = max(1, min(MOST, round(GROUP_NS / shortest)))
             for _ in range(GROUPS):
                 spent.append(_elapsed_ns(kernel, runs) / runs)
+            self._shortest_ns[kind] = max(1.0, min(shortest, *spent))
         except AdaScaleError:  # a measurement without an anchor is better than none
             self._kernels[kind] = None
             return None
@@ -75,9 +81,12 @@ def _elapsed_ns(kernel: Callable[[], Any], runs: int) -> int:
     return time.perf_counter_ns() - before
 
 
-def open_anchors() -> Anchors:
-    """All anchors on the CPU delegate that this process has; those that cannot be opened or run are left out."""
-    return Anchors({kind: _open(kind) for kind in KINDS})
+def open_anchors(kinds: Iterable[str] = KINDS) -> Anchors:
+    """Anchors on the CPU delegate that this process has; those that cannot be opened or run are left out.
+
+    ``kinds``: of :data:`~adascale_runtime.seams.pace.KINDS`, those that are wanted.
+    """
+    return Anchors({kind: _open(kind) for kind in kinds})
 
 
 def data(kind: str) -> bytes:

@@ -26,6 +26,8 @@ from adascale_runtime.seams.records import Measurement, quantile
 
 #: The probability that an interval contains the true value.
 CONFIDENCE = 0.95
+#: Percent, to either side, as well as which a latency is to be known where nothing else is asked for.
+PRECISE = 3.0
 #: With fewer blocks than this an interval counts chunks, and with fewer chunks runs.
 FEW = 3
 #: A run that takes more than so many times the median of its chunk waited for a time slice of another process, which is

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from adascale_runtime.errors import BadInput
+from adascale_runtime.seams.speed import PRECISE
 from adascale_tf.cli import console, ending, options, speeds, tables
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def _list_runners() -> str:
 )  # fmt: skip
 @click.option("--again", is_flag=True, help="Measure again what --out already holds, and append the results.")
 @click.option(
-    "--precise", type=click.FloatRange(0, 100), default=3.0, show_default=True, metavar="PERCENT",
+    "--precise", type=click.FloatRange(0, 100), default=PRECISE, show_default=True, metavar="PERCENT",
     help="Take more rounds of what is not known this well at usual speed: as many again, more of short runs; 0: never.",
 )  # fmt: skip
 @click.option("--no-anchors", is_flag=True, help="Run no anchors beside the branches, for comparisons.")
