@@ -19,11 +19,13 @@ from typing import Any, Callable, Dict, Iterable, Optional, Tuple
 
 from adascale_runtime.engines import delegates
 from adascale_runtime.errors import AdaScaleError
+from adascale_runtime.seams import speed
 from adascale_runtime.seams.manifest import Accuracy, Branch, Cost, TensorSpec, Verification
 from adascale_runtime.seams.pace import KINDS, Pace
 
 DELEGATE, SIGNATURE = "cpu", "kernel"
-#: Timed groups of runs of each anchor at a moment, of which the median counts; one more run comes first and warms its
+#: Timed groups of runs of each anchor at a moment, whose mean counts: a median is not slowed down in proportion where
+#: something takes a share of each moment (:mod:`adascale_runtime.seams.speed`). One more run comes first and warms its
 #: caches.
 GROUPS = 3
 #: A group lasts about so long, in nanoseconds, and has at most so many runs: a single run of some hundredths of a
@@ -49,7 +51,8 @@ class Anchors:
     def pace(self, run: int) -> Pace:
         """What each anchor takes now; ``run`` is how many timed runs were done before.
 
-        Of each kind one untimed run and the median of three groups of runs, in all about a millisecond on a host.
+        Of each kind one untimed run and the mean of three groups of runs, without groups that waited for a time slice
+        of another process; in all about a millisecond on a host.
         """
         begun = round(time.monotonic(), 3)
         return Pace(run, self._time("float"), self._time("integer"), self._time("memory"), begun)
@@ -68,7 +71,7 @@ class Anchors:
         except AdaScaleError:  # a measurement without an anchor is better than none
             self._kernels[kind] = None
             return None
-        return round(sorted(spent)[GROUPS // 2] / 1e6, 6)
+        return round(speed.level(spent) / 1e6, 6)
 
 
 def _elapsed_ns(kernel: Callable[[], Any], runs: int) -> int:

@@ -27,13 +27,18 @@ max_loss_option = click.option(
     help="Mark a branch whose file loses more points of accuracy than this against its own float network. One that "
     f"loses more than {losses.LEFT_OUT:.0f} (or POINTS, if that is more) is left out of the bundle.",
 )  # fmt: skip
+targets_option = click.option(
+    "--for", "targets", default="", metavar="DELEGATES",
+    help="Choose precisions, operators and files so that each of these takes all of at least half of the branches: "
+    "cpu, gpu, npu, nnapi, comma-separated; a variant such as gpu:classic, too.",
+)  # fmt: skip
 key_option = click.option(
     "--key", type=click.Path(path_type=Path), default=None, metavar="FILE",
     help="RSA key for adb. Default: ~/.android/adbkey, created if missing.",
 )  # fmt: skip
 litert_option = click.option(
     "--litert", type=click.Path(path_type=Path), default=None, metavar="FILE",
-    help="LiteRT for the phone: libLiteRt.so, the Android package (.aar) or a wheel.",
+    help="LiteRT for the phone: libLiteRt.so, the Android package (.aar) or a wheel. Default: the portable one.",
 )  # fmt: skip
 device_option = click.option(
     "--device", "devices", multiple=True, metavar="PHONE", help="HOST:PORT, usb or usb:SERIAL; can be repeated."

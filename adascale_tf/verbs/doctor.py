@@ -22,11 +22,12 @@ class Diagnosis:
 
 
 def doctor() -> Diagnosis:
-    """Look at versions, delegates, meters, signals, adb and drivers of this machine, without importing TensorFlow.
+    """Look at versions, delegates, meters, signals, adb, drivers and portable Pythons, without importing TensorFlow.
 
     Returns:
         A check for each, with its status (``ok``, ``limited`` or ``missing``), what was found and what to do.
     """
+    from android_harness.portable import installed
     from profiling.doctor import examine
 
-    return Diagnosis(tuple(examine()))
+    return Diagnosis((*examine(), *installed.checks()))

@@ -115,7 +115,7 @@ def profile(
         anchors: Run anchors beside the branches, which tell the device's speed, so that a latency can be told at its
             usual speed (``docs/measuring.md``). False for comparisons.
         precise: Percent. What is not known as well as this to either side, at usual speed, gets further rounds, at
-            most as many again; 0 for none.
+            most as many again, more of runs that hardly take any time; 0 for none.
         tick: Progress.
         say: Is given each note as soon as it is known.
 
