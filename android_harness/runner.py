@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,12 +14,13 @@ from adascale_runtime.errors import AdaScaleError, BadInput
 from adascale_runtime.files import codec
 from adascale_runtime.progress import Tick
 from adascale_runtime.seams.bundle import Bundle
-from adascale_runtime.seams.jobs import MARK, Job, Message, parse
+from adascale_runtime.seams.jobs import Job, Message, parse
 from adascale_runtime.text import excerpt
-from android_harness import store
+from android_harness import pythons, store
 from android_harness.adb import Adb, quote
 from android_harness.agent.alone import Owner
 from android_harness.agent.bench import Agenda
+from android_harness.portable.installed import Portable, find
 from profiling.jobs import Schedule
 from profiling.runners import RUNNERS, runner
 
@@ -49,7 +49,8 @@ class Options:
     runner: str = "agent"
     #: LiteRT for the phone: ``libLiteRt.so``, an Android package or a wheel.
     litert: Path | None = None
-    #: The Python on the phone that runs the agent.
+    #: The Python on the phone that runs the agent: its path there; ``python3``, for which the portable one stands in
+    #: where the phone has none; or ``portable``.
     python: str = "python3"
     #: Google's ``benchmark_model``, built for the phone.
     binary: Path | None = None
@@ -135,26 +136,19 @@ class AgentRunner:
         self._command = ""
 
     def prepare(self, adb: Adb, facts: dict[str, Any], delegates: Sequence[str], tick: Tick) -> None:
-        python = self.options.python
-        code, version = adb.shell(
-            f"{quote(python)} -c 'import sys; print(\"{MARK}\" + sys.version.split()[0]); 1/(sys.version_info>=(3,8))'"
-        )
-        if code:
-            raise BadInput(
-                f"{adb.address} has no {python} of version 3.8 or later for its adb shell; name one with --python, "
-                "profile in Termux ('adascale agent --termux'), or use '--runner benchmark_model'."
-            )
-        self.versions["python"] = excerpt("".join(re.findall(f"{MARK}(.*)", version)))
-        library = self.options.litert or host_library(facts.get("abi"))
-        known = [DELEGATES[name] for name in delegates if name in DELEGATES]
-        accelerated = any(record.hardware != "cpu" for record in known)
-        files = store.agent_files(library, str(facts.get("abi")), accelerated)
-        store.bring(adb, files, tick, self.owner)
-        place = {Path(name).name: f"{store.FOLDER}/{name}" for name in files}
-        chosen = f" --litert {place[store.LITERT]}" if library else ""
-        self._command = f"cd {store.FOLDER} && {quote(python)} {place[store.AGENT]}{chosen}"
-        told = adb.check(f"{self._command} info 2>/dev/null", timeout_s=120)
-        info = parse_info(told, f"The agent on {adb.address}")
+        python, abi = self.options.python, facts.get("abi")
+        own = None if python == pythons.PORTABLE else pythons.version(adb, python)
+        library = self.options.litert or host_library(abi)
+        info = None if own is None else self._bring(adb, facts, quote(python), library, delegates, tick)
+        spare = python in (pythons.DEFAULT, pythons.PORTABLE) and _on_cpu(delegates)
+        if info is None or (info.engine is None and self.options.litert is None and spare):
+            portable = find(abi) if python in (pythons.DEFAULT, pythons.PORTABLE) else None
+            if portable is not None:
+                own = f"{portable.manifest.python} portable"
+                info = self._portable(adb, facts, portable, delegates, tick)
+            elif info is None:
+                raise pythons.absent(adb, python, abi)
+        self.versions["python"] = own or ""
         if info.engine is None:
             hint = "give --litert the .aar of com.google.ai.edge.litert:litert, or its libLiteRt.so"
             why = excerpt(info.reason, 400)
@@ -165,6 +159,30 @@ class AgentRunner:
                 there = excerpt(", ".join(info.delegates))
                 more = _instead(name, "agent")
                 raise BadInput(f"The agent on {adb.address} has no delegate {name}; it has {there}{more}.")
+
+    def _portable(
+        self, adb: Adb, facts: dict[str, Any], portable: Portable, delegates: Sequence[str], tick: Tick
+    ) -> Info:
+        """Bring the portable Python, with its own LiteRT where none is given."""
+        pythons.refuse_drivers(adb, delegates)
+        library = self.options.litert or portable.library
+        chosen = store.libraries(library, portable.target.abi)[store.LITERT]
+        pythons.refuse_pages(adb, min(pythons.refuse_library(chosen, portable), portable.manifest.alignment))
+        files = pythons.files_of(portable)
+        store.bring(adb, files, tick, self.owner)
+        return self._bring(adb, facts, pythons.command(files), library, delegates, tick)
+
+    def _bring(
+        self, adb: Adb, facts: dict[str, Any], python: str, library: Path | None, delegates: Sequence[str], tick: Tick
+    ) -> Info:
+        """Bring the agent and LiteRT; what the agent says of itself under a Python that a command starts."""
+        files = store.agent_files(library, str(facts.get("abi")), not _on_cpu(delegates))
+        store.bring(adb, files, tick, self.owner)
+        place = {Path(name).name: f"{store.FOLDER}/{name}" for name in files}
+        chosen = f" --litert {place[store.LITERT]}" if library else ""
+        self._command = f"cd {store.FOLDER} && {python} {place[store.AGENT]}{chosen}"
+        told = adb.check(f"{self._command} info 2>/dev/null", timeout_s=120)
+        return parse_info(told, f"The agent on {adb.address}")
 
     def run(self, adb: Adb, jobs: Sequence[Job]) -> Iterator[Message]:
         agenda = self.options.agenda(self.bundle, jobs, self.owner)
@@ -181,6 +199,11 @@ class AgentRunner:
                 said = line[len("agent: ") :]
         if said and not begun:
             raise AdaScaleError(f"{adb.address}: {said}")
+
+
+def _on_cpu(delegates: Sequence[str]) -> bool:
+    """Whether none of the delegates needs a driver; what is not known is another's to refuse."""
+    return all(DELEGATES[name].hardware == "cpu" for name in delegates if name in DELEGATES)
 
 
 def check_delegates(runner: str, names: Sequence[str]) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from adascale_runtime.errors import BadInput
+from adascale_runtime.seams.speed import PRECISE
 from adascale_tf.cli import console, ending, options, speeds, tables
 
 if TYPE_CHECKING:
@@ -47,8 +48,8 @@ def _list_runners() -> str:
 )  # fmt: skip
 @click.option("--again", is_flag=True, help="Measure again what --out already holds, and append the results.")
 @click.option(
-    "--precise", type=click.FloatRange(0, 100), default=3.0, show_default=True, metavar="PERCENT",
-    help="Take more rounds, at most as many again, of what is not known this well at usual speed; 0: never.",
+    "--precise", type=click.FloatRange(0, 100), default=PRECISE, show_default=True, metavar="PERCENT",
+    help="Take more rounds of what is not known this well at usual speed: as many again, more of short runs; 0: never.",
 )  # fmt: skip
 @click.option("--no-anchors", is_flag=True, help="Run no anchors beside the branches, for comparisons.")
 @options.device_option
@@ -81,7 +82,12 @@ def _list_runners() -> str:
 @click.option(
     "--binary", type=click.Path(path_type=Path), default=None, help="Phones: path of Google's benchmark_model."
 )
-@click.option("--python", default="python3", show_default=True, help="Phones: the Python that runs the agent.")
+@click.option(
+    "--python",
+    default="python3",
+    show_default=True,
+    help="Phones: the Python that runs the agent. 'portable': that of 'make portable', also used where there is none.",
+)
 @options.litert_option
 @options.key_option
 @click.option("--keep", is_flag=True, help="Phones: keep the files on the phone for the next run.")

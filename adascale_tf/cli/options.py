@@ -38,7 +38,7 @@ key_option = click.option(
 )  # fmt: skip
 litert_option = click.option(
     "--litert", type=click.Path(path_type=Path), default=None, metavar="FILE",
-    help="LiteRT for the phone: libLiteRt.so, the Android package (.aar) or a wheel.",
+    help="LiteRT for the phone: libLiteRt.so, the Android package (.aar) or a wheel. Default: the portable one.",
 )  # fmt: skip
 device_option = click.option(
     "--device", "devices", multiple=True, metavar="PHONE", help="HOST:PORT, usb or usb:SERIAL; can be repeated."

@@ -209,7 +209,7 @@ def predictors(fitted: Predictors, where: str) -> None:
 def devices(reached: Sequence[Device], title: str) -> None:
     """Phones, with their hosts if they are of a fleet, and why those that cannot be used cannot."""
     of_fleet = any(device.host is not None for device in reached)
-    columns = ("address", "state", "phone", "SoC", "Android", "ABI", "battery", "temperature", "thermal")
+    columns = ("address", "state", "phone", "SoC", "Android", "ABI", "Python", "battery", "temperature", "thermal")
     rows = [(*((device.host,) if of_fleet else ()), *_device_row(device)) for device in reached]
     console.table(title, ("host", *columns) if of_fleet else columns, rows)
     for device in reached:
@@ -220,10 +220,10 @@ def devices(reached: Sequence[Device], title: str) -> None:
 def _device_row(device: Device) -> tuple[str, ...]:
     facts = device.facts
     if not facts:
-        return (device.address, device.state, *["-"] * 7)
+        return (device.address, device.state, *["-"] * 8)
     battery = "-" if facts["battery"] is None else f"{facts['battery']:.0%}{' charging' if facts['charging'] else ''}"
     celsius = "-" if facts["temperature_c"] is None else f"{facts['temperature_c']:.1f} C"
-    shown = (facts["name"], facts["soc"] or facts["board"], facts["android"], facts["abi"])
+    shown = (facts["name"], facts["soc"] or facts["board"], facts["android"], facts["abi"], facts.get("python"))
     words = [str(value or "-") for value in shown]
     return (device.address, device.state, *words, battery, celsius, facts["thermal"] or "-")
 

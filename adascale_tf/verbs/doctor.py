@@ -24,7 +24,7 @@ class Diagnosis:
 
 
 def doctor(devices: Sequence[str] = (), *, key: str | Path | None = None) -> Diagnosis:
-    """Look at versions, delegates, meters, signals, adb and drivers of this machine, without importing TensorFlow.
+    """Look at versions, delegates, meters, signals, adb, drivers and portable Pythons, without importing TensorFlow.
 
     Args:
         devices: Phones to look at as well: ``HOST:PORT``, ``usb`` or ``usb:SERIAL``.
@@ -37,7 +37,9 @@ def doctor(devices: Sequence[str] = (), *, key: str | Path | None = None) -> Dia
         BadInput: An address or the key is wrong.
     """
     from adascale_tf.verbs.phones import devices as look
+    from android_harness.portable import installed
     from profiling.doctor import examine, phone
 
     met = look(devices, key=key).devices if devices else ()
-    return Diagnosis((*examine(), *(phone(one.address, one.facts, one.detail or one.state) for one in met)))
+    phones = (phone(one.address, one.facts, one.detail or one.state) for one in met)
+    return Diagnosis((*examine(), *installed.checks(), *phones))

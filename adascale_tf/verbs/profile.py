@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from adascale_runtime.errors import AdaScaleError, BadInput
 from adascale_runtime.progress import Tick, silent
+from adascale_runtime.seams.speed import PRECISE
 from adascale_tf.verbs import given, phones
 from adascale_tf.verbs.places import Fleet, Host, OnPhones, Phone, Place
 from adascale_tf.verbs.saying import Say, unsaid
@@ -20,10 +21,6 @@ if TYPE_CHECKING:
     from adascale_runtime.seams.records import Measurement
     from adascale_runtime.seams.speed import Usual
     from android_harness.runner import Options
-
-
-#: Percent, to either side, as well as which a latency is to be known where nothing else is asked for.
-PRECISE = 3.0
 
 
 @dataclass(frozen=True)
@@ -118,7 +115,7 @@ def profile(
         anchors: Run anchors beside the branches, which tell the device's speed, so that a latency can be told at its
             usual speed (``docs/measuring.md``). False for comparisons.
         precise: Percent. What is not known as well as this to either side, at usual speed, gets further rounds, at
-            most as many again; 0 for none.
+            most as many again, more of runs that hardly take any time; 0 for none.
         tick: Progress.
         say: Is given each note as soon as it is known.
 
