@@ -227,8 +227,8 @@ def together(one: Measurement, other: Measurement) -> bool:
             spans.append((begin.timestamp(), end.timestamp()))
         except (ValueError, OverflowError):
             return False
-    (begin, end), (other_begin, other_end) = spans
-    return begin <= other_end + 1 and other_begin <= end + 1  # times are told in whole seconds
+    (first, last), (other_first, other_last) = spans
+    return first <= other_last + 1 and other_first <= last + 1  # times are told in whole seconds
 
 
 def judged(m: Measurement, branch: Branch | None) -> tuple[bool | None, str]:

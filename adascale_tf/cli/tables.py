@@ -146,8 +146,8 @@ def delegates(compared: Comparison) -> None:
         console.table(
             f"Delegates on {name} (* is the best with right outputs)", columns, [_speed_row(*r) for r in rows]
         )
-        columns = ("branch", "delegate", "load ms", "first ms", "memory MB", "energy mJ")
-        console.table(f"What else they cost on {name} (~ is an estimate)", columns, [_cost_row(*r) for r in rows])
+        costs = ("branch", "delegate", "load ms", "first ms", "memory MB", "energy mJ")
+        console.table(f"What else they cost on {name} (~ is an estimate)", costs, [_cost_row(*r) for r in rows])
         for cross in compared.crossovers:
             if (cross.device, cross.affinity) == place:
                 threads = "" if cross.threads == 1 else f" x{cross.threads}"

@@ -67,7 +67,7 @@ def _check(rule: Ruled, kind: str, level: int) -> Check:
     least = least_level(kind)
     if level < least:
         name = next(name for name, api in LEVELS.items() if api == least)
-        return lambda o: f"a kind of NNAPI {name}"
+        return lambda o: f"no kernel before NNAPI {name}"
 
     def check(operator: Operator) -> str:
         strange = (t.dtype for t in (*operator.variables, *operator.outputs) if t.dtype not in OPERANDS)

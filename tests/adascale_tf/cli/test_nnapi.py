@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -87,21 +88,21 @@ def test_benchmark_model_says_who_has_npu(
     assert code == 2 and untouched(phone[0], out) and "(npu: use '--runner agent')" in err
 
 
-@pytest.mark.parametrize(("sdk", "deprecated"), [(34, False), (35, True)])
-def test_benchmark_model_measures_nnapi_and_says_where_it_is_deprecated(
-    capsys: pytest.CaptureFixture[str], plain: Bundle, phone: tuple[Phone, str], key: Path, tmp_path: Path,
-    sdk: int, deprecated: bool,
-) -> None:  # fmt: skip
-    android(phone[0], sdk)
+def test_benchmark_model_measures_nnapi_and_says_that_it_is_deprecated(
+    capsys: pytest.CaptureFixture[str], plain: Bundle, phone: tuple[Phone, str], key: Path, tmp_path: Path
+) -> None:
+    android(phone[0], 35)
     out, tool = tmp_path / "m.jsonl", benchmark_model.write(tmp_path)
-    asked = ("--device", phone[1], "--key", key, "--runner", "benchmark_model", "--binary", tool)
-    code, _, err = run(capsys, *words(plain, out, *asked, "--allow-fallback"))
+    asked = ("--device", phone[1], "--key", key, "--runner", "benchmark_model", "--binary", tool, "--allow-fallback")
+    code, _, err = run(capsys, *words(plain, out, *asked, "--delegates", "nnapi", "--precise", 0))
     assert code == 0, err
-    assert {m.delegate for m in records.read([out])} == {"cpu", "nnapi"}
-    assert (f"(API level 35): {INSTEAD}." in err) == deprecated
-    notes = ada.compare_delegates(out).notes
-    assert any("outputs of cpu, nnapi were not compared" in note for note in notes)
-    assert any("NNAPI is deprecated on" in note for note in notes) == deprecated
+    (measured,) = records.read([out])
+    assert measured.delegate == "nnapi" and f"(API level 35): {INSTEAD}." in err
+    notes = ada.compare_delegates([measured]).notes
+    assert any("outputs of nnapi were not compared" in note for note in notes)
+    assert any("NNAPI is deprecated on" in note for note in notes)
+    earlier = replace(measured, device={**measured.device, "sdk": "34"})
+    assert not any("deprecated" in note for note in ada.compare_delegates([earlier]).notes)
 
 
 def test_a_phone_without_nnapi_is_refused_before_anything_is_pushed(

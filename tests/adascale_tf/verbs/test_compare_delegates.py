@@ -13,6 +13,7 @@ from adascale_runtime.errors import BadInput
 from adascale_runtime.files import codec
 from adascale_runtime.seams import bundle, records
 from adascale_tf.cli import main
+from converters.delegates import support
 from tests.fixtures.plain_bundle import write_bundle
 
 DELEGATES = ("cpu", "builtin", "reference")
@@ -48,6 +49,19 @@ def test_real_measurements_are_pairs_of_rounds(goods: tuple[bundle.Bundle, Path]
         assert 0.5 < entry.speedup.value / as_seen < 2
     assert {(c.delegate, c.arithmetic) for c in found.crossovers} == {("builtin", "float"), ("reference", "float")}
     assert ada.compare_delegates([out, out]) == ada.compare_delegates(records.runs([out]))
+
+
+def test_what_the_support_table_says_of_a_real_file_is_what_was_measured(goods: tuple[bundle.Bundle, Path]) -> None:
+    made, out = goods
+    (branch,) = made.manifest.branches
+    told = support.support(made.path(branch.file).read_bytes(), branch.signature, "cpu")
+    promising = replace(made.manifest, branches=(replace(branch, support=(told,)),))
+    found = ada.compare_delegates(out, bundle=bundle.Bundle(made.root, promising))
+    kept = {e.delegate: e.promise.kept for one in found.branches for e in one.entries}
+    assert kept == {"cpu": True, "builtin": None, "reference": None} and not found.contradictions
+    broken = replace(promising, branches=(replace(branch, support=(replace(told, taken=0, partitions=0),)),))
+    (sentence,) = ada.compare_delegates(out, bundle=bundle.Bundle(made.root, broken)).contradictions
+    assert "full on cpu: the support table says none" in sentence and "measured: 1 of 1 in 1 part." in sentence
 
 
 def test_outputs_that_are_wrong_are_shown_and_not_recommended(
