@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from adascale_runtime.errors import BadInput
-from adascale_runtime.seams.speed import PRECISE
 from adascale_tf.cli import console, ending, options, speeds, tables
 
 if TYPE_CHECKING:
@@ -47,10 +46,7 @@ def _list_runners() -> str:
     help="File to append measurements to; to resume, run the same command again.",
 )  # fmt: skip
 @click.option("--again", is_flag=True, help="Measure again what --out already holds, and append the results.")
-@click.option(
-    "--precise", type=click.FloatRange(0, 100), default=PRECISE, show_default=True, metavar="PERCENT",
-    help="Take more rounds of what is not known this well at usual speed: as many again, more of short runs; 0: never.",
-)  # fmt: skip
+@options.precise_option
 @click.option("--no-anchors", is_flag=True, help="Run no anchors beside the branches, for comparisons.")
 @options.device_option
 @click.option("--all", "every", is_flag=True, help="All reachable phones (see 'adascale devices').")

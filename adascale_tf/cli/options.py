@@ -11,6 +11,7 @@ import click
 from adascale_runtime.errors import BadInput
 from adascale_runtime.seams import losses
 from adascale_runtime.seams.manifest import MAX_LOSS
+from adascale_runtime.seams.speed import PRECISE
 from adascale_tf.cli import console
 
 bundle_argument = click.argument("path", metavar="BUNDLE", type=click.Path(path_type=Path))
@@ -31,6 +32,10 @@ targets_option = click.option(
     "--for", "targets", default="", metavar="DELEGATES",
     help="Choose precisions, operators and files so that each of these takes all of at least half of the branches: "
     "cpu, gpu, npu, nnapi, comma-separated; a variant such as gpu:classic, too.",
+)  # fmt: skip
+precise_option = click.option(
+    "--precise", type=click.FloatRange(0, 100), default=PRECISE, show_default=True, metavar="PERCENT",
+    help="Take more rounds of what is not known this well at usual speed: as many again, more of short runs; 0: never.",
 )  # fmt: skip
 key_option = click.option(
     "--key", type=click.Path(path_type=Path), default=None, metavar="FILE",
