@@ -26,7 +26,7 @@ class Option:
     id: str
     #: The share of inputs that it answers correctly, in [0, 1].
     accuracy: float
-    #: The median latency of an inference at rest; on CPUs at the device's usual speed, as far as that is known.
+    #: The latency of an inference at rest, in ms; on CPUs at the device's usual speed, as far as that is known.
     latency_ms: float
     #: Energy of an inference, and memory while it is ready; None where it is not known.
     energy_mj: Optional[float] = None
