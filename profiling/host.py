@@ -12,6 +12,7 @@ import numpy as np
 
 from adascale_runtime.device import meters
 from adascale_runtime.engines.delegates import library, open_branch
+from adascale_runtime.engines.served import served
 from adascale_runtime.errors import BadInput
 from adascale_runtime.measuring import work
 from adascale_runtime.measuring.anchors import Anchors, open_anchors
@@ -120,7 +121,9 @@ class HostRunner:
         )
 
     def _inspect(self, job: Job, branch: Branch) -> work.Inspected:
-        return work.inspect(library(), str(self.bundle.path(branch.file)), branch, job, self.options.op_profile)
+        return work.inspect(
+            library(), str(self.bundle.path(served(branch, job.delegate).file)), branch, job, self.options.op_profile
+        )
 
     def block(self, job: Job) -> Block:
         """A block of timed runs; then, where a meter is, runs for the energy alone."""

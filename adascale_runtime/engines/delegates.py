@@ -23,6 +23,7 @@ from adascale_runtime.engines.registry import (
     names,
     opener,
 )
+from adascale_runtime.engines.served import served
 from adascale_runtime.seams.bundle import Bundle
 from adascale_runtime.seams.manifest import Branch
 
@@ -52,7 +53,7 @@ def open_untried(
     bundle: Bundle, branch: Branch, name: str = "cpu", threads: int = 1, allow_fallback: bool = False
 ) -> Any:
     """As :func:`open_branch`, in this very process: for processes that may crash."""
-    runner = opener(name)(bundle.path(branch.file), branch, threads, allow_fallback)
+    runner = opener(name)(bundle.path(served(branch, name).file), branch, threads, allow_fallback)
     runner.warm()
     return runner
 
