@@ -179,7 +179,8 @@ def _run(folder: Path, target: Target) -> Path:
         chips = importlib.import_module(f"{base}.target")
     except ImportError as error:
         raise UnknownDelegate(
-            f"ai-edge-litert's compilers cannot be used ({error}); install them with 'pip install \"ai-edge-litert>=2.3\"'."
+            f"The compilers of ai-edge-litert cannot be used ({error}); install it again with 'pip install "
+            "ai-edge-litert'."
         ) from None
     options: dict[str, str] = {}
     models = [model for model in chips.SocModel if model.value != "ALL"]

@@ -90,7 +90,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class Compiled:
-    """A branch compiled ahead of time for one chip with an NPU. The chip's libraries run the file, nothing else does."""
+    """A branch compiled ahead of time for one chip with an NPU, whose vendor's libraries run the file."""
 
     #: Whose chip: "intel", "qualcomm", "mediatek", "google", "samsung".
     vendor: str

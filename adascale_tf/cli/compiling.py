@@ -11,7 +11,7 @@ from adascale_tf.cli import console, ending, options
 
 @click.command(
     "compile",
-    epilog="Example: adascale compile bundle --npu host; adascale compile bundle --npu SM8750,Tensor_G5 --branches int8",
+    epilog="Example: adascale compile bundle --npu host; adascale compile bundle --npu SM8750 --branches int8",
 )
 @options.bundle_argument
 @click.option(

@@ -58,9 +58,9 @@ def compile_npu(
 ) -> CompiledBundle:
     """Compile branches of a bundle ahead of time for chips with NPUs.
 
-    The files stand in the bundle beside the portable ones, which stay as they are. The delegate ``npu`` runs the one for
-    its own chip, and the portable file where there is none. A file for a chip of this machine is run on the bundle's
-    samples, and its outputs are compared with those of the portable file.
+    The files stand in the bundle beside the portable ones, which stay as they are. The delegate ``npu`` runs the one
+    for its own chip, and the portable file where there is none. A file for a chip of this machine is run on the
+    bundle's samples, and its outputs are compared with those of the portable file.
 
     Args:
         path: The bundle, a folder, which is replaced when all is done; or a .zip, with ``out``.
