@@ -6,7 +6,6 @@ tensorflow/compiler/mlir/lite/schema/schema.fbs, read with the object API that L
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,53 +13,25 @@ import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from adascale_runtime.errors import BadInput
 from adascale_runtime.seams.manifest import Cost, TensorSpec
-from converters import kernel_classes
-
-_BYTES = {
-    schema.TensorType.FLOAT32: 4,
-    schema.TensorType.FLOAT16: 2,
-    schema.TensorType.INT32: 4,
-    schema.TensorType.UINT8: 1,
-    schema.TensorType.INT64: 8,
-    schema.TensorType.BOOL: 1,
-    schema.TensorType.INT16: 2,
-    schema.TensorType.INT8: 1,
-    schema.TensorType.FLOAT64: 8,
-    schema.TensorType.INT4: 0.5,
-}
-_OPERATORS = {value: name for name, value in vars(schema.BuiltinOperator).items() if isinstance(value, int)}
-
-
-def parse(model: bytes) -> Any:
-    """The flatbuffer as an object tree (``schema.ModelT``); :class:`BadInput` if it is not a whole .tflite."""
-    if len(model) < 8 or model[4:8] != b"TFL3":
-        raise BadInput("This is not a .tflite file (its identifier 'TFL3' is missing).")
-    try:
-        return schema.ModelT.InitFromPackedBuf(bytearray(model), 0)
-    except Exception as error:  # the generated reader raises whatever a bad offset leads to
-        raise BadInput(f"This .tflite file is cut off or damaged ({type(error).__name__}).") from None
-
-
-def _name(text: Any) -> str:
-    return text.decode() if isinstance(text, bytes) else str(text)
+from converters import graphs, kernel_classes
+from converters.graphs import Graph, elements, has_data, parse
 
 
 def signatures(model: bytes) -> list[str]:
     """The signature keys, in the file's order."""
-    return [_name(s.signatureKey) for s in parse(model).signatureDefs or []]
+    return [graphs.text(s.signatureKey) for s in parse(model).signatureDefs or []]
 
 
 def extract(model: bytes, signature: str) -> bytes:
     """The .tflite reduced to one signature: only its subgraphs and the buffers they use; runs as before."""
     tree = parse(model)
-    definition = _signature(tree, signature)
-    subgraphs = _reachable(tree, definition.subgraphIndex)
+    definition = graphs.definition(tree, signature)
+    subgraphs = graphs.reachable(tree, definition.subgraphIndex)
     position = {old: new for new, old in enumerate(subgraphs)}
     for old in subgraphs:
         for operator in tree.subgraphs[old].operators or []:
-            for field in _SUBGRAPH_FIELDS:
+            for field in graphs.SUBGRAPH_FIELDS:
                 if hasattr(operator.builtinOptions, field):
                     setattr(operator.builtinOptions, field, position[getattr(operator.builtinOptions, field)])
     tree.subgraphs = [tree.subgraphs[old] for old in subgraphs]
@@ -70,30 +41,6 @@ def extract(model: bytes, signature: str) -> bytes:
     builder = flatbuffers.Builder(1 << 16)
     builder.Finish(tree.Pack(builder), file_identifier=b"TFL3")
     return bytes(builder.Output())
-
-
-_SUBGRAPH_FIELDS = ("condSubgraphIndex", "bodySubgraphIndex", "thenSubgraphIndex", "elseSubgraphIndex")
-
-
-def _signature(tree: Any, key: str) -> Any:
-    known = {_name(s.signatureKey): s for s in tree.signatureDefs or []}
-    if key not in known:
-        raise BadInput(f"The .tflite has no signature '{key}'; it has {', '.join(known) or 'none'}.")
-    return known[key]
-
-
-def _reachable(tree: Any, first: int) -> list[int]:
-    reached, stack = [], [first]
-    while stack:
-        index = stack.pop()
-        if index in reached:
-            continue
-        reached.append(index)
-        for operator in tree.subgraphs[index].operators or []:
-            stack += [
-                getattr(operator.builtinOptions, f) for f in _SUBGRAPH_FIELDS if hasattr(operator.builtinOptions, f)
-            ]
-    return reached
 
 
 def _keep_used_buffers(tree: Any) -> None:
@@ -108,45 +55,6 @@ def _keep_used_buffers(tree: Any) -> None:
             tensor.buffer = position[tensor.buffer]
     for entry in tree.metadata or []:
         entry.buffer = position[entry.buffer]
-
-
-@dataclass(frozen=True)
-class _Graph:
-    """A subgraph with what is constant in it: tensors with data, and those unpacked from them by DEQUANTIZE."""
-
-    tree: Any
-    tensors: list[Any]
-    operators: list[Any]
-    constants: frozenset[int]
-
-    def kind(self, operator: Any) -> str:
-        code = self.tree.operatorCodes[operator.opcodeIndex]
-        return _OPERATORS.get(max(code.builtinCode, code.deprecatedBuiltinCode), "CUSTOM")
-
-    def bytes_of(self, index: int) -> float:
-        tensor = self.tensors[index]
-        return float(_elements(tensor) * _BYTES.get(tensor.type, 4))
-
-    def is_constant(self, index: int) -> bool:
-        return index in self.constants
-
-
-def _elements(tensor: Any) -> int:
-    return int(math.prod(tensor.shape)) if tensor.shape is not None and len(tensor.shape) else 1
-
-
-def _graph(tree: Any, index: int) -> _Graph:
-    subgraph = tree.subgraphs[index]
-    tensors, operators = list(subgraph.tensors), list(subgraph.operators or [])
-    constants = {i for i, t in enumerate(tensors) if _has_data(tree.buffers[t.buffer])}
-    graph = _Graph(tree, tensors, operators, frozenset(constants))
-    unpacked = [o for o in operators if graph.kind(o) == "DEQUANTIZE" and o.inputs[0] in constants]
-    constants |= {int(t) for o in unpacked for t in o.outputs}
-    return _Graph(tree, tensors, [o for o in operators if o not in unpacked], frozenset(constants))
-
-
-def _has_data(buffer: Any) -> bool:
-    return (buffer.data is not None and len(buffer.data) > 0) or bool(getattr(buffer, "size", 0))
 
 
 @dataclass(frozen=True)
@@ -168,12 +76,12 @@ def operators(model: bytes, signature: str) -> list[FileOperator]:
     """The operators of a signature and of what it calls, in the file's order."""
     tree = parse(model)
     executed: list[FileOperator] = []
-    for index in _reachable(tree, _signature(tree, signature).subgraphIndex):
-        executed += _operators(_graph(tree, index), tree.subgraphs[index])
+    for index in graphs.reachable(tree, graphs.definition(tree, signature).subgraphIndex):
+        executed += _operators(graphs.subgraph(tree, index), tree.subgraphs[index])
     return executed
 
 
-def _operators(graph: _Graph, subgraph: Any) -> list[FileOperator]:
+def _operators(graph: Graph, subgraph: Any) -> list[FileOperator]:
     rows = []
     for operator, alive in zip(graph.operators, _alive_bytes(graph, subgraph), strict=True):
         inputs = [int(t) for t in operator.inputs if t >= 0]
@@ -205,15 +113,15 @@ def cost(model: bytes, signature: str) -> Cost:
     every reading in ``weight_bytes``. Bodies of loops count once: their trip count is not in the file.
     """
     tree = parse(model)
-    first = _signature(tree, signature).subgraphIndex
+    first = graphs.definition(tree, signature).subgraphIndex
     executed: list[FileOperator] = []
     weights: dict[int, int] = {}
     sums: kernel_classes.Sums = {"file": {"bytes": float(len(model))}}
     for index in range(len(tree.subgraphs)):
-        kernel_classes.add(sums["file"], kernel_classes.prepared(_graph(tree, index)))
+        kernel_classes.add(sums["file"], kernel_classes.prepared(graphs.subgraph(tree, index)))
     peak = 0.0
-    for index in _reachable(tree, first):
-        graph, subgraph = _graph(tree, index), tree.subgraphs[index]
+    for index in graphs.reachable(tree, first):
+        graph, subgraph = graphs.subgraph(tree, index), tree.subgraphs[index]
         if index == first:  # what is copied in and out
             sums["border"] = {"bytes": sum(graph.bytes_of(int(t)) for t in (*subgraph.inputs, *subgraph.outputs))}
         own = _operators(graph, subgraph)
@@ -222,7 +130,7 @@ def cost(model: bytes, signature: str) -> Cost:
         for operator in graph.operators:
             for t in [int(t) for t in operator.inputs if t >= 0 and graph.is_constant(int(t))]:
                 if graph.kind(operator) in _WEIGHTED:
-                    weights[_source_buffer(graph, t)] = _elements(graph.tensors[t])
+                    weights[_source_buffer(graph, t)] = elements(graph.tensors[t])
         macs, sizes = [o.macs for o in own], [o.weight_bytes for o in own]
         for name, more in kernel_classes.sums(graph, list(zip(graph.operators, macs, sizes, strict=True))).items():
             kernel_classes.add(sums.setdefault(name, {}), more)
@@ -250,9 +158,9 @@ _WEIGHTED = {
 }
 
 
-def _unpacker(graph: _Graph, tensor: int) -> int:
+def _unpacker(graph: Graph, tensor: int) -> int:
     """The stored tensor behind a constant: itself, or the float16 tensor it is unpacked from."""
-    if _has_data(graph.tree.buffers[graph.tensors[tensor].buffer]):
+    if has_data(graph.tree.buffers[graph.tensors[tensor].buffer]):
         return tensor
     for subgraph in graph.tree.subgraphs:
         if any(t is graph.tensors[tensor] for t in subgraph.tensors):
@@ -262,15 +170,15 @@ def _unpacker(graph: _Graph, tensor: int) -> int:
     return tensor
 
 
-def _source_buffer(graph: _Graph, tensor: int) -> int:
+def _source_buffer(graph: Graph, tensor: int) -> int:
     return int(graph.tensors[_unpacker(graph, tensor)].buffer)
 
 
-def _stored_bytes(graph: _Graph, tensor: int) -> float:
+def _stored_bytes(graph: Graph, tensor: int) -> float:
     return graph.bytes_of(_unpacker(graph, tensor))
 
 
-def _macs(graph: _Graph, operator: Any) -> int:
+def _macs(graph: Graph, operator: Any) -> int:
     """Multiply-accumulates of one operator: output positions times the products behind each."""
     kind = graph.kind(operator)
     if kind not in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV", "BATCH_MATMUL"):
@@ -278,16 +186,16 @@ def _macs(graph: _Graph, operator: Any) -> int:
     output = graph.tensors[operator.outputs[0]]
     if kind == "TRANSPOSE_CONV":
         weights, source = graph.tensors[operator.inputs[1]], graph.tensors[operator.inputs[2]]
-        return _elements(source) * _elements(weights) // int(weights.shape[3])
+        return elements(source) * elements(weights) // int(weights.shape[3])
     weights = graph.tensors[operator.inputs[1]]
     if kind == "CONV_2D":  # weights: (out, height, width, in)
-        return _elements(output) * int(np.prod(weights.shape[1:]))
+        return elements(output) * int(np.prod(weights.shape[1:]))
     if kind == "DEPTHWISE_CONV_2D":  # weights: (1, height, width, out)
-        return _elements(output) * int(weights.shape[1] * weights.shape[2])
-    return _elements(output) * int(graph.tensors[operator.inputs[0]].shape[-1])
+        return elements(output) * int(weights.shape[1] * weights.shape[2])
+    return elements(output) * int(graph.tensors[operator.inputs[0]].shape[-1])
 
 
-def _alive_bytes(graph: _Graph, subgraph: Any) -> list[float]:
+def _alive_bytes(graph: Graph, subgraph: Any) -> list[float]:
     """The activations alive while each operator runs, in the file's order of operators (an arena without waste)."""
     last_use = {int(t): len(graph.operators) for t in subgraph.outputs}
     for step, operator in enumerate(graph.operators):
@@ -315,11 +223,11 @@ _DTYPES = {
 def borders(model: bytes, signature: str) -> tuple[TensorSpec, TensorSpec]:
     """The first input and the first output of a signature, with their quantization."""
     tree = parse(model)
-    definition = _signature(tree, signature)
+    definition = graphs.definition(tree, signature)
     tensors = tree.subgraphs[definition.subgraphIndex].tensors
     source, output = definition.inputs[0], definition.outputs[0]
-    return _spec(tensors[source.tensorIndex], _name(source.name)), _spec(
-        tensors[output.tensorIndex], _name(output.name)
+    return _spec(tensors[source.tensorIndex], graphs.text(source.name)), _spec(
+        tensors[output.tensorIndex], graphs.text(output.name)
     )
 
 

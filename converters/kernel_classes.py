@@ -18,6 +18,9 @@ from typing import Any
 
 from ai_edge_litert import schema_py_generated as schema
 
+from converters.delegates import xnnpack
+from converters.delegates.operator import view
+
 #: Sums by class of kernels, such as ``conv-integer``.
 Sums = dict[str, dict[str, float]]
 
@@ -49,8 +52,6 @@ _NAMES = {
 }
 #: The class of each operator that XNNPACK takes; others run in LiteRT's own kernels, as class ``builtin``.
 CLASSES = {operator: name for name, operators in _NAMES.items() for operator in operators.split()}
-#: Classes without a kernel in XNNPACK: averages of integers, 8-bit filters over single float channels.
-_LACKING = (("averagepool", "integer"), ("depthwise", "hybrid"))
 _PRODUCTS = ("conv", "gemm", "depthwise", "dense", "deconv", "matmul")
 _POOLS = ("averagepool", "maxpool")
 
@@ -77,9 +78,8 @@ def name(graph: Any, operator: Any) -> str:
 
 
 def delegated(graph: Any, operator: Any) -> bool:
-    """Whether XNNPACK takes the operator: by kind, no 16-bit activations, and not what it lacks."""
-    own, arithmetic = _class(graph, operator), _arithmetic(graph, operator)
-    return own != "builtin" and arithmetic != "wide" and (own, arithmetic) not in _LACKING
+    """Whether XNNPACK takes the operator, see :mod:`converters.delegates.xnnpack`."""
+    return not xnnpack.TABLE.judge(view(graph, operator))[0]
 
 
 def prepared(graph: Any) -> dict[str, float]:
@@ -146,26 +146,33 @@ def terms(graph: Any, operator: Any, macs: int, weight_bytes: float) -> dict[str
 
 
 def partitions(edges: list[tuple[set[int], set[int]]], taken: list[bool]) -> int:
-    """How many pieces a delegate's operators fall into.
+    """How many pieces a delegate's operators fall into, see :func:`pieces`."""
+    return len(pieces(edges, taken))
+
+
+def pieces(edges: list[tuple[set[int], set[int]]], taken: list[bool]) -> list[list[int]]:
+    """The pieces that a delegate's operators fall into, each as positions of operators.
 
     ``edges``: tensors that each operator reads and writes, in an order in which they can run. As LiteRT does it: all
     operators of one kind (taken or not) that can run now make a piece, then the kinds change (TensorFlow Lite's
-    ``graph_info.cc``).
+    ``graph_info.cc``). Operators of a cycle, which nothing can run, are in no piece.
     """
     made = {t for _, outputs in edges for t in outputs}
-    left, kind, pieces = list(range(len(edges))), True, 0
+    left, kind, found = list(range(len(edges))), True, []
     while left:
-        before = len(left)
+        piece = []
         for index in list(left):
             inputs, outputs = edges[index]
             if taken[index] == kind and not inputs & made:
                 left.remove(index)
                 made -= outputs
-        pieces += kind and len(left) < before
-        if len(left) == before and not any(taken[i] != kind and not edges[i][0] & made for i in left):
+                piece.append(index)
+        if kind and piece:
+            found.append(piece)
+        if not piece and not any(taken[i] != kind and not edges[i][0] & made for i in left):
             break  # a cycle: no order runs this file
         kind = not kind
-    return pieces
+    return found
 
 
 def touched(graph: Any, operators: list[Any]) -> list[tuple[Any, float]]:

@@ -191,6 +191,8 @@ class Manifest:
     max_loss: float = MAX_LOSS
     #: Why, by recipe, for branches that were built but lost too much.
     left_out: Dict[str, str] = field(default_factory=dict)
+    #: The delegates that the branches were made for, if any were named.
+    targets: Tuple[str, ...] = ()
 
     def lossy(self, branch: Branch) -> bool:
         """Whether a branch's file lost more than the bundle's mark."""

@@ -27,6 +27,11 @@ max_loss_option = click.option(
     help="Mark a branch whose file loses more points of accuracy than this against its own float network. One that "
     f"loses more than {losses.LEFT_OUT:.0f} (or POINTS, if that is more) is left out of the bundle.",
 )  # fmt: skip
+targets_option = click.option(
+    "--for", "targets", default="", metavar="DELEGATES",
+    help="Choose precisions, operators and files so that each of these takes all of at least half of the branches: "
+    "cpu, gpu, npu, nnapi, comma-separated; a variant such as gpu:classic, too.",
+)  # fmt: skip
 key_option = click.option(
     "--key", type=click.Path(path_type=Path), default=None, metavar="FILE",
     help="RSA key for adb. Default: ~/.android/adbkey, created if missing.",

@@ -9,7 +9,7 @@ import tf_keras
 from ai_edge_litert.interpreter import Interpreter
 
 from adascale_runtime.errors import BadInput
-from converters import convert, flatbuffer, verify
+from converters import convert, flatbuffer, graphs, verify
 from converters.precisions import PRECISIONS
 
 
@@ -93,7 +93,7 @@ def test_costs_are_counted_from_the_file(networks: Any, inputs: np.ndarray) -> N
 
 def test_what_is_no_tflite_is_refused(networks: Any, inputs: np.ndarray) -> None:
     with pytest.raises(BadInput, match=r"not a \.tflite"):
-        flatbuffer.parse(b"hello")
+        graphs.parse(b"hello")
     model = convert.convert(networks, "float32", inputs)["early"].model
     with pytest.raises(BadInput, match="no signature 'x'; it has early, late"):
         flatbuffer.cost(model, "x")

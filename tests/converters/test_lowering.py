@@ -11,7 +11,7 @@ import tensorflow as tf
 import tf_keras
 
 from adascale_runtime.seams.manifest import Verification
-from converters import convert, flatbuffer, verify
+from converters import convert, flatbuffer, graphs, verify
 from converters.lowering import lower
 
 
@@ -59,7 +59,7 @@ def test_float32_computes_the_same(activation: str, inputs: np.ndarray, tmp_path
 
 def test_exponentials_stay_small(inputs: np.ndarray) -> None:
     one = convert.convert({"net": network("selu")}, "int8", inputs)["net"]
-    graph = flatbuffer.parse(one.model).subgraphs[0]
+    graph = graphs.parse(one.model).subgraphs[0]
     kinds = [operator.kind for operator in flatbuffer.operators(one.model, "net")]
     assert "EXP" in kinds and "SELECT" not in kinds and "DEQUANTIZE" not in kinds
     outputs = [graph.tensors[o.outputs[0]] for o, kind in zip(graph.operators, kinds, strict=True) if kind == "EXP"]
