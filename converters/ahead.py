@@ -23,6 +23,7 @@ from adascale_runtime.errors import AdaScaleError, BadInput, UnknownDelegate
 from adascale_runtime.files.disk import writing
 from adascale_runtime.text import excerpt
 from converters import flatbuffer
+from converters.delegates.operator import read
 
 #: What stands in a compiled file for a part that was compiled.
 DISPATCH = "DISPATCH_OP"
@@ -79,7 +80,7 @@ class Ahead:
     """The file's content."""
 
     operators: int
-    """Operators before."""
+    """Operators before, without those that only unpack weights."""
 
     taken: int
     """How many of them were compiled."""
@@ -151,21 +152,22 @@ def compile_signature(model: bytes, signature: str, target: Target) -> Ahead:
         AdaScaleError: The compiler refuses it, or takes none of its operators.
     """
     alone = flatbuffer.extract(model, signature)
-    before = flatbuffer.kinds(alone, signature)
+    before = read(alone, signature).operators
     with tempfile.TemporaryDirectory(prefix="adascale-npu-") as holder:
         folder = Path(holder)
         with writing(folder, "free some space or set TMPDIR"):
             (folder / "branch.tflite").write_bytes(alone)
         written = _run(folder, target)
         compiled = written.read_bytes()
-    after = flatbuffer.kinds(compiled, signature)
-    partitions, left = after.count(DISPATCH), [kind for kind in after if kind != DISPATCH]
+    after = read(compiled, signature).operators
+    partitions = sum(one.custom == DISPATCH for one in after)
+    left = len(after) - partitions
     if not partitions:
         raise AdaScaleError(
             f"The compiler for {target} takes none of the {len(before)} operators of '{signature}'; run it on another "
             "delegate."
         )
-    return Ahead(compiled, len(before), max(0, len(before) - len(left)), partitions)
+    return Ahead(compiled, len(before), max(0, len(before) - left), partitions)
 
 
 def _run(folder: Path, target: Target) -> Path:

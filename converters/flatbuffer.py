@@ -93,19 +93,6 @@ def _operators(graph: Graph, subgraph: Any) -> list[FileOperator]:
     return rows
 
 
-def kinds(model: bytes, signature: str) -> list[str]:
-    """The kind of every operator of a signature and of what it calls, those that unpack constants among them; a custom
-    operator by its own name."""
-    tree = parse(model)
-    named = []
-    for index in _reachable(tree, _signature(tree, signature).subgraphIndex):
-        for operator in tree.subgraphs[index].operators or []:
-            code = tree.operatorCodes[operator.opcodeIndex]
-            kind = _OPERATORS.get(max(code.builtinCode, code.deprecatedBuiltinCode), "CUSTOM")
-            named.append(_name(code.customCode) if kind == "CUSTOM" and code.customCode else kind)
-    return named
-
-
 def cost(model: bytes, signature: str) -> Cost:
     """What one inference of a signature costs, see :class:`~adascale_runtime.seams.bundle.Cost`.
 

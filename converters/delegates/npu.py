@@ -1,7 +1,7 @@
 """What NPUs take. "npu:openvino" is Intel's plugin of LiteRT with OpenVINO, which hosts have as the delegate ``npu``.
 
-The plugin selects operators by their kind, whatever their form. What OpenVINO then cannot compile ends the compiler, and
-nothing of the file is taken. Phones' NPUs have compilers of their own, whose rules are not known from files alone.
+The plugin selects operators by their kind, whatever their form. What OpenVINO then cannot compile ends the compiler,
+and nothing of the file is taken. Phones' NPUs have compilers of their own, whose rules are not known from files alone.
 """
 
 from __future__ import annotations
@@ -81,9 +81,9 @@ def _normalised(operator: Operator) -> str:
 
 #: What LiteRT's own kernels lack ends it, too: a compiled file still names the kinds and versions it was made of.
 _LIMITED = {
-    "DIV": 2, "MAXIMUM": 4, "MINIMUM": 4, "SQUARED_DIFFERENCE": 2, "POW": 1, "FLOOR_DIV": 3, "FLOOR_MOD": 2, "SQUARE": 1,
-    "SQRT": 2, "RSQRT": 3, "EXP": 2, "LOG": 2, "SIN": 2, "COS": 2, "TANH": 3, "LOGISTIC": 3, "RELU": 3, "RELU_0_TO_1": 1,
-    "HARD_SWISH": 1, "SIGN": 2, "DEPTH_TO_SPACE": 2, "MIRROR_PAD": 3,
+    "DIV": 2, "MAXIMUM": 4, "MINIMUM": 4, "SQUARED_DIFFERENCE": 2, "POW": 1, "FLOOR_DIV": 3, "FLOOR_MOD": 2,
+    "SQUARE": 1, "SQRT": 2, "RSQRT": 3, "EXP": 2, "LOG": 2, "SIN": 2, "COS": 2, "TANH": 3, "LOGISTIC": 3, "RELU": 3,
+    "RELU_0_TO_1": 1, "HARD_SWISH": 1, "SIGN": 2, "DEPTH_TO_SPACE": 2, "MIRROR_PAD": 3,
 }  # fmt: skip
 
 
@@ -105,8 +105,8 @@ def _rows() -> dict[str, Row]:
         rows("GELU", _gelu, _MEASURED, (1, 3)),
         rows("L2_NORMALIZATION", _normalised, _MEASURED, (1, 2)),
         rows(
-            "ABS ARG_MAX BATCH_MATMUL BROADCAST_TO CAST CONCATENATION CUMSUM DEQUANTIZE EMBEDDING_LOOKUP EQUAL EXPAND_DIMS GATHER "
-            "GATHER_ND GREATER GREATER_EQUAL LEAKY_RELU LESS LESS_EQUAL LOGICAL_AND LOGICAL_NOT LOGICAL_OR MEAN "
+            "ABS ARG_MAX BATCH_MATMUL BROADCAST_TO CAST CONCATENATION CUMSUM DEQUANTIZE EMBEDDING_LOOKUP EQUAL "
+            "EXPAND_DIMS GATHER GATHER_ND GREATER GREATER_EQUAL LEAKY_RELU LESS LESS_EQUAL LOGICAL_AND LOGICAL_NOT LOGICAL_OR MEAN "
             "NOT_EQUAL ONE_HOT PACK PAD PRELU REDUCE_MAX REVERSE_V2 SELECT SELECT_V2 SLICE SOFTMAX STRIDED_SLICE SUM "
             "TILE TOPK_V2 TRANSPOSE UNPACK",
             taken, _MEASURED,
