@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from adascale_runtime.device import meters
-from adascale_runtime.engines.delegates import library, open_branch
+from adascale_runtime.engines import litert
+from adascale_runtime.engines.delegates import library, lookup, open_branch
 from adascale_runtime.engines.served import served
 from adascale_runtime.errors import BadInput
 from adascale_runtime.measuring import work
@@ -133,6 +134,19 @@ class HostRunner:
         name, counter = self.meter or (None, None)
         spent = None if counter is None else meters.per_run_mj(lambda: opened.invoke(stored[0]), counter)
         return Block(tuple(latencies), spent, name, paces=tuple(paces))
+
+
+def stand_in(delegates: Sequence[str]) -> str | None:
+    """The sentence for users where something else executes what a delegate runs on this machine; None where nothing."""
+    for name in delegates:
+        record = lookup(name)
+        vendor = library().vendor(litert.HARDWARE[record.hardware]) if record.litert else None
+        if vendor is not None and vendor.chip == "CPU":
+            return (
+                f"{name} is {vendor.release} on its CPU device here: it takes the operators that it would take for an "
+                "NPU, and its times are those of a CPU, with threads of its own."
+            )
+    return None
 
 
 def samples(bundle: Bundle) -> np.ndarray:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Dict, Iterable
 
-from adascale_runtime.engines import registry, trial
+from adascale_runtime.engines import litert, registry, trial
 from adascale_runtime.engines.built_in import library, open_cpu, open_gpu, open_npu, open_reference, wheel_library
 from adascale_runtime.engines.loaded import LoadedBranch
 from adascale_runtime.engines.registry import (
@@ -16,7 +16,6 @@ from adascale_runtime.engines.registry import (
     Delegate,
     Opener,
     available,
-    check_delegate,
     delegate,
     install,
     lookup,
@@ -32,6 +31,13 @@ __all__ = [
     "library", "lookup", "names", "open_branch", "open_cpu", "open_gpu", "open_npu", "open_reference", "open_untried",
     "opener", "wheel_library",
 ]  # fmt: skip
+
+
+def check_delegate(name: str) -> None:
+    """Refuse, before long work, a name that nothing opens in this process, or an NPU without its vendor's libraries."""
+    registry.check_delegate(name)
+    if registry.is_declared(name) and lookup(name).hardware in litert.HARDWARE and lookup(name).litert:
+        library().vendor(litert.HARDWARE[lookup(name).hardware])
 
 
 def open_branch(
