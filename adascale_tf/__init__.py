@@ -44,6 +44,7 @@ _PUBLIC = {
     # Measuring and predicting.
     "profile": "adascale_tf.verbs.profile",
     "fit": "adascale_tf.verbs.fit",
+    "compare_delegates": "adascale_tf.verbs.compare_delegates",
     "report": "adascale_tf.verbs.report",
     "doctor": "adascale_tf.verbs.doctor",
     "demo": "adascale_tf.verbs.demo",
@@ -90,6 +91,7 @@ if TYPE_CHECKING:
     from adascale_tf.verbs.build import Built as Built
     from adascale_tf.verbs.build import build as build
     from adascale_tf.verbs.compile import compile_npu as compile_npu
+    from adascale_tf.verbs.compare_delegates import compare_delegates as compare_delegates
     from adascale_tf.verbs.demo import demo as demo
     from adascale_tf.verbs.doctor import doctor as doctor
     from adascale_tf.verbs.elastic import ElasticModel as ElasticModel

@@ -93,7 +93,7 @@ def open_gpu(path: Path, branch: Branch, threads: int, allow_fallback: bool = Fa
     return _open_compiled("gpu", path, branch, threads, allow_fallback)
 
 
-@delegate("npu", hardware="npu", runners=_EVERYWHERE, litert=True)
+@delegate("npu", hardware="npu", runners=("host", "agent"), litert=True)
 def open_npu(path: Path, branch: Branch, threads: int, allow_fallback: bool = False) -> Any:
     """LiteRT's NPU accelerators; on hosts Intel's, with OpenVINO (its CPU device where there is no NPU)."""
     return _open_compiled("npu", path, branch, threads, allow_fallback)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, Dict, Iterable
 
 from adascale_runtime.engines import litert, registry, trial
-from adascale_runtime.engines.built_in import library, open_cpu, open_gpu, open_npu, open_reference, wheel_library
+from adascale_runtime.engines.built_in import library, open_cpu, open_gpu, open_npu, open_reference
 from adascale_runtime.engines.loaded import LoadedBranch
 from adascale_runtime.engines.registry import (
     DELEGATES,
@@ -23,6 +23,7 @@ from adascale_runtime.engines.registry import (
     opener,
 )
 from adascale_runtime.engines.served import served
+from adascale_runtime.engines.vendors import wheel_library
 from adascale_runtime.seams.bundle import Bundle
 from adascale_runtime.seams.manifest import Branch
 

@@ -38,7 +38,7 @@ key_option = click.option(
 )  # fmt: skip
 litert_option = click.option(
     "--litert", type=click.Path(path_type=Path), default=None, metavar="FILE",
-    help="LiteRT for the phone: libLiteRt.so, the Android package (.aar) or a wheel.",
+    help="LiteRT for the phone: libLiteRt.so, the Android package (.aar) or a wheel. Default: the portable one.",
 )  # fmt: skip
 device_option = click.option(
     "--device", "devices", multiple=True, metavar="PHONE", help="HOST:PORT, usb or usb:SERIAL; can be repeated."
@@ -68,10 +68,22 @@ def list_delegates() -> str:
     """What ``--delegates`` takes."""
     from adascale_runtime.engines import registry
 
-    both = {name for runner in ("host", "agent") for name in registry.names(runner)}
-    elsewhere = [name for name in registry.names("benchmark_model") if name not in both]
-    more = f"; {', '.join(elsewhere)} with --runner benchmark_model only" if elsewhere else ""
-    return f"Comma-separated: {', '.join(sorted(both))}{more}."
+    here, agent, tool = (", ".join(registry.names(runner)) for runner in registry.RUNNERS)
+    return f"Comma-separated. This machine: {here}. Phones: {agent}; with --runner benchmark_model: {tool}."
+
+
+def list_delegates_here() -> str:
+    """What ``--delegates`` of a loop on this machine takes."""
+    from adascale_runtime.engines import registry
+
+    return f"Delegates that the policy chooses from, comma-separated: {', '.join(registry.names('host'))}."
+
+
+def list_delegates_of_agents() -> str:
+    """What ``--delegates`` of the agent on phones takes."""
+    from adascale_runtime.engines import registry
+
+    return f"Comma-separated: {', '.join(registry.names('agent'))}."
 
 
 def list_policies() -> str:

@@ -53,8 +53,7 @@ if TYPE_CHECKING:
 def search(
     *, source: Path, objectives: str, predictors_path: Path | None, device_name: str | None, branches: int,
     spec: str | None, trials: int, steps: int, delegate: str, threads: int, seed: int, targets: str, out: Path | None,
-    quiet: bool,
-    as_json: bool,
+    quiet: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Choose the branches that offer most accuracy for what they cost on a device.
 

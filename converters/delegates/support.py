@@ -6,10 +6,13 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from adascale_runtime.device.nnapi import LEVELS
 from adascale_runtime.seams.support import Refusal, Support
 from converters import graphs
 from converters.delegates import gpu as _gpu  # noqa: F401  (declares its tables)
 from converters.delegates import npu as _npu  # noqa: F401
+from converters.delegates import gpu_classic as _gpu_classic  # noqa: F401
+from converters.delegates import nnapi as _nnapi  # noqa: F401
 from converters.delegates import xnnpack as _xnnpack  # noqa: F401
 from converters.delegates.operator import File, Operator, Subgraph, read
 from converters.delegates.table import TABLES, Table, lookup
@@ -75,6 +78,19 @@ def _support(table: Table, file: File) -> Support:
         refusals=tuple(Refusal(kind, reason, count) for (kind, reason), count in refused.items()),
         warnings=tuple(warning for warning in warnings if warning) if taken else (),
     )
+
+
+def api_level(model: bytes, signature: str, delegate: str = "nnapi") -> int | None:
+    """The least API level of Android at which NNAPI takes all of a signature; None if none does, or for others.
+
+    Raises:
+        BadInput: See :func:`verdicts`.
+    """
+    if delegate != "nnapi":
+        return None
+    file = read(model, signature)
+    whole = (level for name, level in LEVELS.items() if _support(lookup(f"nnapi:{name}"), file).whole)
+    return next(whole, None)
 
 
 def apart(delegates: Iterable[str]) -> bool:

@@ -63,6 +63,8 @@ class Table:
     files: tuple[FileRow, ...] = ()
     #: What is wrong though operators are taken.
     warnings: tuple[FileRow, ...] = ()
+    #: A rule for operators of every kind, after that of the kind.
+    tensors: Row | None = None
     #: How many pieces the delegate takes, the largest first; 0 for all.
     pieces: int = 0
     #: A piece of fewer operators is left to the CPU.
@@ -82,7 +84,10 @@ class Table:
         if row is None:
             return self.absent, self.version
         try:
-            return row.reason(operator), row.source
+            reason = row.reason(operator)
+            if not reason and self.tensors is not None:
+                return self.tensors.check(operator), self.tensors.source
+            return reason, row.source
         except DAMAGED as error:
             raise BadInput(
                 f"Operator {operator.index} ({operator.kind}) of the .tflite is damaged ({type(error).__name__}); "
