@@ -90,8 +90,8 @@ if TYPE_CHECKING:
     from adascale_tf.verbs.agent import termux as termux
     from adascale_tf.verbs.build import Built as Built
     from adascale_tf.verbs.build import build as build
-    from adascale_tf.verbs.compile import compile_npu as compile_npu
     from adascale_tf.verbs.compare_delegates import compare_delegates as compare_delegates
+    from adascale_tf.verbs.compile import compile_npu as compile_npu
     from adascale_tf.verbs.demo import demo as demo
     from adascale_tf.verbs.doctor import doctor as doctor
     from adascale_tf.verbs.elastic import ElasticModel as ElasticModel

@@ -14,9 +14,14 @@ VERSION = "ai-edge-litert 2.3.0 with OpenVINO 2026.3.1"
 _MEASURED = "measured: Intel's plugin of " + VERSION
 
 
+def _number(operator: Operator) -> str:
+    """OpenVINO does not count with truth values."""
+    return "bool" if operator.source.dtype == "bool" else ""
+
+
 def _fused(operator: Operator) -> str:
     """OpenVINO makes a truth value of the sign, where TFLite has a number."""
-    return "fused SIGN_BIT" if operator.activation == "SIGN_BIT" else ""
+    return first("fused SIGN_BIT" if operator.activation == "SIGN_BIT" else "", _number(operator))
 
 
 def _convolution(operator: Operator) -> str:
@@ -52,8 +57,9 @@ def _reshape(operator: Operator) -> str:
 
 def _resize(operator: Operator) -> str:
     both = operator.option("alignCorners") and operator.option("halfPixelCenters")
-    whole = operator.kind == "RESIZE_BILINEAR" and operator.source.dtype == "int32"
-    return first("align_corners with half_pixel_centers" if both else "", "int32" if whole else "")
+    dtype = operator.source.dtype
+    other = operator.kind == "RESIZE_BILINEAR" and dtype in ("int32", "float16")
+    return first("align_corners with half_pixel_centers" if both else "", dtype if other else "")
 
 
 def _pad_value(operator: Operator) -> str:
@@ -95,6 +101,7 @@ def _rows() -> dict[str, Row]:
         rows("SUB", _fused, _MEASURED, (1, 5)),
         rows("AVERAGE_POOL_2D MAX_POOL_2D", _fused, _MEASURED, (1, 3)),
         rows("ADD MUL", _fused, _MEASURED),
+        rows("MEAN SUM", _number, _MEASURED),
         rows("CONV_2D", _convolution, _MEASURED),
         rows("TRANSPOSE_CONV", _transposed, _MEASURED),
         rows("DEPTHWISE_CONV_2D", _depthwise, _MEASURED),
@@ -109,8 +116,8 @@ def _rows() -> dict[str, Row]:
         rows(
             "ABS ARG_MAX BATCH_MATMUL BROADCAST_TO CAST CONCATENATION CUMSUM DEQUANTIZE EMBEDDING_LOOKUP EQUAL "
             "EXPAND_DIMS GATHER GATHER_ND GREATER GREATER_EQUAL LEAKY_RELU LESS LESS_EQUAL LOGICAL_AND LOGICAL_NOT "
-            "LOGICAL_OR MEAN NOT_EQUAL ONE_HOT PACK PAD PRELU REDUCE_MAX REVERSE_V2 SELECT SELECT_V2 SLICE SOFTMAX "
-            "STRIDED_SLICE SUM TILE TOPK_V2 TRANSPOSE UNPACK",
+            "LOGICAL_OR NOT_EQUAL ONE_HOT PACK PAD PRELU REDUCE_MAX REVERSE_V2 SELECT SELECT_V2 SLICE SOFTMAX "
+            "STRIDED_SLICE TILE TOPK_V2 TRANSPOSE UNPACK",
             taken, _MEASURED,
         ),
         rows("CONV_3D RANGE REDUCE_ALL", taken, _MEASURED + " (selected; not run)"),

@@ -31,8 +31,7 @@ for number, case in list(enumerate(operator_matrix.cases()))[int(sys.argv[2]):]:
         compiled = accelerators._accelerated(library(), str(place), operator_matrix.SIGNATURE, litert.HARDWARE["npu"])
         whole = compiled.accelerated()
         compiled.close()
-    except AdaScaleError as error:
-        # Files that this program runs have one input and one output; what has more is refused after it was compiled.
+    except AdaScaleError:
         whole = False
     print(json.dumps([number, whole]), flush=True)
 """
