@@ -28,6 +28,7 @@ _PUBLIC = {
     "Training": "adascale_tf.verbs.training",
     "build": "adascale_tf.verbs.build",
     "Built": "adascale_tf.verbs.build",
+    "compile_npu": "adascale_tf.verbs.compile",
     "evolve": "adascale_tf.verbs.evolve",
     "specialise": "adascale_tf.verbs.specialise",
     "search": "adascale_tf.verbs.search",
@@ -90,6 +91,7 @@ if TYPE_CHECKING:
     from adascale_tf.verbs.build import Built as Built
     from adascale_tf.verbs.build import build as build
     from adascale_tf.verbs.compare_delegates import compare_delegates as compare_delegates
+    from adascale_tf.verbs.compile import compile_npu as compile_npu
     from adascale_tf.verbs.demo import demo as demo
     from adascale_tf.verbs.doctor import doctor as doctor
     from adascale_tf.verbs.elastic import ElasticModel as ElasticModel

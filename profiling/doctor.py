@@ -16,7 +16,8 @@ import psutil
 
 from adascale_runtime import plugins
 from adascale_runtime.device import identity, meters, nnapi
-from adascale_runtime.engines import registry
+from adascale_runtime.engines import registry, vendors
+from adascale_runtime.errors import UnknownDelegate
 from profiling import device
 
 #: Where the Vulkan loader looks for drivers (LoaderInterfaceArchitecture.md, "Driver Discovery on Linux").
@@ -46,6 +47,7 @@ def examine() -> list[Check]:
         _python(),
         *_packages(),
         _delegates(),
+        npus(),
         _on_phones(),
         *_plugins(),
         _energy(),
@@ -83,6 +85,18 @@ def _delegates() -> Check:
     always = ", ".join(record.name for record in records if record.hardware == "cpu")
     driven = " and ".join(record.name for record in records if record.hardware != "cpu")
     return Check("delegates", "ok", always + (f"; {driven} where there are drivers for them" if driven else ""))
+
+
+def npus() -> Check:
+    """Whether the delegate npu runs here, and on what."""
+    try:
+        vendor = vendors.find(vendors.wheel_library())
+    except UnknownDelegate as error:
+        why, _, what = str(error).rstrip(".").rpartition("; ")
+        return Check("npu", "missing", why or what, what if why else "")
+    if vendor.chip == "CPU":
+        return Check("npu", "limited", f"{vendor.release}, on its CPU device", "no NPU was found; times are a CPU's")
+    return Check("npu", "ok", f"{vendor.release}, {vendor.chip}")
 
 
 def phone(address: str, facts: Mapping[str, Any], detail: str) -> Check:

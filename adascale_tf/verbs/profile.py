@@ -229,10 +229,14 @@ def _sizes(out: Path) -> list[int]:
 def _on_host(work: _Work, host: Host) -> None:
     """Branches, or what calibrates predictors for them; then again in other contexts."""
     from profiling import calibration, contexts, measure
+    from profiling.host import stand_in
 
     request, out, tick = work.request, work.out, work.tick
     bundle, delegates, threads, branches = request.bundle, request.delegates, request.threads, request.branches
     names = contexts.parse(",".join(host.contexts))
+    sentence = stand_in(delegates)
+    if sentence is not None:
+        work.note(sentence)
     if host.calibrate:
         measured = calibration.calibrate(
             bundle, delegates, threads, runs=request.runs, out=out, tick=tick, allow_fallback=request.allow_fallback,

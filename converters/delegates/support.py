@@ -12,6 +12,7 @@ from converters import graphs
 from converters.delegates import gpu as _gpu  # noqa: F401  (declares its tables)
 from converters.delegates import gpu_classic as _gpu_classic  # noqa: F401
 from converters.delegates import nnapi as _nnapi  # noqa: F401
+from converters.delegates import npu as _npu  # noqa: F401
 from converters.delegates import xnnpack as _xnnpack  # noqa: F401
 from converters.delegates.operator import File, Operator, Subgraph, read
 from converters.delegates.table import TABLES, Table, lookup
