@@ -87,6 +87,11 @@ def _problems(branch: Branch) -> Iterator[str]:
         for problem in _tensor_problems(spec):
             yield "has an {} {}".format(name, problem)
     yield from _cost_problems(branch.cost)
+    for one in branch.support:
+        if not 0 <= one.taken <= one.operators or not 0 <= one.partitions <= max(1, one.taken):
+            yield "says that '{}' takes {} of {} operators in {} parts".format(
+                excerpt(one.delegate), one.taken, one.operators, one.partitions
+            )
     yield from _compiled_problems(branch)
 
 
