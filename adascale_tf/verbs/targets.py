@@ -83,16 +83,18 @@ def suit(
     look(network.recipes)
     recipes = list(network.recipes)
     for target in () if chosen else targets:
-        for recipe in reversed(network.recipes):
-            if _enough(recipes, target, known) and len(targets) > 1:
-                break
-            if known[recipe][target].sound or recipe not in recipes:
-                continue
-            others = _in_other_precisions(network, recipe)
-            look(others)
-            fit = next((o for o in others if _serves(o, recipe, target, targets, known)), None)
-            if fit is not None:
-                recipes[recipes.index(recipe)] = fit
+        wrong = [recipe for recipe in reversed(recipes) if not known[recipe][target].sound]
+        instead = {recipe: _in_other_precisions(network, recipe) for recipe in wrong}
+        for attempt in range(len(_INSTEAD)):
+            tried = {recipe: instead[recipe][attempt] for recipe in wrong if attempt < len(instead[recipe])}
+            if not (len(targets) > 1 and _enough(recipes, target, known)):
+                look(dict.fromkeys(tried.values()))
+            for recipe, other in tried.items():
+                if len(targets) > 1 and _enough(recipes, target, known):  # what other targets take is left to them
+                    break
+                if _serves(other, recipe, target, targets, known):
+                    recipes[recipes.index(recipe)] = other
+                    wrong.remove(recipe)
     recipes = list(dict.fromkeys(recipes))
     for target in targets:
         _tell(target, recipes, known, say)
@@ -103,21 +105,18 @@ def _converted(
     network: ElasticNetwork, data: Dataset, recipes: Sequence[Recipe], targets: Sequence[str], tick: Tick
 ) -> dict[Recipe, dict[str, Support]]:
     """What targets take of each recipe's file, converted from the weights that there are."""
-    from adascale_tf.network.elastic import ElasticNetwork
     from adascale_tf.verbs.rehearse import trials
 
-    if not recipes:
-        return {}
-    asked = network if set(recipes) <= set(network.recipes) else ElasticNetwork(network.backbone, recipes)
     found = {}
-    for number, (recipe, branch) in enumerate(trials(asked, data, recipes), start=1):
+    for number, (recipe, branch) in enumerate(trials(network.evolved(recipes), data, recipes), start=1):
         found[recipe] = {one.delegate: one for one in branch.support if one.delegate in targets}
         tick("check delegates", number, len(recipes), str(recipe))
     return found
 
 
 def _enough(recipes: Sequence[Recipe], target: str, known: Known) -> bool:
-    return sum(known[recipe][target].sound for recipe in recipes) >= SHARE * len(recipes)
+    distinct = set(recipes)  # two may have become one
+    return sum(known[recipe][target].sound for recipe in distinct) >= SHARE * len(distinct)
 
 
 def _in_other_precisions(network: ElasticNetwork, recipe: Recipe) -> list[Recipe]:
