@@ -38,8 +38,7 @@ def named(targets: str | Sequence[str]) -> tuple[str, ...]:
 
     given = targets.split(",") if isinstance(targets, str) else targets
     names = tuple(dict.fromkeys(name.strip() for name in given if name.strip()))
-    for name in names:
-        support.lookup(name)
+    support.check(names)
     return names
 
 

@@ -93,6 +93,12 @@ def api_level(model: bytes, signature: str, delegate: str = "nnapi") -> int | No
     return next(whole, None)
 
 
+def check(delegates: Iterable[str]) -> None:
+    """Refuse a delegate that there is no table for; :class:`BadInput` lists those that there are."""
+    for name in delegates:
+        lookup(name)
+
+
 def apart(delegates: Iterable[str]) -> bool:
     """Whether one of these delegates takes a signature only from a file of its own."""
     return any(lookup(name).apart for name in delegates)
