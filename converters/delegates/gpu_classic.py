@@ -1,8 +1,8 @@
 """What TensorFlow Lite's own GPU delegate takes: "gpu:classic".
 
 It is what apps had before LiteRT's accelerator, and what phones' Google Play services offer. The rows are the rules of
-TensorFlow's Analyzer (``gpu_compatibility=True``), whose judgement from TensorFlow 2.18 on is "compatible" for any file.
-The delegate itself looks at types and axes too, which the Analyzer does not.
+TensorFlow's Analyzer (``gpu_compatibility=True``), which from TensorFlow 2.18 on calls any file "compatible". The
+delegate itself looks at types and axes too, which the Analyzer does not.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ _CASTS = ("bool", "int32")
 
 def _tensors(operator: Operator) -> str:
     """The types and axes that the delegate checks of every operator."""
-    inputs = (*_FLOATS, *_QUANTIZED, *_INPUTS.get(operator.kind, ()))
-    outputs = (*_FLOATS, *_QUANTIZED)
+    inputs: tuple[str, ...] = (*_FLOATS, *_QUANTIZED, *_INPUTS.get(operator.kind, ()))
+    outputs: tuple[str, ...] = (*_FLOATS, *_QUANTIZED)
     if operator.kind in _COMPARISONS:
         outputs += ("bool",)
     if operator.kind == "CAST":
