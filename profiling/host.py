@@ -140,7 +140,9 @@ def stand_in(delegates: Sequence[str]) -> str | None:
     """The sentence for users where something else executes what a delegate runs on this machine; None where nothing."""
     for name in delegates:
         record = lookup(name)
-        vendor = library().vendor(litert.HARDWARE[record.hardware]) if record.litert else None
+        if record.hardware != "npu" or not record.litert:
+            continue
+        vendor = library().vendor(litert.HARDWARE["npu"])
         if vendor is not None and vendor.chip == "CPU":
             return (
                 f"{name} is {vendor.release} on its CPU device here: it takes the operators that it would take for an "

@@ -37,8 +37,9 @@ __all__ = [
 def check_delegate(name: str) -> None:
     """Refuse, before long work, a name that nothing opens in this process, or an NPU without its vendor's libraries."""
     registry.check_delegate(name)
-    if registry.is_declared(name) and lookup(name).hardware in litert.HARDWARE and lookup(name).litert:
-        library().vendor(litert.HARDWARE[lookup(name).hardware])
+    record = lookup(name)
+    if registry.is_declared(name) and record.hardware == "npu" and record.litert:
+        library().vendor(litert.HARDWARE["npu"])
 
 
 def open_branch(
