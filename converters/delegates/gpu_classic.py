@@ -1,8 +1,8 @@
 """What TensorFlow Lite's own GPU delegate takes: "gpu:classic".
 
 It is what apps had before LiteRT's accelerator, and what phones' Google Play services offer. The rows are the rules of
-TensorFlow's Analyzer (``gpu_compatibility=True``), whose judgement from TensorFlow 2.18 on is "compatible" for any file.
-The delegate itself looks at types and axes too, which the Analyzer does not.
+TensorFlow's Analyzer (``gpu_compatibility=True``). From TensorFlow 2.18 on the Analyzer calls every file compatible;
+2.17.1 was the last to judge. The delegate itself looks at types and axes too, which the Analyzer does not.
 """
 
 from __future__ import annotations
@@ -104,9 +104,7 @@ def _dense(operator: Operator) -> str:
 def _cast(operator: Operator) -> str:
     old, new = operator.source.dtype, operator.target.dtype
     pair = {old, new}
-    fits = (
-        (old == "bool" and new in _FLOATS) or (new == "bool" and old in _FLOATS) or pair == {"float32", "int32"}
-    )
+    fits = (old == "bool" and new in _FLOATS) or (new == "bool" and old in _FLOATS) or pair == {"float32", "int32"}
     return "" if fits or _same_cast(old, new) else f"{old} to {new}"
 
 
