@@ -50,7 +50,7 @@ _NAMES = {
     "deconv": "TRANSPOSE_CONV",
     "matmul": "BATCH_MATMUL",
 }
-#: The class of each kind of operator; others are ``builtin``. Whether XNNPACK takes an operator is for its table to say.
+#: The class of each kind of operator; others are ``builtin``. What XNNPACK takes of them is for its table to say.
 CLASSES = {operator: name for name, operators in _NAMES.items() for operator in operators.split()}
 _PRODUCTS = ("conv", "gemm", "depthwise", "dense", "deconv", "matmul")
 _POOLS = ("averagepool", "maxpool")
