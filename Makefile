@@ -5,7 +5,7 @@ PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.10; do \
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test test-all lint check bench figures docs clean
+.PHONY: setup demo portable test test-all lint check bench figures docs clean
 setup: $(VENV)/.ready
 
 $(VENV)/.ready: setup.cfg setup.py pyproject.toml runtime/setup.cfg
@@ -17,6 +17,10 @@ $(VENV)/.ready: setup.cfg setup.py pyproject.toml runtime/setup.cfg
 
 demo: setup
 	$(BIN)/adascale demo --out build/demo
+
+# Python and LiteRT for phones without Python (docs/profiling-over-adb.md); fetched by apt-get and pip, installed here.
+portable: setup
+	$(BIN)/python -m android_harness.portable --out build/portable --install
 
 # Two processes: many tests wait for a phone, a timer or a child, and TensorFlow is imported twice only.
 TESTS := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile

@@ -153,6 +153,7 @@ def header(session: BaseSession) -> Header:
         table={o.id: codec.to_json(o) for o in session.table},
         settings=codec.to_json(session.settings),
         habits=habits.to_json(session.observer.state.habits),
+        told=habits.told_to_json(session.observer.told),
     )
 
 

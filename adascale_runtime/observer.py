@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from typing import Any, Dict, NamedTuple, Optional, Tuple
+from typing import Any, Dict, Mapping, NamedTuple, Optional, Tuple
 
 from adascale_runtime.device.monitor import Monitor
-from adascale_runtime.policies.limits import Option, Settings
-from adascale_runtime.policies.state import Habits, State, forget, observe
+from adascale_runtime.policies.limits import Engine, Option, Settings
+from adascale_runtime.policies.pressure import SLOWDOWNS
+from adascale_runtime.policies.state import Habits, State, Told, begin, forget, observe
 from adascale_runtime.seams.records import Context
 
 
@@ -31,24 +32,43 @@ class Observer:
         monitor: The clock, and where snapshots of the device come from.
         settings: How fast the policy's state learns.
         habits: What is known of the device from earlier sessions.
+        slowdowns: How many times longer than usual engines take just now, as anchors tell it.
     """
 
     #: What the policy remembers.
     state: State
+    #: What it was told of engines before anything ran on them, by this observer's time.
+    told: Told
 
-    def __init__(self, monitor: Monitor, settings: Settings, habits: Optional[Habits] = None) -> None:
+    def __init__(
+        self,
+        monitor: Monitor,
+        settings: Settings,
+        habits: Optional[Habits] = None,
+        slowdowns: Optional[Mapping[Engine, float]] = None,
+    ) -> None:
         self._monitor, self._settings = monitor, settings
         self._snapshot: Optional[Context] = None
         self._signals: Dict[str, Any] = {}
         self.state = State(habits=habits or {})
+        low, high = SLOWDOWNS
+        self._slowdowns = {
+            engine: round(min(high, max(low, slowdown)), 4) for engine, slowdown in (slowdowns or {}).items()
+        }
+        self._told_s = monitor.now()
         self.restart()
 
     def restart(self) -> None:
-        """Forget what was observed, but for the device's habits, and begin to count time anew."""
-        self.state = State(habits=self.state.habits)
+        """Forget what was observed, but for the device's habits, and begin to count time anew.
+
+        What was told of engines is as old as it is, so it counts for nothing some seconds later.
+        """
         self._told: Optional[Context] = None
         self._failed: Tuple[str, ...] = ()
         self._start_s = self._monitor.now()
+        age_s = round(self._start_s - self._told_s, 6)
+        self.told = {engine: (slowdown, -age_s) for engine, slowdown in self._slowdowns.items()}
+        self.state = begin(self.state.habits, self.told)
 
     def now_s(self) -> float:
         """Seconds since the start, rounded as they stand in a trace."""

@@ -1,43 +1,45 @@
-"""The options of a bundle on this device: opened, timed on the idle device, kept loaded within a memory limit."""
+"""The options of a bundle on this device: opened, timed at its usual speed, kept loaded within a memory limit."""
 
 from __future__ import annotations
 
 import math
-import time
-from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, Callable, Dict, Mapping, Optional, Sequence, Tuple
 
+from adascale_runtime import probing
 from adascale_runtime.engines.delegates import LoadedBranch, check_delegate, examine, open_branch
 from adascale_runtime.engines.warm import Warm
 from adascale_runtime.errors import AdaScaleError, BadInput
+from adascale_runtime.measuring.anchors import open_anchors
 from adascale_runtime.policies import policy as policies
 from adascale_runtime.policies.limits import Engine, Option, Table
 from adascale_runtime.seams.budget import Budget
 from adascale_runtime.seams.bundle import Bundle
 from adascale_runtime.seams.manifest import Branch
 from adascale_runtime.seams.predictors import Predictors
-from adascale_runtime.seams.records import quantile
+from adascale_runtime.seams.speed import anchor_of
 
 if TYPE_CHECKING:
     import numpy as np
 
 ALL_FAIL = "Every branch of the bundle fails on this device; look at 'adascale doctor'."
-#: How long the idle latency of each option is measured when a session opens, in seconds.
-PROBE_S = 0.03
 
 
 class Ready:
     """Options by id: the branches of a bundle on each engine, and what runs them. Not thread-safe.
 
     Options of the first engine have the branch's id, others ``branch@delegatexTHREADS``. All are opened once, to be
-    timed; what exceeds ``warm_mb`` together is given up again and opened in the background when it is wanted.
+    timed; what exceeds ``warm_mb`` together is given up again and opened in the background when it is wanted. Latencies
+    are those at the device's usual speed, as far as anchors tell it (:mod:`adascale_runtime.probing`).
 
     Args:
         bundle: Where the branches come from.
-        budget: Decides which option is always kept ready, and must be possible on an idle device.
+        budget: Decides which option is always kept ready, and must be possible on an idle device at its usual speed.
         engines: Delegates with numbers of threads, the usual one first.
         predictors: Add energy and memory to the options.
         warm_mb: Memory for all options that are kept ready, in MB; None for no limit.
         allow_fallback: Whether a delegate may leave operators to the CPU.
+        anchored: Whether anchors run beside the options; without them latencies are as they are seen just now.
+        openings: What the anchors took when earlier sessions opened here, in ms by kind.
 
     Raises:
         AdaScaleError: No branch can be opened.
@@ -48,6 +50,10 @@ class Ready:
     table: Table
     #: Why the others could not be opened, by id.
     broken: Dict[str, str]
+    #: What the anchors took meanwhile, in ms by kind; empty without them.
+    took: Dict[str, float]
+    #: How many times longer than usual each engine takes just now, where anchors tell it.
+    slowdowns: Dict[Engine, float]
 
     def __init__(
         self,
@@ -58,6 +64,8 @@ class Ready:
         *,
         warm_mb: Optional[float] = None,
         allow_fallback: bool = False,
+        anchored: bool = True,
+        openings: Optional[Mapping[str, Sequence[float]]] = None,
     ) -> None:
         branches = bundle.manifest.branches
         keys = {_key(branch, engine, engines[0]): (branch, engine) for engine in engines for branch in branches}
@@ -69,7 +77,16 @@ class Ready:
         for delegate, threads in engines:
             examine(bundle, branches, delegate, threads, allow_fallback)
         runners, self.broken = _open_all(open_one, tuple(keys))
-        latencies = probe(runners)
+        anchors = {
+            key: anchor_of(engine[0], branch.precision, branch.cost.arithmetic)
+            for key, (branch, engine) in keys.items()
+        }
+        wanted = sorted({kind for kind in anchors.values() if kind is not None})
+        probed = probing.probe(runners, open_anchors(wanted) if anchored and wanted else None)
+        self.took = probed.took()
+        usual = probing.usual_of(openings or {}, self.took)
+        latencies = probing.latencies(probed, anchors, usual)
+        self.slowdowns = probing.slowdowns(probed, [(keys[key][1], anchors[key]) for key in latencies], usual)
         self.table = tuple(
             _option(key, branch, latencies[key], predictors, engine)
             for key, (branch, engine) in keys.items()
@@ -166,28 +183,6 @@ def engines_of(delegates: Sequence[str], threads: Sequence[int]) -> Tuple[Engine
     return tuple((name, count) for name in delegates for count in threads)
 
 
-def probe(runners: Dict[str, LoadedBranch]) -> Dict[str, float]:
-    """The median latency of each runner on zeros, in ms, from interleaved rounds of about :data:`PROBE_S` for each.
-
-    A branch that fails has no entry.
-    """
-    inputs = {key: r.zeros() for key, r in runners.items()}
-    samples: Dict[str, List[float]] = {key: [] for key in runners}
-    failed = set()
-    for number in range(200):
-        for key, run in runners.items():
-            if key in failed or (number >= 5 and sum(samples[key]) > 1e3 * PROBE_S):
-                continue
-            before = time.perf_counter()
-            try:
-                run(inputs[key])
-            except (AdaScaleError, RuntimeError, ValueError):
-                failed.add(key)
-                continue
-            samples[key].append(1e3 * (time.perf_counter() - before))
-    return {key: quantile(values, 0.5) for key, values in samples.items() if key not in failed}
-
-
 def _key(branch: Branch, engine: Engine, first: Engine) -> str:
     return branch.id if engine == first else "{}@{}x{}".format(branch.id, *engine)
 
@@ -206,6 +201,7 @@ def _open_all(open_one: Callable[[str], Any], keys: Sequence[str]) -> Tuple[Dict
 
 
 def _option(key: str, branch: Branch, latency_ms: float, predictors: Optional[Predictors], engine: Engine) -> Option:
+    # Energy, too, is that at usual speed: a table is for the whole session, not for the moment in which it opens.
     predicted = {} if predictors is None else {
         name: predictors.predict(name, branch, *engine) for name in ("energy_mj", "memory_mb")
     }  # fmt: skip

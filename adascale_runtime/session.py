@@ -58,6 +58,7 @@ class BaseSession:
         allow_fallback: bool = False,
         best_effort: bool = False,
         remember: bool = True,
+        anchors: bool = True,
     ) -> None:
         policies.check_policy(policy)
         if policy in rivals.REPLAY_ONLY:
@@ -70,9 +71,13 @@ class BaseSession:
         self.monitor = monitor or monitors.here()
         self.ignored = limits.check_signals(budget, self.monitor.latest(), best_effort)
         self.budget, self.delegates, self.threads, self.settings = budget, tuple(delegates), numbers[0], settings
-        self.ready = Ready(self.bundle, budget, engines, predictors, warm_mb=warm_mb, allow_fallback=allow_fallback)
+        known = habits.recall() if remember else habits.NOTHING
+        self.ready = Ready(
+            self.bundle, budget, engines, predictors, warm_mb=warm_mb, allow_fallback=allow_fallback,
+            anchored=anchors, openings=known.openings,
+        )  # fmt: skip
         self._remembers = remember
-        self.observer = Observer(self.monitor, settings, habits.recall() if remember else None)
+        self.observer = Observer(self.monitor, settings, known.habits, self.ready.slowdowns)
         self.last = None
         self._decide = policies.POLICIES[policy]
         self._lock = threading.Lock()
@@ -80,7 +85,7 @@ class BaseSession:
 
     @property
     def table(self) -> Table:
-        """The options that may be chosen: branches on engines, with what they cost on the idle device."""
+        """The options that may be chosen: branches on engines, with what they cost at rest at usual speed."""
         return self.ready.table
 
     @property
@@ -106,10 +111,11 @@ class BaseSession:
             self._watching = False
             self.monitor.__exit__()
         with self._lock:
-            if self._remembers and not self._closed:
-                habits.keep(self.observer.state.habits)
-            self._closed = True
+            first, self._closed = not self._closed, True
+            learned = self.observer.state.habits
             self.ready.close()
+        if first and self._remembers:  # others that wait for the lock need not wait for the disk
+            habits.keep(learned, self.ready.took)
 
     def warnings(self) -> List[str]:
         """What a user should know before the first inference: options that are left out, limits that are ignored."""
@@ -165,7 +171,9 @@ class Session(BaseSession):
     """Keeps a budget while it predicts; thread-safe, one inference at a time.
 
     Opening loads every branch on every delegate with every number of threads and measures its idle latency, which the
-    ``table`` of options keeps for the policy; ``broken`` says why options could not be opened. What this machine has
+    ``table`` of options keeps for the policy; ``broken`` says why options could not be opened. Anchors run meanwhile,
+    small fixed kernels that tell how fast the CPU is just now: the table is for its usual speed, and the first decision
+    knows that of the moment. What this machine has
     not run yet is tried in a child process first (:mod:`adascale_runtime.engines.trial`), so a crash is one of the
     reasons. A branch that fails later, or answers a NaN or an infinity, is taken out, and the next best answers the
     same request.
@@ -190,11 +198,13 @@ class Session(BaseSession):
         best_effort: Whether limits that this device has no sensor for are ignored (``ignored`` names them) instead of
             refused.
         remember: Whether what was learned of the device (how often others hold it up, and for how long) is kept for the
-            next session, and what an earlier one learned is known from the start.
+            next session, and what an earlier one learned is known from the start; so is what anchors usually take here.
+        anchors: Whether anchors run when the session opens; False is for comparisons.
 
     Raises:
         BadBundle: The path is not a bundle, or the bundle is damaged.
-        BadInput: No branch could keep the budget even on an idle device, or the device lacks the sensor of a limit.
+        BadInput: No branch could keep the budget even on an idle device at its usual speed, or the device lacks the
+            sensor of a limit.
         UnknownDelegate: There is no such delegate here.
         AdaScaleError: No branch can be opened.
     """

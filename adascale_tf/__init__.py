@@ -28,6 +28,7 @@ _PUBLIC = {
     "Training": "adascale_tf.verbs.training",
     "build": "adascale_tf.verbs.build",
     "Built": "adascale_tf.verbs.build",
+    "compile_npu": "adascale_tf.verbs.compile",
     "evolve": "adascale_tf.verbs.evolve",
     "specialise": "adascale_tf.verbs.specialise",
     "search": "adascale_tf.verbs.search",
@@ -43,6 +44,7 @@ _PUBLIC = {
     # Measuring and predicting.
     "profile": "adascale_tf.verbs.profile",
     "fit": "adascale_tf.verbs.fit",
+    "compare_delegates": "adascale_tf.verbs.compare_delegates",
     "report": "adascale_tf.verbs.report",
     "doctor": "adascale_tf.verbs.doctor",
     "demo": "adascale_tf.verbs.demo",
@@ -88,6 +90,8 @@ if TYPE_CHECKING:
     from adascale_tf.verbs.agent import termux as termux
     from adascale_tf.verbs.build import Built as Built
     from adascale_tf.verbs.build import build as build
+    from adascale_tf.verbs.compare_delegates import compare_delegates as compare_delegates
+    from adascale_tf.verbs.compile import compile_npu as compile_npu
     from adascale_tf.verbs.demo import demo as demo
     from adascale_tf.verbs.doctor import doctor as doctor
     from adascale_tf.verbs.elastic import ElasticModel as ElasticModel

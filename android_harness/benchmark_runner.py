@@ -17,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from adascale_runtime.device import sensors
+from adascale_runtime.device import nnapi, sensors
 from adascale_runtime.engines.delegates import lookup
 from adascale_runtime.errors import BadInput
 from adascale_runtime.progress import Tick
@@ -31,7 +31,7 @@ from android_harness.adb import Adb
 from android_harness.agent import work
 from android_harness.agent.alone import Owner
 from android_harness.agent.work import JobFailed
-from android_harness.benchmark_log import SWITCHES, BenchmarkLog, command, parse
+from android_harness.benchmark_log import BenchmarkLog, command, parse
 from android_harness.phone_facts import OUTPUT
 from android_harness.runner import Options
 from profiling.runners import runner
@@ -67,9 +67,10 @@ class BenchmarkRunner:
         if binary is None or not binary.is_file():
             absent = "" if binary is None else f"; {binary} is not a file"
             raise BadInput(f"--runner benchmark_model needs --binary PATH, the tool built for {abi}{absent}.")
-        lacking = [name for name in delegates if name not in SWITCHES]
-        if lacking:
-            raise BadInput(f"benchmark_model is not used for the delegate {lacking[0]}; use {', '.join(SWITCHES)}.")
+        level = nnapi.api_level(facts)
+        if "nnapi" in delegates and level is not None and nnapi.version(level) is None:
+            least = min(nnapi.LEVELS.values())
+            raise BadInput(f"{adb.address} has no NNAPI: its API level is {level}, and NNAPI begins with {least}.")
         files = store.tool_files(TOOL, binary)
         store.bring(adb, files, tick, self.owner)
         self._path = f"{store.FOLDER}/{next(iter(files))}"

@@ -12,7 +12,7 @@ from typing import Any
 
 from adascale_runtime.errors import AdaScaleError, BadInput
 from adascale_runtime.files import codec
-from android_harness import phone_facts
+from android_harness import phone_facts, pythons
 from android_harness.adb import Address, PhoneGone, connect, parse_address
 
 #: Ports on which Android's emulators listen for adb: odd ones, two for each emulator.
@@ -83,6 +83,7 @@ def look(addresses: Sequence[Address], signer: Any, timeout_s: float = 5.0) -> l
         try:
             with connect(address, signer, timeout_s, DIALOG_S) as adb:
                 facts = phone_facts.read(adb)
+                facts["python"] = pythons.described(adb, facts)
                 remember(address) if address.host not in (None, "127.0.0.1") else None
                 return Found(str(address), "ready", facts=facts)
         except PhoneGone as error:

@@ -31,7 +31,7 @@ from android_harness import (
 )
 from android_harness.adb import Adb, Address, PhoneGone, Silent, connect
 from android_harness.agent.alone import Owner
-from android_harness.runner import Options, PhoneRunner
+from android_harness.runner import Options, PhoneRunner, check_delegates
 from android_harness.strikes import Strikes
 from profiling import cells as table
 from profiling import experiment
@@ -123,6 +123,7 @@ class Harness:
         begun = time.monotonic()
         cells = table.choose(self.bundle, delegates, threads, self.options.runs, branches)
         runner = _runner(self.options, self.bundle, self.owner)
+        check_delegates(self.options.runner, delegates)
         try:
             self._connected()
             visit = _Visit(self, runner, self._steadily(phone_facts.read), delegates)

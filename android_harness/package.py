@@ -22,11 +22,21 @@ def agent() -> bytes:
     buffer = io.BytesIO()
     buffer.write(b"#!/usr/bin/env python3\n")
     with zipfile.ZipFile(buffer, "a", zipfile.ZIP_DEFLATED) as archive:
-        files = {path.relative_to(ROOT).as_posix(): path for pattern in MODULES for path in ROOT.glob(pattern)}
+        files = _files()
         for name in sorted(files):
             archive.writestr(_entry(name), files[name].read_bytes())
         archive.writestr(_entry("__main__.py"), _MAIN)
     return buffer.getvalue()
+
+
+def sources() -> list[str]:
+    """The sources of the agent's modules, in the order of their names."""
+    files = _files()
+    return [files[name].read_text() for name in sorted(files) if name.endswith(".py")]
+
+
+def _files() -> dict[str, Path]:
+    return {path.relative_to(ROOT).as_posix(): path for pattern in MODULES for path in ROOT.glob(pattern)}
 
 
 def _entry(name: str) -> zipfile.ZipInfo:

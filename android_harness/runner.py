@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from adascale_runtime.engines import registry
 from adascale_runtime.engines.delegates import DELEGATES
 from adascale_runtime.errors import AdaScaleError, BadInput
 from adascale_runtime.files import codec
 from adascale_runtime.progress import Tick
 from adascale_runtime.seams.bundle import Bundle
-from adascale_runtime.seams.jobs import MARK, Job, Message, parse
+from adascale_runtime.seams.jobs import Job, Message, parse
 from adascale_runtime.text import excerpt
-from android_harness import store
+from android_harness import pythons, store
 from android_harness.adb import Adb, quote
 from android_harness.agent.alone import Owner
 from android_harness.agent.bench import Agenda
+from android_harness.portable.installed import Portable, find
 from profiling.jobs import Schedule
 from profiling.runners import RUNNERS, runner
 
@@ -48,7 +49,8 @@ class Options:
     runner: str = "agent"
     #: LiteRT for the phone: ``libLiteRt.so``, an Android package or a wheel.
     litert: Path | None = None
-    #: The Python on the phone that runs the agent.
+    #: The Python on the phone that runs the agent: its path there; ``python3``, for which the portable one stands in
+    #: where the phone has none; or ``portable``.
     python: str = "python3"
     #: Google's ``benchmark_model``, built for the phone.
     binary: Path | None = None
@@ -134,26 +136,19 @@ class AgentRunner:
         self._command = ""
 
     def prepare(self, adb: Adb, facts: dict[str, Any], delegates: Sequence[str], tick: Tick) -> None:
-        python = self.options.python
-        code, version = adb.shell(
-            f"{quote(python)} -c 'import sys; print(\"{MARK}\" + sys.version.split()[0]); 1/(sys.version_info>=(3,8))'"
-        )
-        if code:
-            raise BadInput(
-                f"{adb.address} has no {python} of version 3.8 or later for its adb shell; name one with --python, "
-                "profile in Termux ('adascale agent --termux'), or use '--runner benchmark_model'."
-            )
-        self.versions["python"] = excerpt("".join(re.findall(f"{MARK}(.*)", version)))
-        library = self.options.litert or host_library(facts.get("abi"))
-        known = [DELEGATES[name] for name in delegates if name in DELEGATES]
-        accelerated = any(record.hardware != "cpu" for record in known)
-        files = store.agent_files(library, str(facts.get("abi")), accelerated)
-        store.bring(adb, files, tick, self.owner)
-        place = {Path(name).name: f"{store.FOLDER}/{name}" for name in files}
-        chosen = f" --litert {place[store.LITERT]}" if library else ""
-        self._command = f"cd {store.FOLDER} && {quote(python)} {place[store.AGENT]}{chosen}"
-        told = adb.check(f"{self._command} info 2>/dev/null", timeout_s=120)
-        info = parse_info(told, f"The agent on {adb.address}")
+        python, abi = self.options.python, facts.get("abi")
+        own = None if python == pythons.PORTABLE else pythons.version(adb, python)
+        library = self.options.litert or host_library(abi)
+        info = None if own is None else self._bring(adb, facts, quote(python), library, delegates, tick)
+        spare = python in (pythons.DEFAULT, pythons.PORTABLE) and _on_cpu(delegates)
+        if info is None or (info.engine is None and self.options.litert is None and spare):
+            portable = find(abi) if python in (pythons.DEFAULT, pythons.PORTABLE) else None
+            if portable is not None:
+                own = f"{portable.manifest.python} portable"
+                info = self._portable(adb, facts, portable, delegates, tick)
+            elif info is None:
+                raise pythons.absent(adb, python, abi)
+        self.versions["python"] = own or ""
         if info.engine is None:
             hint = "give --litert the .aar of com.google.ai.edge.litert:litert, or its libLiteRt.so"
             why = excerpt(info.reason, 400)
@@ -162,7 +157,32 @@ class AgentRunner:
         for name in delegates:
             if name not in info.delegates:
                 there = excerpt(", ".join(info.delegates))
-                raise BadInput(f"The agent on {adb.address} has no delegate {name}; it has {there}{_instead(name)}.")
+                more = _instead(name, "agent")
+                raise BadInput(f"The agent on {adb.address} has no delegate {name}; it has {there}{more}.")
+
+    def _portable(
+        self, adb: Adb, facts: dict[str, Any], portable: Portable, delegates: Sequence[str], tick: Tick
+    ) -> Info:
+        """Bring the portable Python, with its own LiteRT where none is given."""
+        pythons.refuse_drivers(adb, delegates)
+        library = self.options.litert or portable.library
+        chosen = store.libraries(library, portable.target.abi)[store.LITERT]
+        pythons.refuse_pages(adb, min(pythons.refuse_library(chosen, portable), portable.manifest.alignment))
+        files = pythons.files_of(portable)
+        store.bring(adb, files, tick, self.owner)
+        return self._bring(adb, facts, pythons.command(files), library, delegates, tick)
+
+    def _bring(
+        self, adb: Adb, facts: dict[str, Any], python: str, library: Path | None, delegates: Sequence[str], tick: Tick
+    ) -> Info:
+        """Bring the agent and LiteRT; what the agent says of itself under a Python that a command starts."""
+        files = store.agent_files(library, str(facts.get("abi")), not _on_cpu(delegates))
+        store.bring(adb, files, tick, self.owner)
+        place = {Path(name).name: f"{store.FOLDER}/{name}" for name in files}
+        chosen = f" --litert {place[store.LITERT]}" if library else ""
+        self._command = f"cd {store.FOLDER} && {python} {place[store.AGENT]}{chosen}"
+        told = adb.check(f"{self._command} info 2>/dev/null", timeout_s=120)
+        return parse_info(told, f"The agent on {adb.address}")
 
     def run(self, adb: Adb, jobs: Sequence[Job]) -> Iterator[Message]:
         agenda = self.options.agenda(self.bundle, jobs, self.owner)
@@ -181,11 +201,33 @@ class AgentRunner:
             raise AdaScaleError(f"{adb.address}: {said}")
 
 
-def _instead(name: str) -> str:
-    """What there is on phones in the place of a delegate that the agent lacks, for the end of a sentence."""
+def _on_cpu(delegates: Sequence[str]) -> bool:
+    """Whether none of the delegates needs a driver; what is not known is another's to refuse."""
+    return all(DELEGATES[name].hardware == "cpu" for name in delegates if name in DELEGATES)
+
+
+def check_delegates(runner: str, names: Sequence[str]) -> None:
+    """Refuse delegates that a runner for phones does not have, before a phone is asked or anything is pushed.
+
+    Args:
+        runner: The runner's name. One of a plug-in is not known to lack any.
+        names: The delegates.
+
+    Raises:
+        BadInput: Names the delegate, and the runner that has it.
+    """
+    there = registry.names(runner) if runner in registry.RUNNERS else names
+    for name in names:
+        if name not in there:
+            more = _instead(name, runner)
+            raise BadInput(f"The runner {runner} has no delegate {name}; it has {', '.join(there)}{more}.")
+
+
+def _instead(name: str, runner: str) -> str:
+    """What there is on phones in the place of a delegate that a runner lacks, for the end of a sentence."""
     record = DELEGATES.get(name)
-    others = () if record is None else [r for r in record.runners if r in RUNNERS and RUNNERS[r].where == "phone"]
-    if others and "agent" not in others:
+    others = [] if record is None else [r for r in record.runners if r in RUNNERS and RUNNERS[r].where == "phone"]
+    if others and runner not in others:
         return f" ({name}: use '--runner {others[0]}')"
     if record is not None and record.kernels == "reference":
         plain = [d.name for d in DELEGATES.values() if d.kernels == "builtin"]

@@ -62,12 +62,17 @@ def agent_files(library: Path | None, abi: str, accelerators: bool) -> dict[str,
     return _named("agent", {AGENT: package.agent()}) | _named("litert", chosen)
 
 
+def portable_files(files: Mapping[str, Path]) -> dict[str, Content]:
+    """A portable Python's files by their place below :data:`FOLDER`."""
+    return _named("portable", files)
+
+
 def tool_files(name: str, binary: Path) -> dict[str, Content]:
     """A program by its place below :data:`FOLDER`."""
     return _named("tool", {name: binary})
 
 
-def _named(kind: str, files: Mapping[str, Content]) -> dict[str, Content]:
+def _named(kind: str, files: Mapping[str, Path] | Mapping[str, bytes] | Mapping[str, Content]) -> dict[str, Content]:
     """The files in a folder whose name follows from all of them."""
     text = "\n".join(f"{name} {digest(content)}" for name, content in sorted(files.items()))
     folder = f"{kind}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"

@@ -30,22 +30,22 @@ from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+import building
 import console
 import drift
 import evidence
 import numpy as np
 from goals import Row, repeated, show
 
+from adascale_runtime import probing
 from adascale_runtime.engines.delegates import open_branch
 from adascale_runtime.errors import AdaScaleError
 from adascale_runtime.policies import rivals
 from adascale_runtime.policies.policy import Option
-from adascale_runtime.ready import probe
 from adascale_runtime.seams import bundle
 from adascale_runtime.seams.budget import Budget
 from adascale_runtime.seams.records import quantile
 from adascale_runtime.session import Session
-from converters import process
 from profiling.meters import estimate_mj
 
 #: What its figures are of; a change of it makes them stale.
@@ -54,8 +54,11 @@ MEASURES = (
     "adascale_runtime/device",
     "adascale_runtime/engines",
     "adascale_runtime/habits.py",
+    "adascale_runtime/measuring/anchors.py",
     "adascale_runtime/observer.py",
+    "adascale_runtime/probing.py",
     "adascale_runtime/ready.py",
+    "adascale_runtime/seams/speed.py",
     "adascale_runtime/session.py",
     "profiling/wander.py",
     "benchmarks/drift.py",
@@ -117,7 +120,7 @@ def measure(opened: bundle.Bundle, seconds: float, seed: int = 0) -> dict[str, A
     branches = {b.id: b for b in opened.manifest.branches}
     engines = [(key, count) for count in THREADS for key in branches]
     runners = {_option(key, count): open_branch(opened, branches[key], "cpu", count) for key, count in engines}
-    idle = probe(runners)
+    idle = probing.latencies(probing.probe(runners), dict.fromkeys(runners), {})  # as seen now, as the runs are
     full = max((key for key in branches), key=lambda key: idle[key])
     budget = Budget(latency_ms=SLACK * idle[full])
     x = np.zeros(runners[full].branch.input.shape, np.float32)
@@ -269,16 +272,8 @@ def bundles(places: list[Path] | None, folder: Path, smoke: bool) -> list[bundle
     """The bundles to measure: those of the places, or two that are built in a folder."""
     if places:
         return [bundle.load(place) for place in places]
-    from adascale_tf.verbs.build import build
-    from adascale_tf.verbs.training import Training
-
-    made = []
-    for backbone, epochs in BUILT[:1] if smoke else BUILT:
-        print(f"builds a bundle of {backbone} on the digits", file=sys.stderr, flush=True)
-        training = Training(epochs=1 if smoke else epochs)
-        made.append(build("digits", folder / backbone, backbone=backbone, training=training).bundle)
-    process.stop()  # what is measured next should have the machine to itself
-    return made
+    wanted = BUILT[:1] if smoke else BUILT
+    return [building.built(folder / backbone, epochs, smoke, backbone=backbone) for backbone, epochs in wanted]
 
 
 def main() -> int:

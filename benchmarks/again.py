@@ -22,6 +22,7 @@ from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+import building
 import console
 import drift
 import evidence
@@ -31,7 +32,6 @@ from adascale_runtime.errors import AdaScaleError
 from adascale_runtime.seams import bundle, speed
 from adascale_runtime.seams.bundle import Bundle
 from adascale_runtime.seams.records import Measurement
-from converters import process
 from profiling import measure
 
 #: What its figures are of; a change of it makes them stale.
@@ -46,16 +46,16 @@ MEASURES = (
     "benchmarks/drift.py",
 )
 RESULTS = Path(__file__).parent / "results" / "again.json"
-#: Timed runs of a cell, and the interval that further rounds aim at, in percent: the defaults of 'adascale profile'.
-RUNS, PRECISE = 50, 3.0
+#: Timed runs of a cell, as many as 'adascale profile' takes where nothing else is asked for.
+RUNS = 50
 
 
 def pair(opened: Bundle, pause_s: float, folder: Path) -> dict[str, Any]:
     """Two profiles, and by branch the second's figure over the first's, less 1."""
     first, second = folder / "first.jsonl", folder / "second.jsonl"
-    one = measure.profile(opened, ["cpu"], [1], runs=RUNS, out=first, precise=PRECISE)
+    one = measure.profile(opened, ["cpu"], [1], runs=RUNS, out=first, precise=speed.PRECISE)
     time.sleep(pause_s)
-    other = measure.profile(opened, ["cpu"], [1], runs=RUNS, out=second, precise=PRECISE)
+    other = measure.profile(opened, ["cpu"], [1], runs=RUNS, out=second, precise=speed.PRECISE)
     both = [*one, *other]
     usual = speed.usual(both)
 
@@ -100,7 +100,9 @@ def main() -> int:
         found = []
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
-            opened = bundle.load(options.bundle) if options.bundle else _built(folder / "bundle", options.smoke)
+            opened = (
+                bundle.load(options.bundle) if options.bundle else building.built(folder / "bundle", 3, options.smoke)
+            )
             with drift.machine(options, pairs * (pause_s + 60.0)):
                 for number in range(pairs):
                     (folder / str(number)).mkdir()
@@ -128,15 +130,6 @@ def main() -> int:
         ],
     )  # fmt: skip
     return 0
-
-
-def _built(place: Path, smoke: bool) -> Bundle:
-    from adascale_tf.verbs.build import build
-    from adascale_tf.verbs.training import Training
-
-    made = build("digits", place, training=Training(epochs=1 if smoke else 3)).bundle
-    process.stop()  # what is measured next should have the machine to itself
-    return made
 
 
 if __name__ == "__main__":

@@ -4,8 +4,8 @@
 * Time of a profile that is not spent on the phone's tasks.
 * A call of the agent (ctypes on LiteRT's C library) against one of LiteRT's Python wheel.
 
-All of it is repeated with a fresh phone. Prints the middle repeat and the worst with the goals, and writes
-``benchmarks/results/harness.json``.
+All of it is repeated with a fresh phone; with ``--wander`` this machine's speed wanders meanwhile. Prints the middle
+repeat and the worst with the goals, and writes ``benchmarks/results/harness.json``.
 
     python benchmarks/harness.py build/demo/bundle
 """
@@ -24,6 +24,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import drift
 import evidence
 import numpy as np
 from goals import repeated, show
@@ -168,6 +169,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--repeats", type=int, default=Size.repeats, help="(default: %(default)s)")
+    drift.add_option(parser)
     evidence.add_options(parser, RESULTS)
     options = parser.parse_args()
     if shutil.which("adb") is None:
@@ -175,8 +177,10 @@ def main() -> int:
         return 2
     sizes = SMOKE if options.smoke else Size(repeats=max(1, options.repeats))
     try:
+        drift.check(options)
         opened = bundle.load(options.bundle)
-        runs = [once(opened, sizes) for _ in range(sizes.repeats)]
+        with drift.machine(options, 60.0 * sizes.repeats):
+            runs = [once(opened, sizes) for _ in range(sizes.repeats)]
         rows = [
             repeated("push speed against adb", ">= 0.8", [run["push"] for run in runs]),
             repeated("pull speed against adb", ">= 0.8", [run["pull"] for run in runs]),
@@ -188,7 +192,7 @@ def main() -> int:
     except AdaScaleError as error:
         print(f"harness: {error}", file=sys.stderr)
         return error.exit_code
-    show("Harness", rows)
+    show("Harness on a machine that wanders" if options.wander else "Harness", rows)
     return 0
 
 

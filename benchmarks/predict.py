@@ -393,7 +393,7 @@ def on_a_phone(bundles: dict[str, Bundle], size: Size, folder: Path) -> dict[str
         assert fitted is not None
         assert m.energy.value_mj is not None
         where = f"{m.bundle}/{m.branch}"
-        latency = m.latency_quantile_ms(fit.IDLE)
+        latency = m.latency_quantile_ms(0.25)
         pairs["latency measured"][where] = (
             fitted.predict(m.cost, m.precision, latency_ms=latency),
             m.energy.value_mj,

@@ -232,6 +232,12 @@ def harness(result: Result) -> Section:
     return Section("Phones over adb", "harness.py build/demo/bundle", text, _goals(result["rows"]))
 
 
+@writer("harness_wandering")
+def harness_wandering(result: Result) -> Section:
+    """The same on a machine that wanders."""
+    return _wandering(harness(result))
+
+
 def _scaling(result: Result) -> Section:
     lines = []
     for line in result["lines"]:

@@ -54,22 +54,25 @@ class Converted:
 
 
 def convert(
-    networks: Mapping[str, tf_keras.Model], mode: str, calibration: np.ndarray, names: Mapping[str, str] | None = None
-) -> dict[str, Converted]:
+    networks: Mapping[str, tf_keras.Model], mode: str, calibration: np.ndarray, names: Mapping[str, str] | None = None,
+    *, apart: bool = False,
+) -> dict[str, Converted]:  # fmt: skip
     """Convert single-output networks of one trunk, by signature key.
 
     ``calibration``: real inputs (N, ...), float32, for the integer precisions. ``names``: what a network is called in
-    an error's sentence, by default its key. The networks share one file where that is smaller than a file each.
+    an error's sentence, by default its key. The networks share one file where that is smaller than a file each, unless
+    they are to stay ``apart``, as some delegates need it.
 
     :class:`AdaScaleError` names the network that the converter refuses or dies on; the converter runs in another
     process (:mod:`converters.process`).
     """
-    return begin(networks, mode, calibration, names)()
+    return begin(networks, mode, calibration, names, apart=apart)()
 
 
 def begin(
-    networks: Mapping[str, tf_keras.Model], mode: str, calibration: np.ndarray, names: Mapping[str, str] | None = None
-) -> Callable[[], dict[str, Converted]]:
+    networks: Mapping[str, tf_keras.Model], mode: str, calibration: np.ndarray, names: Mapping[str, str] | None = None,
+    *, apart: bool = False,
+) -> Callable[[], dict[str, Converted]]:  # fmt: skip
     """Like :func:`convert`, but the converter works on while this process does something else; call the result."""
     record = precisions.lookup(mode)
     if record.alone and len(networks) > 1:
@@ -90,7 +93,7 @@ def begin(
                 f"Branch '{(names or {}).get(key, key)}' cannot be written as {mode}: the TFLite converter {fault}; "
                 "leave this recipe out."
             ) from None
-        return _choose(packed, list(networks), record)
+        return _choose(packed, list(networks), record, apart)
 
     return finish
 
@@ -158,9 +161,9 @@ def _freeze(model: tf_keras.Model) -> Any:
     return tf.function(run, input_signature=[signature])
 
 
-def _choose(packed: bytes, keys: list[str], precision: Precision) -> dict[str, Converted]:
+def _choose(packed: bytes, keys: list[str], precision: Precision, apart: bool) -> dict[str, Converted]:
     alone = {key: flatbuffer.extract(packed, key) for key in keys}
-    shared = len(packed) < sum(len(model) for model in alone.values())
+    shared = not apart and len(packed) < sum(len(model) for model in alone.values())
     result = {}
     for key in keys:
         model = packed if shared else alone[key]

@@ -7,14 +7,17 @@ import os
 import platform
 import shutil
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 
 from adascale_runtime import plugins
-from adascale_runtime.device import identity, meters
-from adascale_runtime.engines import registry
+from adascale_runtime.device import identity, meters, nnapi
+from adascale_runtime.engines import registry, vendors
+from adascale_runtime.errors import UnknownDelegate
 from profiling import device
 
 #: Where the Vulkan loader looks for drivers (LoaderInterfaceArchitecture.md, "Driver Discovery on Linux").
@@ -44,6 +47,8 @@ def examine() -> list[Check]:
         _python(),
         *_packages(),
         _delegates(),
+        npus(),
+        _on_phones(),
         *_plugins(),
         _energy(),
         *_signals(),
@@ -80,6 +85,37 @@ def _delegates() -> Check:
     always = ", ".join(record.name for record in records if record.hardware == "cpu")
     driven = " and ".join(record.name for record in records if record.hardware != "cpu")
     return Check("delegates", "ok", always + (f"; {driven} where there are drivers for them" if driven else ""))
+
+
+def npus() -> Check:
+    """Whether the delegate npu runs here, and on what."""
+    try:
+        vendor = vendors.find(vendors.wheel_library())
+    except UnknownDelegate as error:
+        why, _, what = str(error).rstrip(".").rpartition("; ")
+        return Check("npu", "missing", why or what, what if why else "")
+    if vendor.chip == "CPU":
+        return Check("npu", "limited", f"{vendor.release}, on its CPU device", "no NPU was found; times are a CPU's")
+    return Check("npu", "ok", f"{vendor.release}, {vendor.chip}")
+
+
+def phone(address: str, facts: Mapping[str, Any], detail: str) -> Check:
+    """What a phone has for branches, by what it tells of itself; ``detail`` says why it tells nothing."""
+    name = f"phone {address}"
+    if not facts:
+        return Check(name, "missing", detail, "see 'adascale devices'")
+    level = nnapi.api_level(facts)
+    there = nnapi.version(level)
+    android = f"{facts.get('name')}, Android {facts.get('android') or '?'} (API level {level or 'unknown'})"
+    api = f"NNAPI {there} (with --runner benchmark_model)" if there else "no NNAPI"
+    if nnapi.remark(facts):
+        return Check(name, "limited", f"{android}, {api}, deprecated", f"in the place of nnapi {nnapi.INSTEAD}")
+    return Check(name, "ok", f"{android}, {api}")
+
+
+def _on_phones() -> Check:
+    agent, tool = (", ".join(registry.names(runner)) for runner in ("agent", "benchmark_model"))
+    return Check("delegates on phones", "ok", f"{agent}; with --runner benchmark_model: {tool}")
 
 
 def _plugins() -> list[Check]:

@@ -36,9 +36,6 @@ _PROCESS = ("one", "one_integer", "one_hybrid", "file.bytes", "file.packed_bytes
 #: E = s1*MACs + s2*eps*M + s3*(1-eps)*M + s4*t; for each kind of arithmetic an s1 of its own.
 _ENERGY = (*_MACS, "hit_mb", "missed_mb", "latency_ms")
 MINIMUM = 4
-#: The quantile of runs that stands for the idle device: a neighbour's noise makes runs longer, never shorter, and on a
-#: device that is idle the lower quartile lies within a percent of the median.
-IDLE = 0.25
 #: Where a device does not report its caches: one, of a phone's usual size.
 _CACHES = {"L3": meters.CACHE_BYTES}
 #: Up to so many branches each is left out alone; of more, a twelfth at a time.
@@ -78,8 +75,8 @@ def fit(measurements: list[Measurement], share: str = "none") -> Predictors:
 
 
 def idle_ms(m: Measurement, usual: Usual) -> float:
-    """What predictors learn of an idle measurement: the :data:`IDLE` quantile of its runs, in ms at usual speed."""
-    return speed.at_usual(m, usual, IDLE).value_ms
+    """What predictors learn of an idle measurement: its runs at usual speed, in ms."""
+    return speed.at_usual(m, usual).value_ms
 
 
 def fit_cell(members: Sequence[Measurement], name: str, usual: Usual | None = None) -> list[Predictor]:

@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 
 from adascale_runtime.device import meters
-from adascale_runtime.engines.delegates import library, open_branch
+from adascale_runtime.engines import litert
+from adascale_runtime.engines.delegates import library, lookup, open_branch
+from adascale_runtime.engines.served import served
 from adascale_runtime.errors import BadInput
 from adascale_runtime.measuring import work
 from adascale_runtime.measuring.anchors import Anchors, open_anchors
@@ -120,7 +122,9 @@ class HostRunner:
         )
 
     def _inspect(self, job: Job, branch: Branch) -> work.Inspected:
-        return work.inspect(library(), str(self.bundle.path(branch.file)), branch, job, self.options.op_profile)
+        return work.inspect(
+            library(), str(self.bundle.path(served(branch, job.delegate).file)), branch, job, self.options.op_profile
+        )
 
     def block(self, job: Job) -> Block:
         """A block of timed runs; then, where a meter is, runs for the energy alone."""
@@ -130,6 +134,19 @@ class HostRunner:
         name, counter = self.meter or (None, None)
         spent = None if counter is None else meters.per_run_mj(lambda: opened.invoke(stored[0]), counter)
         return Block(tuple(latencies), spent, name, paces=tuple(paces))
+
+
+def stand_in(delegates: Sequence[str]) -> str | None:
+    """The sentence for users where something else executes what a delegate runs on this machine; None where nothing."""
+    for name in delegates:
+        record = lookup(name)
+        vendor = library().vendor(litert.HARDWARE[record.hardware]) if record.litert else None
+        if vendor is not None and vendor.chip == "CPU":
+            return (
+                f"{name} is {vendor.release} on its CPU device here: it takes the operators that it would take for an "
+                "NPU, and its times are those of a CPU, with threads of its own."
+            )
+    return None
 
 
 def samples(bundle: Bundle) -> np.ndarray:

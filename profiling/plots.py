@@ -87,7 +87,9 @@ def colours(precisions: Sequence[str]) -> dict[str, str]:
     return {**PRECISION_COLOURS, **{p: OTHER_COLOURS[i % len(OTHER_COLOURS)] for i, p in enumerate(others)}}
 
 
-def _drawn(draw: Callable[P, Figure]) -> Callable[P, str]:
+def drawn(draw: Callable[P, Figure]) -> Callable[P, str]:
+    """Make a function that draws a figure one that gives its SVG text."""
+
     @functools.wraps(draw)
     def svg(*args: P.args, **kwargs: P.kwargs) -> str:
         buffer = io.StringIO()
@@ -123,7 +125,7 @@ def _latency_axis(axes: Axes, which: str, values: Sequence[float], label: str) -
     axis.set_label_text(label)
 
 
-@_drawn
+@drawn
 def accuracy_latency(points: Sequence[tuple[Measurement, float]]) -> Figure:
     """Accuracy (0..1) against p50 latency of one measurement per branch, p10-p90 bars, Pareto front as a staircase."""
     axes = (figure := Figure(figsize=(9.6, 5.2), layout="constrained")).add_subplot()
@@ -192,7 +194,7 @@ def _point_keys(measurements: Sequence[Measurement], palette: dict[str, str]) ->
     return [Line2D([], [], ls="", marker=marker, color=colour, label=label) for marker, colour, label in keys]
 
 
-@_drawn
+@drawn
 def distributions(cells: Sequence[tuple[str, Measurement]], dots: int = 6000) -> Figure:
     """Box (p25-p75), whiskers (p10-p90) and every timed run as a dot, per cell, slowest on top; thinned to ``dots``."""
     ordered = sorted(cells, key=lambda cell: cell[1].latency_quantile_ms(0.5))
@@ -217,7 +219,7 @@ def distributions(cells: Sequence[tuple[str, Measurement]], dots: int = 6000) ->
     return figure
 
 
-@_drawn
+@drawn
 def speeds(kinds: Mapping[str, Points]) -> Figure:
     """The anchors' speed, relative to the usual one, over time: ``(seconds, speed)`` by kind; with lines at ±10 %."""
     unit, unit_s = (
@@ -238,7 +240,7 @@ def speeds(kinds: Mapping[str, Points]) -> Figure:
     return figure
 
 
-@_drawn
+@drawn
 def predictions(points: Sequence[tuple[Measurement, float]]) -> Figure:
     """Predicted against measured p50 latency (ms) with the diagonal and a band of ten percent around it."""
     axes = (figure := Figure(figsize=(6.4, 5.4), layout="constrained")).add_subplot()
@@ -261,7 +263,7 @@ def predictions(points: Sequence[tuple[Measurement, float]]) -> Figure:
     return figure
 
 
-@_drawn
+@drawn
 def timeline(header: Header, events: Sequence[Event], dots: int = 1500) -> Figure:
     """Load of others, latency with its budget, and the branch in use over one time axis, phases shaded."""
     times = [e.time_s for e in events]

@@ -24,7 +24,7 @@ from adascale_runtime.seams.manifest import Manifest
 from adascale_runtime.seams.predictors import Predictors
 from adascale_runtime.seams.records import Measurement
 from adascale_runtime.seams.speed import Usual
-from profiling import plots
+from profiling import plots, report_delegates
 from profiling import report_words as words
 from profiling.report_words import FILTERS, ReportCell, budget, device, percent, phases, plural, share, short, size
 
@@ -151,6 +151,7 @@ def write(
     usual = speed.usual(measurements)
     facts.update(at_usual=lambda m: words.at_usual(m, usual), speeds=_speeds(timed, usual))
     facts.update(predictions=_predictions(predictors, timed), remarks=losses.remarks(manifest) if manifest else [])
+    facts.update(_delegates(timed, manifest))
     codec.write_text(out, environment.get_template("report.html.j2").render(facts))
 
 
@@ -246,6 +247,22 @@ def _speeds(timed: list[Measurement], usual: Usual) -> list[Picture]:
             caption = f"{name}: {words.wandered(speed.wandered(own, usual)[place])}."
             pictures.append(Picture(f"speeds-{len(pictures)}", label, caption, Markup(plots.speeds(kinds))))
     return pictures
+
+
+def _delegates(timed: list[Measurement], manifest: Manifest | None) -> dict[str, Any]:
+    """The delegates side by side, where a device has several."""
+    found = report_delegates.compared(timed, _digest(manifest), manifest)
+    rows = report_delegates.rows(found) if found else []
+    pictures = [
+        Picture(
+            f"delegates-{n}",
+            f"Speed of delegates against the CPU on {name}, by multiplications",
+            f"{name}.",
+            Markup(svg),
+        )
+        for n, (name, svg) in enumerate(report_delegates.pictures(found) if found else ())
+    ]
+    return {"delegates": found, "delegate_rows": rows, "delegate_columns": report_delegates.COLUMNS, "ratios": pictures}
 
 
 def _predictions(fitted: Predictors | None, timed: list[Measurement]) -> list[Picture]:

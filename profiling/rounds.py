@@ -6,6 +6,7 @@ the same ones: a round is given to the cells whose interval is wide by the block
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,6 +19,10 @@ from profiling.driver import Driven, Recovery, drive
 from profiling.jobs import Schedule, first_of, last_of, round_of
 from profiling.journal import Journal
 from profiling.runners import Runner
+
+#: How many rounds a cell has at most, in times of those that were planned: those of short runs only, whose timed runs
+#: have not yet taken so many milliseconds together. Ten runs of 0.05 ms are over before a device's speed has changed.
+SLOW, MOST, SHORT_MS = 2, 12, 100.0
 
 
 @dataclass(frozen=True)
@@ -36,7 +41,8 @@ def drive_rounds(
 ) -> Driven:  # fmt: skip
     """Let a runner do all work on cells that the journal lacks; see :func:`profiling.driver.drive`.
 
-    After the planned rounds, cells whose interval is wider than ``aim`` get further ones, at most as many again.
+    After the planned rounds, cells whose interval is wider than ``aim`` get further ones: at most as many again, and
+    more only while their runs have hardly taken any time.
     """
     rest = _Rest(cells, schedule, journal, aim)
     jobs = first_of(cells, schedule)
@@ -66,19 +72,31 @@ class _Rest:
 
     def more(self, driven: Driven) -> list[Job]:
         """The next round for the cells that need one, then the jobs at the end."""
-        if self.last and self._number < 2 * self._schedule.planned:
+        planned = self._schedule.planned
+        if self.last and self._number < MOST * planned:
             number, self._number = self._number, self._number + 1
-            wide = wide_cells([c for c in self._cells if c.key not in driven.failed], number, self._journal, self._aim)
+            short_ms = SHORT_MS if number >= SLOW * planned else math.inf
+            alive = [c for c in self._cells if c.key not in driven.failed]
+            wide = wide_cells(alive, number, self._journal, self._aim, short_ms)
             if wide:
                 return round_of(wide, self._schedule, number)
         return self.take()
 
 
-def wide_cells(cells: Sequence[Cell], rounds: int, journal: Journal, aim: Aim) -> list[Cell]:
-    """The cells whose latency has an interval wider than ``aim``, by their first so many rounds."""
+def wide_cells(
+    cells: Sequence[Cell], rounds: int, journal: Journal, aim: Aim, short_ms: float = math.inf
+) -> list[Cell]:
+    """The cells whose latency has an interval wider than ``aim``, by their first so many rounds.
+
+    ``short_ms``: of those only the cells whose runs took less than this together.
+    """
     known = [(cell, timed) for cell in cells if (timed := _timed(cell, rounds, journal, aim.place)) is not None]
     usual = speed.usual_of([timed for _, timed in known])
-    return [cell for cell, timed in known if speed.figure(timed, usual).percent > aim.percent]
+    return [
+        cell
+        for cell, timed in known
+        if sum(timed.latency_ms) < short_ms and speed.figure(timed, usual).percent > aim.percent
+    ]
 
 
 def _timed(cell: Cell, rounds: int, journal: Journal, place: Place) -> Timed | None:

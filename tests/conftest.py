@@ -11,6 +11,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import pytest
 from hypothesis import settings
 
+from adascale_runtime.engines import vendors
+from adascale_runtime.errors import UnknownDelegate
 from adascale_runtime.seams import bundle
 from adascale_tf import data
 from adascale_tf.data import Dataset
@@ -44,6 +46,15 @@ def built(digits: Dataset, tmp_path_factory: pytest.TempPathFactory) -> bundle.B
 
             return build(digits, shared / "bundle", recipes=RECIPES, training=Training(epochs=3)).bundle
     return bundle.load(shared / "bundle")
+
+
+@pytest.fixture(scope="session")
+def npu() -> vendors.Vendor:
+    """What the delegate npu runs on here; tests skip where there is nothing."""
+    try:
+        return vendors.find(vendors.wheel_library())
+    except UnknownDelegate as error:
+        pytest.skip(str(error))
 
 
 @pytest.fixture()

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import suppress
 from typing import Optional, Tuple
 
 from adascale_runtime.engines import litert, native_words
 from adascale_runtime.engines.registry import lookup
-from adascale_runtime.errors import AdaScaleError
+from adascale_runtime.errors import AdaScaleError, UnknownDelegate
 from adascale_runtime.seams.records import Delegation, OperatorTime
 
 #: One row of a profile's "Run Order" table ends in the operator's origin and its index.
 _ROW = re.compile(r"\[(Builtin|Delegate)\]:(\d+)\s*$")
 #: Its columns: kind, start, first and mean in ms, share, cumulated share, memory, calls, name.
 _TIMES = re.compile(r"^\s*(\S.*?)\s+[\d.]+\s+[\d.]+\s+([\d.]+)\s+[\d.]+%\s+[\d.]+%\s.*\[(Builtin|Delegate)\]:\d+\s*$")
+
+#: What stands in the place of a kind where the operators of an NPU's partition were.
+_PARTITION = "DELEGATE"
 
 
 def count_taken(summary: str, nodes: int) -> Delegation:
@@ -31,6 +35,14 @@ def count_taken(summary: str, nodes: int) -> Delegation:
         partitions += delegated and not inside
         inside = delegated
     return Delegation(nodes, nodes - len(own), partitions)
+
+
+def count_dispatched(summary: str, nodes: int) -> Delegation:
+    """What an NPU took, from the run order of a profile in which the built-in kernels run the rest: each of its
+    partitions is one row, each operator that it left another."""
+    rows = [row.group(1) for row in map(_TIMES.match, summary.split("Top by")[0].splitlines()) if row]
+    left = min(nodes, sum(kind != _PARTITION for kind in rows))
+    return Delegation(nodes, nodes - left, rows.count(_PARTITION))
 
 
 def operator_times(summary: str) -> Tuple[OperatorTime, ...]:
@@ -60,9 +72,12 @@ def profile(
 
 
 def taken(
-    library: litert.Library, path: str, signature: str, delegate: str
+    library: litert.Library, path: str, signature: str, delegate: str, operators: Optional[int] = None
 ) -> Tuple[Optional[Delegation], Optional[str]]:
-    """What a delegate takes of a branch, or None with the reason."""
+    """What a delegate takes of a branch, or None with the reason.
+
+    ``operators``: how many there were before the file was compiled ahead of time; None for files that were not.
+    """
     record = lookup(delegate)
     if record.counts_operators:
         kernels = record.kernels if record.kernels in litert.KERNELS else "builtin"  # neither delegates anything
@@ -73,8 +88,13 @@ def taken(
             compiled.close()
     if not record.litert:
         return None, "{} does not report which operators it took".format(delegate)
-    compiled = _accelerated(library, path, signature, litert.HARDWARE[record.hardware] | litert.HARDWARE["cpu"])
+    hardware = litert.HARDWARE[record.hardware] | litert.HARDWARE["cpu"]
+    counts = library.vendor(hardware) is not None  # a vendor's plugin cuts the graph itself: its parts are rows
+    compiled = _accelerated(library, path, signature, hardware, kernels="builtin", profiling=counts)
     try:
+        if counts:
+            summary = compiled.profile(bytes(compiled.input_bytes))
+            return count_dispatched(summary, operators or compiled.nodes), None
         if compiled.accelerated():
             return Delegation(compiled.nodes, compiled.nodes, 1), None
     finally:
@@ -84,14 +104,34 @@ def taken(
 
 
 def _accelerated(
-    library: litert.Library, path: str, signature: str, hardware: int, threads: int = 1
-) -> litert.Compiled:
+    library: litert.Library, path: str, signature: str, hardware: int, threads: int = 1, *, kernels: str = "xnnpack",
+    profiling: bool = False,
+) -> litert.Compiled:  # fmt: skip
     """A branch compiled for an accelerator; what its drivers say when it fails goes into the error's sentence."""
     with native_words.held_back() as said:
         try:
-            return litert.Compiled(library, path, signature, hardware, threads)
+            return litert.Compiled(library, path, signature, hardware, threads, kernels, profiling=profiling)
+        except UnknownDelegate:
+            raise
         except AdaScaleError as error:
             raise AdaScaleError(str(error).rstrip(".") + native_words.reason(said())) from None
+
+
+def _refusal(library: litert.Library, path: str, signature: str, delegate: str, error: AdaScaleError) -> str:
+    """Why an accelerator cannot run a branch alone: what it left to the CPU, where that can be counted."""
+    hardware, file = litert.HARDWARE[lookup(delegate).hardware], os.path.basename(path)
+    if library.vendor(hardware) is None:
+        return "{} runs no operator of {} here ({}); is its accelerator library beside {}?".format(
+            delegate, file, error, library.path
+        )
+    found: Optional[Delegation] = None
+    with suppress(AdaScaleError):
+        found = taken(library, path, signature, delegate)[0]
+    if found is None or found.verdict != "partly":
+        return "{} cannot run {} here ({}); choose another delegate for it.".format(delegate, file, error)
+    return "{} takes {} of the {} operators of '{}' and leaves the others to the CPU; give --allow-fallback to measure it anyway.".format(  # noqa: E501
+        delegate, found.delegated, found.nodes, signature
+    )
 
 
 def open_compiled(
@@ -109,12 +149,10 @@ def open_compiled(
     fallback = litert.HARDWARE["cpu"] if allow_fallback else 0
     try:
         compiled = _accelerated(library, path, signature, litert.HARDWARE[record.hardware] | fallback, threads)
+    except UnknownDelegate:
+        raise
     except AdaScaleError as error:
-        raise AdaScaleError(
-            "{} runs no operator of {} here ({}); is its accelerator library beside {}?".format(
-                delegate, os.path.basename(path), error, library.path
-            )
-        ) from None
+        raise AdaScaleError(_refusal(library, path, signature, delegate, error)) from None
     if not allow_fallback and not compiled.accelerated():
         compiled.close()
         raise AdaScaleError(

@@ -13,6 +13,7 @@ from adascale_runtime.engines import accelerators, litert
 from adascale_runtime.engines.loaded import LoadedBranch
 from adascale_runtime.engines.plain import open_plain
 from adascale_runtime.engines.registry import delegate, elsewhere
+from adascale_runtime.engines.vendors import wheel_library
 from adascale_runtime.errors import AdaScaleError, UnknownDelegate
 from adascale_runtime.seams.manifest import Branch
 from adascale_runtime.text import excerpt
@@ -92,9 +93,9 @@ def open_gpu(path: Path, branch: Branch, threads: int, allow_fallback: bool = Fa
     return _open_compiled("gpu", path, branch, threads, allow_fallback)
 
 
-@delegate("npu", hardware="npu", runners=_EVERYWHERE, litert=True)
+@delegate("npu", hardware="npu", runners=("host", "agent"), litert=True)
 def open_npu(path: Path, branch: Branch, threads: int, allow_fallback: bool = False) -> Any:
-    """LiteRT's NPU accelerators, for files compiled for the device's chip."""
+    """LiteRT's NPU accelerators; on hosts Intel's, with OpenVINO (its CPU device where there is no NPU)."""
     return _open_compiled("npu", path, branch, threads, allow_fallback)
 
 
@@ -112,13 +113,3 @@ def library(path: Optional[str] = None) -> litert.Library:
     if path not in _LIBRARY:
         _LIBRARY[path] = litert.Library(path)
     return _LIBRARY[path]
-
-
-def wheel_library() -> str:
-    """The path of the wheel's ``libLiteRt.so``."""
-    from importlib.util import find_spec
-
-    spec = find_spec("ai_edge_litert")
-    if spec is None or spec.origin is None:
-        raise UnknownDelegate("LiteRT is missing; install it with 'pip install ai-edge-litert'.")
-    return str(Path(spec.origin).parent / "libLiteRt.so")

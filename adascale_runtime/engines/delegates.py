@@ -8,21 +8,22 @@ from __future__ import annotations
 
 from typing import Any, Dict, Iterable
 
-from adascale_runtime.engines import registry, trial
-from adascale_runtime.engines.built_in import library, open_cpu, open_gpu, open_npu, open_reference, wheel_library
+from adascale_runtime.engines import litert, registry, trial
+from adascale_runtime.engines.built_in import library, open_cpu, open_gpu, open_npu, open_reference
 from adascale_runtime.engines.loaded import LoadedBranch
 from adascale_runtime.engines.registry import (
     DELEGATES,
     Delegate,
     Opener,
     available,
-    check_delegate,
     delegate,
     install,
     lookup,
     names,
     opener,
 )
+from adascale_runtime.engines.served import served
+from adascale_runtime.engines.vendors import wheel_library
 from adascale_runtime.seams.bundle import Bundle
 from adascale_runtime.seams.manifest import Branch
 
@@ -31,6 +32,13 @@ __all__ = [
     "library", "lookup", "names", "open_branch", "open_cpu", "open_gpu", "open_npu", "open_reference", "open_untried",
     "opener", "wheel_library",
 ]  # fmt: skip
+
+
+def check_delegate(name: str) -> None:
+    """Refuse, before long work, a name that nothing opens in this process, or an NPU without its vendor's libraries."""
+    registry.check_delegate(name)
+    if registry.is_declared(name) and lookup(name).hardware in litert.HARDWARE and lookup(name).litert:
+        library().vendor(litert.HARDWARE[lookup(name).hardware])
 
 
 def open_branch(
@@ -52,7 +60,7 @@ def open_untried(
     bundle: Bundle, branch: Branch, name: str = "cpu", threads: int = 1, allow_fallback: bool = False
 ) -> Any:
     """As :func:`open_branch`, in this very process: for processes that may crash."""
-    runner = opener(name)(bundle.path(branch.file), branch, threads, allow_fallback)
+    runner = opener(name)(bundle.path(served(branch, name).file), branch, threads, allow_fallback)
     runner.warm()
     return runner
 

@@ -13,8 +13,9 @@ import ctypes
 import os
 import sys
 from ctypes import byref, c_bool, c_char_p, c_int, c_int64, c_size_t, c_void_p
-from typing import Any, Dict, List, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
+from adascale_runtime.engines import vendors
 from adascale_runtime.errors import AdaScaleError, UnknownDelegate
 
 #: ``LiteRtHwAccelerators``: a bit for each kind of hardware.
@@ -23,7 +24,7 @@ HARDWARE = {"cpu": 1, "gpu": 2, "npu": 4}
 KERNELS = ("xnnpack", "builtin")
 NEEDED = ("LiteRtCreateModelFromFd", "LiteRtGetProfileSummary", "LiteRtCompiledModelIsNonCpuFullyAccelerated")
 _STRING, _INT = 8, 2  # LiteRtAnyType
-_DISPATCH, _RUNTIME, _SEVERITY = 1, 22, 25  # LiteRtEnvOptionTag
+_PLUGIN, _DISPATCH, _RUNTIME, _SEVERITY = 0, 1, 22, 25  # LiteRtEnvOptionTag
 _ERRORS_ONLY = 3  # LiteRtLogSeverity
 _READ, _WRITE = 0, 1  # LiteRtTensorBufferLockMode
 
@@ -53,6 +54,9 @@ _keep = _DELETER(_nothing)
 class Library:
     """A loaded ``libLiteRt.so`` with an environment; accelerators are looked for in its own folder.
 
+    NPUs get an environment of their own where vendors' libraries lie in other folders (:mod:`.vendors`), made when it
+    is first asked for: those libraries are large.
+
     Raises :class:`UnknownDelegate` if the file is no LiteRT library of version 2.3 or later for this processor.
     """
 
@@ -70,14 +74,36 @@ class Library:
                 "{} is not LiteRT 2.3 or later (it has no {}); get a newer libLiteRt.so.".format(path, missing[0])
             )
         self._declare()
-        folder = os.path.dirname(self.path).encode()
-        options = (_Option * 3)(
-            _Option(_RUNTIME, _Any(_STRING, _Value(text=folder))),
-            _Option(_DISPATCH, _Any(_STRING, _Value(text=folder))),
-            _Option(_SEVERITY, _Any(_INT, _Value(number=_ERRORS_ONLY))),
-        )
-        self.environment = c_void_p()
-        self.check(self.c.LiteRtCreateEnvironment(3, options, byref(self.environment)), "start LiteRT")
+        self._for_npus: Optional[c_void_p] = None
+        self.environment = self._start({_DISPATCH: os.path.dirname(self.path)})
+
+    def _start(self, folders: Dict[int, str]) -> c_void_p:
+        """An environment that finds vendors' libraries in these folders, by the tag of the option."""
+        named = {_RUNTIME: os.path.dirname(self.path), **folders}
+        options = [_Option(tag, _Any(_STRING, _Value(text=folder.encode()))) for tag, folder in named.items()]
+        options.append(_Option(_SEVERITY, _Any(_INT, _Value(number=_ERRORS_ONLY))))
+        made = c_void_p()
+        array = (_Option * len(options))(*options)
+        self.check(self.c.LiteRtCreateEnvironment(len(options), array, byref(made)), "start LiteRT")
+        return made
+
+    def vendor(self, hardware: int) -> Optional[vendors.Vendor]:
+        """Whose libraries run on hardware (a sum of :data:`HARDWARE`); None where LiteRT finds them by itself.
+
+        Raises :class:`UnknownDelegate` with what to install for an NPU.
+        """
+        if not hardware & HARDWARE["npu"] or not vendors.beside(self.path):
+            return None
+        return vendors.find(self.path)
+
+    def environment_for(self, hardware: int) -> c_void_p:
+        """The environment in which hardware (a sum of :data:`HARDWARE`) is found."""
+        vendor = self.vendor(hardware)
+        if vendor is None:
+            return self.environment
+        if self._for_npus is None:
+            self._for_npus = self._start({_PLUGIN: vendor.compiler, _DISPATCH: vendor.dispatch})
+        return self._for_npus
 
     def _declare(self) -> None:
         p, size = c_void_p, c_size_t
@@ -88,6 +114,8 @@ class Library:
             "LiteRtGetSignatureKey": [p, p],
             "LiteRtGetSignatureSubgraph": [p, p],
             "LiteRtGetNumSubgraphOps": [p, p],
+            "LiteRtGetNumModelSubgraphs": [p, p],
+            "LiteRtGetModelSubgraph": [p, size, p],
             "LiteRtSetOptionsHardwareAccelerators": [p, c_int],
             "LiteRtCreateOpaqueOptions": [c_char_p, p, _DELETER, p],
             "LiteRtAddOpaqueOptions": [p, p],
@@ -149,23 +177,24 @@ class Compiled:
 
     def _compile(self, path: str, signature: str, hardware: int, threads: int, kernels: str, profiling: bool) -> None:
         library, c = self._library, self._library.c
+        self._environment = library.environment_for(hardware)
         self._model = c_void_p()
-        status = c.LiteRtCreateModelFromFile(library.environment, path.encode(), byref(self._model))
+        status = c.LiteRtCreateModelFromFile(self._environment, path.encode(), byref(self._model))
         library.check(status, "load {}".format(path))
         self._own("Model", self._model)
         self._index, self._signature = self._find(signature, path)
-        graph = library.get("LiteRtGetSignatureSubgraph", self._signature)
-        count = c_size_t()
-        library.check(c.LiteRtGetNumSubgraphOps(graph, byref(count)), "count the operators")
-        self.nodes = int(count.value)
+        self.nodes = self._operators(library.get("LiteRtGetSignatureSubgraph", self._signature))
         self._payloads: List[Any] = []
         options = self._own("Options", library.get("LiteRtCreateOptions"))
         library.check(c.LiteRtSetOptionsHardwareAccelerators(options, hardware), "set the accelerator")
         self._add(options, b"xnnpack", 'kernel_mode = "{}"\nnum_threads = {}\n'.format(kernels, threads))
+        vendor = library.vendor(hardware)
+        if vendor is not None:
+            self._add(options, *vendor.options(self._all_operators()))
         if profiling:
             self._add(options, b"runtime_options_string", "enable_profiling = true\n")
         self.model = self._own(
-            "CompiledModel", library.get("LiteRtCreateCompiledModel", library.environment, self._model, options)
+            "CompiledModel", library.get("LiteRtCreateCompiledModel", self._environment, self._model, options)
         )
         self._input, self.input_bytes = self._buffer("Input")
         self._output, self.output_bytes = self._buffer("Output")
@@ -180,6 +209,18 @@ class Compiled:
             c.LiteRtUnlockTensorBuffer,
             c.LiteRtRunCompiledModel,
         )
+
+    def _operators(self, graph: c_void_p) -> int:
+        count = c_size_t()
+        self._library.check(self._library.c.LiteRtGetNumSubgraphOps(graph, byref(count)), "count the operators")
+        return int(count.value)
+
+    def _all_operators(self) -> int:
+        """Operators of all signatures: an NPU's compiler takes the file as a whole."""
+        count = c_size_t()
+        self._library.check(self._library.c.LiteRtGetNumModelSubgraphs(self._model, byref(count)), "count the graphs")
+        get = self._library.get
+        return sum(self._operators(get("LiteRtGetModelSubgraph", self._model, index)) for index in range(count.value))
 
     def _own(self, kind: str, handle: c_void_p) -> c_void_p:
         self._handles.append((kind, handle))
@@ -208,7 +249,7 @@ class Compiled:
         described = ctypes.create_string_buffer(512)  # a LiteRtRankedTensorType, which is smaller
         self._library.check(c.LiteRtGetRankedTensorType(tensor, described), "read a tensor's type")
         needs = get("LiteRtGetCompiledModel{}BufferRequirements".format(kind), self.model, self._index, 0)
-        made = get("LiteRtCreateManagedTensorBufferFromRequirements", self._library.environment, described, needs)
+        made = get("LiteRtCreateManagedTensorBufferFromRequirements", self._environment, described, needs)
         self._own("TensorBuffer", made)
         size = c_size_t()
         self._library.check(c.LiteRtGetTensorBufferPackedSize(made, byref(size)), "size a buffer")

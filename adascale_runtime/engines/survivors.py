@@ -67,13 +67,19 @@ _MACHINE: List[str] = []
 
 
 def _machine() -> str:
-    """LiteRT's version and the processor."""
+    """The versions of LiteRT and of what it runs NPUs with, and the processor."""
     if not _MACHINE:
-        try:
-            from importlib.metadata import version
-
-            release = version("ai-edge-litert")
-        except Exception:  # not installed as a package
-            release = "unknown"
-        _MACHINE.append("\n".join((release, platform.machine(), identity.processor())))
+        releases = [_release("ai-edge-litert"), _release("openvino")]
+        words = [releases[0] or "unknown", *filter(None, releases[1:]), platform.machine(), identity.processor()]
+        _MACHINE.append("\n".join(words))
     return _MACHINE[0]
+
+
+def _release(package: str) -> str:
+    """The version of a package; empty if it is not installed as one."""
+    try:
+        from importlib.metadata import version
+
+        return version(package)
+    except Exception:
+        return ""

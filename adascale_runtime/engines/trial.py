@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Dict, Iterable, Iterator, Optional, Set, Tuple
 
 from adascale_runtime.engines import survivors
+from adascale_runtime.engines.served import served
 from adascale_runtime.errors import AdaScaleError
 from adascale_runtime.files import codec, tflite_file
 from adascale_runtime.seams.bundle import Bundle
@@ -61,7 +62,8 @@ def examine(
 ) -> Dict[str, str]:
     """Try those branches that were not tried yet; gives the sentence for each id that crashes or never ends."""
     samples = str(bundle.path(bundle.manifest.samples.file))
-    keys = [(survivors.key(bundle, branch, delegate, allow_fallback), branch) for branch in branches]
+    chosen = [served(branch, delegate) for branch in branches]
+    keys = [(survivors.key(bundle, branch, delegate, allow_fallback), branch) for branch in chosen]
     jobs: Dict[str, Attempt] = {}
     for key, branch in keys:
         if key not in survivors.known() and key not in _FAILED and key not in _UNTRIED:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import mmap
 import struct
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Dict, List, NamedTuple, Sequence, Set, Tuple
 
@@ -194,19 +195,24 @@ def check(root: Path, branches: "Sequence[Branch]", sums: Dict[str, str]) -> Non
     ``sums``: the sha256 of each path of the bundle, which has been verified.
     """
     for branch in branches:
-        path = root / branch.file
-        there = signatures(path, sums[branch.file])
-        if branch.signature not in there:
-            raise _other(branch, "it has no signature '{}'".format(excerpt(branch.signature)))
-        signature = there[branch.signature]
-        for noun, ends, wanted in (
-            ("input", signature.inputs, branch.input),
-            ("output", signature.outputs, branch.output),
-        ):
-            if len(ends) != 1:
-                raise _other(branch, "it has {} {}s instead of one".format(len(ends), noun))
-            _compare(branch, noun, ends[0], wanted)
-        _check_work(branch, signature)
+        # A compiled file holds the vendor's code in the place of operators, behind the same border.
+        for one in (branch, *(replace(branch, file=compiled.file) for compiled in branch.compiled)):
+            _check(root, one, sums[one.file])
+
+
+def _check(root: Path, branch: "Branch", sha256: str) -> None:
+    there = signatures(root / branch.file, sha256)
+    if branch.signature not in there:
+        raise _other(branch, "it has no signature '{}'".format(excerpt(branch.signature)))
+    signature = there[branch.signature]
+    for noun, ends, wanted in (
+        ("input", signature.inputs, branch.input),
+        ("output", signature.outputs, branch.output),
+    ):
+        if len(ends) != 1:
+            raise _other(branch, "it has {} {}s instead of one".format(len(ends), noun))
+        _compare(branch, noun, ends[0], wanted)
+    _check_work(branch, signature)
 
 
 def check_inputs(branches: "Sequence[Branch]") -> None:

@@ -8,21 +8,24 @@ uses. Standard library, Python 3.8.
 
 from __future__ import annotations
 
+import math
 import os
 import pkgutil
 import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Callable, Dict, Optional, Tuple
+from typing import Any, Callable, Dict, Iterable, Optional, Tuple
 
 from adascale_runtime.engines import delegates
 from adascale_runtime.errors import AdaScaleError
+from adascale_runtime.seams import speed
 from adascale_runtime.seams.manifest import Accuracy, Branch, Cost, TensorSpec, Verification
 from adascale_runtime.seams.pace import KINDS, Pace
 
 DELEGATE, SIGNATURE = "cpu", "kernel"
-#: Timed groups of runs of each anchor at a moment, of which the median counts; one more run comes first and warms its
+#: Timed groups of runs of each anchor at a moment, whose mean counts: a median is not slowed down in proportion where
+#: something takes a share of each moment (:mod:`adascale_runtime.seams.speed`). One more run comes first and warms its
 #: caches.
 GROUPS = 3
 #: A group lasts about so long, in nanoseconds, and has at most so many runs: a single run of some hundredths of a
@@ -41,11 +44,15 @@ class Anchors:
 
     def __init__(self, kernels: Dict[str, Optional[Callable[[], Any]]]) -> None:
         self._kernels = kernels
+        #: The shortest run of each kind so far, in nanoseconds: one that was interrupted says nothing of how many runs
+        #: a group needs, and groups of one run tell too slow a device.
+        self._shortest_ns: Dict[str, float] = {}
 
     def pace(self, run: int) -> Pace:
         """What each anchor takes now; ``run`` is how many timed runs were done before.
 
-        Of each kind one untimed run and the median of three groups of runs, in all about a millisecond on a host.
+        Of each kind one untimed run and the mean of three groups of runs, without groups that waited for a time slice
+        of another process; in all about a millisecond on a host.
         """
         begun = round(time.monotonic(), 3)
         return Pace(run, self._time("float"), self._time("integer"), self._time("memory"), begun)
@@ -56,13 +63,15 @@ class Anchors:
             return None
         spent = []
         try:
-            runs = max(1, min(MOST, round(GROUP_NS / max(1, _elapsed_ns(kernel, 1)))))
+            shortest = min(self._shortest_ns.get(kind, math.inf), max(1, _elapsed_ns(kernel, 1)))
+            runs = max(1, min(MOST, round(GROUP_NS / shortest)))
             for _ in range(GROUPS):
                 spent.append(_elapsed_ns(kernel, runs) / runs)
+            self._shortest_ns[kind] = max(1.0, min(shortest, *spent))
         except AdaScaleError:  # a measurement without an anchor is better than none
             self._kernels[kind] = None
             return None
-        return round(sorted(spent)[GROUPS // 2] / 1e6, 6)
+        return round(speed.level(spent) / 1e6, 6)
 
 
 def _elapsed_ns(kernel: Callable[[], Any], runs: int) -> int:
@@ -72,9 +81,12 @@ def _elapsed_ns(kernel: Callable[[], Any], runs: int) -> int:
     return time.perf_counter_ns() - before
 
 
-def open_anchors() -> Anchors:
-    """All anchors on the CPU delegate that this process has; those that cannot be opened or run are left out."""
-    return Anchors({kind: _open(kind) for kind in KINDS})
+def open_anchors(kinds: Iterable[str] = KINDS) -> Anchors:
+    """Anchors on the CPU delegate that this process has; those that cannot be opened or run are left out.
+
+    ``kinds``: of :data:`~adascale_runtime.seams.pace.KINDS`, those that are wanted.
+    """
+    return Anchors({kind: _open(kind) for kind in kinds})
 
 
 def data(kind: str) -> bytes:

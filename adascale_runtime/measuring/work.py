@@ -12,6 +12,7 @@ import time
 from typing import Any, Callable, List, Optional, Protocol, Sequence, Tuple
 
 from adascale_runtime.engines import accelerators, litert
+from adascale_runtime.engines.served import compiled_for
 from adascale_runtime.measuring.anchors import Anchors
 from adascale_runtime.seams.facts import Busy, Process, Start
 from adascale_runtime.seams.jobs import Job
@@ -122,10 +123,15 @@ def start(
 def inspect(
     library: Optional[litert.Library], path: str, branch: Branch, job: Job, op_profile: bool = False
 ) -> Inspected:
-    """What the delegate took of a branch and, if ``op_profile``, what its operators take; LiteRT's C library tells."""
+    """What the delegate took of a branch and, if ``op_profile``, what its operators take; LiteRT's C library tells.
+
+    ``path``: the file that the delegate runs, :func:`~adascale_runtime.engines.served.served`.
+    """
     if library is None:
         return None, "the Python package of LiteRT does not report it", ()
-    taken, reason = accelerators.taken(library, path, branch.signature, job.delegate)
+    compiled = compiled_for(branch, job.delegate)
+    operators_before = None if compiled is None else compiled.operators
+    taken, reason = accelerators.taken(library, path, branch.signature, job.delegate, operators_before)
     operators: Tuple[OperatorTime, ...] = ()
     if op_profile:
         operators = tuple(accelerators.profile(library, path, branch.signature, job.delegate, job.threads))

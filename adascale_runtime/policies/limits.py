@@ -20,13 +20,13 @@ THERMAL_MARGIN_C = 3.0
 
 @dataclass(frozen=True)
 class Option:
-    """A branch on an engine, as the policy sees it: what it costs on an idle device."""
+    """A branch on an engine, as the policy sees it: what it costs on an idle device, at its usual speed."""
 
     #: The branch's id on the first engine, ``branch@delegatexTHREADS`` on others.
     id: str
     #: The share of inputs that it answers correctly, in [0, 1].
     accuracy: float
-    #: The median latency of an inference at rest.
+    #: The latency of an inference at rest, in ms; on CPUs at the device's usual speed, as far as that is known.
     latency_ms: float
     #: Energy of an inference, and memory while it is ready; None where it is not known.
     energy_mj: Optional[float] = None

@@ -43,10 +43,11 @@ class View(NamedTuple):
 def view(engine: Engine, context: Context, state: State, settings: Settings) -> View:
     """How a delegate with a number of threads is doing, from what was seen on it and from the context."""
     learning, now_s = settings.learning, context.time_s
-    window = state.windows.get(engine, pressure.EMPTY).decayed(now_s, learning.window_s)
+    latest = state.windows.get(engine, pressure.EMPTY)
+    window = latest.decayed(now_s, learning.window_s)
     mean, level = window.mean(), pressure.crowding(context, *engine)
     excesses = state.excesses.get(engine, pressure.NONE)
-    fresh = math.exp(-max(0.0, now_s - excesses.time_s) / learning.excess_s)
+    fresh = math.exp(-max(0.0, now_s - latest.time_s) / learning.excess_s)
     habit = state.habits.get((engine, level), pressure.NONE)
     return View(mean, mean + learning.caution * window.deviation(), excesses, fresh, habit, level)
 

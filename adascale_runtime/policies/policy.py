@@ -225,7 +225,11 @@ def keeps_idle(option: Option, budget: Budget, table: Table) -> bool:
 
 
 def check_feasible(budget: Budget, table: Table) -> None:
-    """Refuse a budget that no branch keeps even on an idle device; the sentence names what the branches offer."""
+    """Refuse a budget that no branch keeps even on an idle device; the sentence names what the branches offer.
+
+    The table holds latencies at the device's usual speed, so a device that is slow just now is no reason to refuse: the
+    policy answers that with what is fastest until it is over.
+    """
     if any(keeps_idle(option, budget, table) for option in table):
         return
     offers: List[str] = []

@@ -22,6 +22,8 @@ from adascale_runtime.seams.records import Context
 
 #: Runs that a branch's correction of 1 is worth before any: the first after a switch are slow, and say little.
 OWN_TRUST = 10.0
+#: Runs that a slowdown is worth that was told before any, and the range of what can be told.
+TOLD, SLOWDOWNS = 3.0, (0.1, 10.0)
 #: Lengths of excesses in ms that are told apart, each twice the one before: 2 us to 16 ms.
 SHORTEST_MS = 0.002
 LENGTHS = 14
@@ -93,8 +95,6 @@ class Excesses(NamedTuple):
     #: Of each of :data:`LENGTHS` lengths, those that were at least so long.
     counts: Tuple[float, ...] = (0.0,) * LENGTHS
     exposure_ms: float = 0.0
-    #: When this was true, in seconds.
-    time_s: float = 0.0
 
     def longer(self, slack_ms: float) -> float:
         """How many were longer than that; between two lengths on the line over the logarithm."""
@@ -114,11 +114,11 @@ class Excesses(NamedTuple):
             counts = tuple([count + (number < reached) for number, count in enumerate(counts)])
         elif not exposure_ms:
             return self
-        return Excesses(counts, self.exposure_ms + exposure_ms, self.time_s)
+        return Excesses(counts, self.exposure_ms + exposure_ms)
 
-    def kept(self, share: float, time_s: float) -> "Excesses":
-        """A share of them, at another time."""
-        return Excesses(tuple([share * count for count in self.counts]), share * self.exposure_ms, time_s)
+    def kept(self, share: float) -> "Excesses":
+        """A share of them."""
+        return Excesses(tuple([share * count for count in self.counts]), share * self.exposure_ms)
 
 
 class Correction(NamedTuple):
@@ -146,6 +146,18 @@ class Correction(NamedTuple):
 
 EMPTY = Window()
 NONE = Excesses()
+
+
+def begun(slowdown: float, time_s: float) -> Window:
+    """The window of an engine that nothing has run on yet, but whose slowdown is told by something else.
+
+    It is worth :data:`TOLD` runs, and its mean is just that slowdown until runs say more.
+
+    Args:
+        slowdown: How many times longer than usual things take, in :data:`SLOWDOWNS`.
+        time_s: When that was so, in seconds.
+    """
+    return Window(TOLD, (TOLD + 1.0) * slowdown - 1.0, 0.0, time_s)
 
 
 def crowding(context: Optional[Context], delegate: str, threads: int = 1) -> int:
@@ -226,16 +238,16 @@ def seen(known: Seen, latency_ms: float, idle_ms: float, time_s: float, learning
     own_ms = idle_ms * own
     exposure_ms = min(latency_ms, own_ms * upper)
     settled_ms, sure_ms, open_ms = _judge(window, latency_ms, own_ms, upper, learning)
-    step_s = max(0.0, time_s - known.excesses.time_s)
+    step_s = max(0.0, time_s - known.window.time_s)
     keep = math.exp(-step_s / learning.excess_s - exposure_ms / learning.excess_ms)
-    excesses = known.excesses.kept(keep, time_s).with_run(settled_ms, exposure_ms).with_run(sure_ms)
+    excesses = known.excesses.kept(keep).with_run(settled_ms, exposure_ms).with_run(sure_ms)
     habit = known.habit.with_run(settled_ms, exposure_ms).with_run(sure_ms)
     if habit.exposure_ms > learning.habit_ms:
-        habit = habit.kept(learning.habit_ms / habit.exposure_ms, habit.time_s)
+        habit = habit.kept(learning.habit_ms / habit.exposure_ms)
     slow = ratio > learning.stall * expected
     # A lasting slowdown is no stall: let it in, bounded, so that the estimate can follow within some runs.
     common = min(ratio, learning.stall * expected) / own
-    others = window.others if window.option == correction.id else window.weight
+    others = window.others if window.option in (correction.id, "") else window.weight  # anchors are no option
     tells = others / (window.weight + 1.0)
     window = Window(
         window.weight + 1.0, window.ratios + common, window.apart + abs(common - shared), time_s, correction.id, others,

@@ -17,8 +17,8 @@ from adascale_runtime.files import codec, ranges
 from adascale_runtime.files.ranges import AMOUNT, POSITIVE, SHARE, Ranges
 from adascale_runtime.policies import habits, limits, rivals
 from adascale_runtime.policies import policy as policies
-from adascale_runtime.policies.policy import Option, Settings, State, Table
-from adascale_runtime.policies.state import forget, observe
+from adascale_runtime.policies.policy import Option, Settings, Table
+from adascale_runtime.policies.state import begin, forget, observe
 from adascale_runtime.seams.budget import Budget
 from adascale_runtime.seams.bundle import Bundle
 from adascale_runtime.seams.events import Event, Header
@@ -53,7 +53,8 @@ def replay(bundle: Bundle, header: Header, events: List[Event], budget: Budget, 
     policies.check_feasible(budget, table)
     options = {option.id: option for option in table}
     decide = policies.POLICIES[policy]
-    state, context, result = State(habits=habits.parse(header.habits)), Context(0.0), []  # type: State, Context, List[Event]
+    state = begin(habits.parse(header.habits), habits.parse_told(header.told))
+    context, result = Context(0.0), []  # type: Context, List[Event]
     for number, event in enumerate(events):
         for branch in event.failed:
             table = tuple(option for option in table if option.id != branch)

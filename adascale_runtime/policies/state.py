@@ -12,6 +12,8 @@ from adascale_runtime.seams.records import Context
 
 #: What a device does at a level of crowding, by engine and level.
 Habits = Dict[Tuple[Engine, int], Excesses]
+#: What is told of engines before anything has run on them: a slowdown, and when it held, in seconds.
+Told = Dict[Engine, Tuple[float, float]]
 
 
 class State(NamedTuple):
@@ -37,6 +39,16 @@ class State(NamedTuple):
     def correction(self, option_id: str) -> Correction:
         """How a branch differs from the others."""
         return self.corrections.get(option_id) or Correction(option_id, 0.0, 0.0, 0.0)
+
+
+def begin(habits: Habits, told: Told) -> State:
+    """The state before the first inference.
+
+    Args:
+        habits: What is known of the device.
+        told: What is told of engines just now.
+    """
+    return State(habits=habits, windows={engine: pressure.begun(*one) for engine, one in told.items()})
 
 
 def observe(

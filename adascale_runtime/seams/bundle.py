@@ -22,6 +22,7 @@ from adascale_runtime.seams import manifests
 from adascale_runtime.seams.manifest import MAX_LOSS as MAX_LOSS
 from adascale_runtime.seams.manifest import Accuracy as Accuracy
 from adascale_runtime.seams.manifest import Branch as Branch
+from adascale_runtime.seams.manifest import Compiled as Compiled
 from adascale_runtime.seams.manifest import Cost as Cost
 from adascale_runtime.seams.manifest import FileEntry as FileEntry
 from adascale_runtime.seams.manifest import Manifest as Manifest

@@ -39,6 +39,9 @@ class Header:
     settings: Dict[str, Any] = field(default_factory=dict)
     #: What was known of the device (:mod:`adascale_runtime.policies.habits`).
     habits: Dict[str, Any] = field(default_factory=dict)
+    #: What the anchors told of engines when the session opened: by ``delegate x threads``, how many times longer than
+    #: usual everything took, and when, in seconds since the loop's start. Empty in traces of sessions without anchors.
+    told: Dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

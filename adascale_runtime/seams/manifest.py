@@ -89,6 +89,25 @@ class Cost:
 
 
 @dataclass(frozen=True)
+class Compiled:
+    """A branch compiled ahead of time for one chip with an NPU, whose vendor's libraries run the file."""
+
+    #: Whose chip: "intel", "qualcomm", "mediatek", "google", "samsung".
+    vendor: str
+    #: The chip as its vendor calls it, such as "SM8750"; "CPU" is Intel's compiler for OpenVINO's CPU device.
+    chip: str
+    file: str
+    #: Operators of the branch, how many of them were compiled, and into how many pieces.
+    operators: int
+    taken: int
+    partitions: int
+    #: What compiled it, such as "ai-edge-litert 2.3.0, OpenVINO 2026.3.1".
+    compiler: str = ""
+    #: How its outputs compare with those of the portable file on the bundle's samples; None where nothing here runs it.
+    verification: Optional[Verification] = None
+
+
+@dataclass(frozen=True)
 class Branch:
     """One branch: what it is, which signature of which file runs it, what it costs and how well it answers."""
 
@@ -114,6 +133,8 @@ class Branch:
     support: Tuple[Support, ...] = ()
     #: The first version of the runtime that has all of its operators, such as "2.3.0"; empty where that is not known.
     min_runtime: str = ""
+    #: Its files for NPUs, beside the portable one. Empty in manifests that were written before it.
+    compiled: Tuple[Compiled, ...] = ()
 
     @property
     def float_accuracy(self) -> Optional[float]:
@@ -170,6 +191,8 @@ class Manifest:
     max_loss: float = MAX_LOSS
     #: Why, by recipe, for branches that were built but lost too much.
     left_out: Dict[str, str] = field(default_factory=dict)
+    #: The delegates that the branches were made for, if any were named.
+    targets: Tuple[str, ...] = ()
 
     def lossy(self, branch: Branch) -> bool:
         """Whether a branch's file lost more than the bundle's mark."""

@@ -57,7 +57,7 @@ def _check_paths(manifest: Manifest, where: str) -> None:
         listed.add(path)
     needed = [manifest.samples.file]
     for branch in manifest.branches:
-        needed += [branch.file, branch.expected]
+        needed += [branch.file, branch.expected, *(one.file for one in branch.compiled)]
     for path in needed:
         if path not in listed:
             _refuse("{} uses '{}' but gives no checksum for it".format(where, excerpt(path)))
@@ -87,6 +87,30 @@ def _problems(branch: Branch) -> Iterator[str]:
         for problem in _tensor_problems(spec):
             yield "has an {} {}".format(name, problem)
     yield from _cost_problems(branch.cost)
+    for one in branch.support:
+        if not 0 <= one.taken <= one.operators or not 0 <= one.partitions <= max(1, one.taken):
+            yield "says that '{}' takes {} of {} operators in {} parts".format(
+                excerpt(one.delegate), one.taken, one.operators, one.partitions
+            )
+    yield from _compiled_problems(branch)
+
+
+def _compiled_problems(branch: Branch) -> Iterator[str]:
+    seen = set()
+    for one in branch.compiled:
+        if not one.vendor.strip() or not one.chip.strip() or (one.vendor, one.chip) in seen:
+            yield "has a compiled file without a vendor or chip, or two for '{}'".format(excerpt(one.chip))
+        seen.add((one.vendor, one.chip))
+        if one.file == branch.file:
+            yield "has a compiled file for '{}' that is its portable one".format(excerpt(one.chip))
+        if not 0 <= one.taken <= one.operators or not 0 <= one.partitions <= max(1, one.taken):
+            yield "has a compiled file for '{}' with {} of {} operators in {} parts".format(
+                excerpt(one.chip), one.taken, one.operators, one.partitions
+            )
+        if one.verification is not None and not 0.0 <= one.verification.agreement <= 1.0:
+            yield "has the agreement {:g} for '{}', which is not between 0 and 1".format(
+                one.verification.agreement, excerpt(one.chip)
+            )
 
 
 def _precision_problems(branch: Branch) -> Iterator[str]:

@@ -4,6 +4,10 @@ A measurement's runs lie in chunks of some 10 ms, each between two looks at the 
 relative cost is what a run took divided by what the anchor of the same arithmetic took just before and after it. Times
 what that anchor usually takes on the device, it is the latency at the device's usual speed.
 
+A chunk counts by the mean of its runs, because only a mean is slowed down in proportion: where a device is slow because
+something takes a share of each moment, a short run is hit or it is not, and the median run says nothing until every
+other one is.
+
 Anchors stand for the speed of CPU cores, so only branches on delegates of the CPU are corrected; and only measurements
 of an idle device, since what other processes take away is what a measurement under load is about.
 Standard library, Python 3.8.
@@ -22,8 +26,13 @@ from adascale_runtime.seams.records import Measurement, quantile
 
 #: The probability that an interval contains the true value.
 CONFIDENCE = 0.95
+#: Percent, to either side, as well as which a latency is to be known where nothing else is asked for.
+PRECISE = 3.0
 #: With fewer blocks than this an interval counts chunks, and with fewer chunks runs.
 FEW = 3
+#: A run that takes more than so many times the median of its chunk waited for a time slice of another process, which is
+#: not what a device's speed is about.
+STALLED = 4.0
 #: The anchor of each arithmetic: int8 weights are multiplied as integers, whatever the activations are.
 _ANCHORS = {"float": "float", "hybrid": "integer", "integer": "integer", "wide": "integer"}
 
@@ -120,38 +129,34 @@ def speed_of(usual: Mapping[str, float], pace: Pace) -> Dict[str, float]:
     return {kind: usual[kind] / ms for kind, ms in taken.items() if ms is not None}
 
 
-def relative(m: Measurement, q: float = 0.5) -> List[float]:
-    """The relative costs of a measurement's chunks; none without paces of its anchor.
-
-    ``q``: which quantile (0..1) of a chunk's runs stands for it.
-    """
-    return [cost for block in _relative(timed(m), q) for cost in block]
+def relative(m: Measurement) -> List[float]:
+    """The relative costs of a measurement's chunks; none without paces of its anchor."""
+    return [cost for block in _relative(timed(m)) for cost in block]
 
 
-def at_usual(m: Measurement, usual: Usual, q: float = 0.5) -> Figure:
+def at_usual(m: Measurement, usual: Usual) -> Figure:
     """A measurement's latency at its device's usual speed.
 
     Args:
         m: The measurement.
         usual: What :func:`usual` gave for measurements of the device.
-        q: The quantile (0..1) of runs that is meant; the median of the chunks' quantiles is taken.
 
     Returns:
-        The latency with an interval of 95 %: order statistics over blocks, since the chunks of a block share what
-        anchors do not explain, and of the anchor's own usual time. For few blocks it is their range. On accelerators,
-        under load and without paces the latency is as it was seen, and ``corrected`` is false.
+        The mean of runs that did not stall, with an interval of 95 %: order statistics over blocks, since the chunks of
+        a block share what anchors do not explain, and of the anchor's own usual time. For few blocks it is their range.
+        On accelerators, under load and without paces it is the median as it was seen, and ``corrected`` is false.
     """
-    return figure(timed(m), usual, q)
+    return figure(timed(m), usual)
 
 
-def figure(cell: Timed, usual: Usual, q: float = 0.5) -> Figure:
+def figure(cell: Timed, usual: Usual) -> Figure:
     """As :func:`at_usual`, of what :func:`timed` gave."""
-    blocks = _relative(cell, q)
+    blocks = _relative(cell)
     known = None if cell.anchor is None else usual.get(cell.place, {}).get(cell.anchor)
     if not blocks or known is None:
-        return _figure(quantile(cell.latency_ms, q), _units(_seen(cell), q))
-    chunks = [cost for block in blocks for cost in block]
-    costs = _figure(quantile(chunks, 0.5), _units([[[cost] for cost in block] for block in blocks], 0.5))
+        return _figure(quantile(cell.latency_ms, 0.5), _units(_seen(cell)))
+    middle = quantile([cost for block in blocks for cost in block], 0.5)
+    costs = _figure(middle, _units([[[cost] for cost in block] for block in blocks]))
     below = _both(costs.value_ms / costs.low_ms, known.value_ms / known.low_ms)
     above = _both(costs.high_ms / costs.value_ms, known.high_ms / known.value_ms)
     value = costs.value_ms * known.value_ms
@@ -162,6 +167,11 @@ def seen(m: Measurement) -> Figure:
     """The median of a measurement's runs, and p10 and p90 of the medians of its chunks: what drift did to it."""
     chunks = [quantile(runs, 0.5) for block in _seen(timed(m)) for runs in block]
     return Figure(quantile(m.latency_ms, 0.5), quantile(chunks, 0.1), quantile(chunks, 0.9))
+
+
+def blocks(m: Measurement) -> List[List[float]]:
+    """The timed runs of each block of a measurement, in ms as they were seen, in the order of the rounds."""
+    return [[ms for chunk in block for ms in chunk] for block in _seen(timed(m))]
 
 
 def wandered(
@@ -183,7 +193,14 @@ def wandered(
     return speeds
 
 
-def _relative(cell: Timed, q: float) -> List[List[float]]:
+def level(runs: Sequence[float]) -> float:
+    """The mean of runs, without those that stalled (:data:`STALLED`)."""
+    most = STALLED * quantile(runs, 0.5)
+    counted = [ms for ms in runs if ms <= most]
+    return sum(counted) / len(counted)
+
+
+def _relative(cell: Timed) -> List[List[float]]:
     """The relative costs of the chunks of each block."""
     if cell.anchor is None:
         return []
@@ -193,8 +210,7 @@ def _relative(cell: Timed, q: float) -> List[List[float]]:
         for before, after in block:
             around = [ms for ms in (before.of(cell.anchor), after.of(cell.anchor)) if ms is not None]
             if around:
-                runs = cell.latency_ms[before.run : after.run]
-                costs.append(quantile(runs, q) * len(around) / sum(around))
+                costs.append(level(cell.latency_ms[before.run : after.run]) * len(around) / sum(around))
         if costs:
             blocks.append(costs)
     return blocks
@@ -220,11 +236,11 @@ def _seen(cell: Timed) -> List[List[Sequence[float]]]:
     return [[cell.latency_ms[a:b]] for a, b in zip(borders, borders[1:])]
 
 
-def _units(blocks: Sequence[Sequence[Sequence[float]]], q: float) -> List[float]:
-    """What an interval counts: the quantiles of blocks, of chunks where there are few blocks, runs where few chunks."""
-    units = [quantile([value for chunk in block for value in chunk], q) for block in blocks]
+def _units(blocks: Sequence[Sequence[Sequence[float]]]) -> List[float]:
+    """What an interval counts: the medians of blocks, of chunks where there are few blocks, runs where few chunks."""
+    units = [quantile([value for chunk in block for value in chunk], 0.5) for block in blocks]
     if len(units) < FEW:
-        units = [quantile(chunk, q) for block in blocks for chunk in block]
+        units = [quantile(chunk, 0.5) for block in blocks for chunk in block]
     if len(units) < FEW:
         units = [value for block in blocks for chunk in block for value in chunk]
     return units

@@ -44,6 +44,11 @@ class Support:
         return self.taken == self.operators
 
     @property
+    def sound(self) -> bool:
+        """Whether the delegate takes all of the branch, and nothing is known to be wrong with that."""
+        return self.whole and not self.warnings
+
+    @property
     def words(self) -> str:
         """For tables: "all 23", "17 of 23 in 3 parts: RESIZE_BILINEAR with half_pixel_centers (1)", "none: int8"."""
         if self.whole:

@@ -12,6 +12,7 @@ from adascale_runtime.files import archives
 from adascale_tf import __version__
 from adascale_tf.cli import (
     building,
+    compiling,
     console,
     demonstration,
     ending,
@@ -58,7 +59,7 @@ def _say_what_was_left_out() -> None:
         console.warn(sentence)
 
 
-for module in (building, demonstration, examining, evolving, measuring, phones, running, searching):
+for module in (building, compiling, demonstration, examining, evolving, measuring, phones, running, searching):
     for command in module.COMMANDS:
         cli.add_command(command)
 

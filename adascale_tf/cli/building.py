@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from adascale_tf.cli import console, options, tables
-from adascale_tf.cli.options import data_option, max_loss_option
+from adascale_tf.cli.options import data_option, max_loss_option, targets_option
 from adascale_tf.verbs import inputs
 
 
@@ -97,13 +97,14 @@ def _list_backbones() -> str:
     help="sgd is AdaScale SGD. Default: adamw, or sgd with --strategy or --accumulate.",
 )
 @max_loss_option
+@targets_option
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The bundle's folder, new or empty.")
 @console.output_options
 def build(
     *, spec: str, model: Path | None, backbone: str | None, recipes: str | None, epochs: int | None,
     pretrain: float | None, join: float | None, specialise: float | None, flip: bool,
     seed: int, input_range: str | None, input_size: str | None, checkpoint: Path | None, strategy: str,
-    replicas: int | None, accumulate: int, optimizer: str | None, max_loss: float, out: Path, quiet: bool,
+    replicas: int | None, accumulate: int, optimizer: str | None, max_loss: float, targets: str, out: Path, quiet: bool,
     as_json: bool,
 ) -> None:  # fmt: skip
     """Train one elastic network, convert and verify its branches, and write a bundle.
@@ -130,7 +131,8 @@ def build(
     with console.progress(quiet) as tick:
         built = verb(
             spec, out, model=model, backbone=backbone, recipes=recipes, input_size=inputs.parse_size(input_size),
-            input_range=input_range, training=training, seed=seed, max_loss=max_loss, tick=tick, say=console.note,
+            input_range=input_range, training=training, seed=seed, max_loss=max_loss, targets=targets, tick=tick,
+            say=console.note,
         )  # fmt: skip
     if built.written is None:
         if not quiet:

@@ -42,10 +42,10 @@ def run(command: Callable[[], Any]) -> int:
             return 1
 
 
-def incomplete(problems: Sequence[str]) -> None:
-    """End the command with code 1 and a sentence for each problem, if there are any."""
+def incomplete(problems: Sequence[str], what: str = "measured") -> None:
+    """End the command with code 1 and a sentence for each problem, if there are any: for all that was not ``what``."""
     if problems:
-        raise AdaScaleError(f"{len(problems)} not measured:\n  " + "\n  ".join(problems))
+        raise AdaScaleError(f"{len(problems)} not {what}:\n  " + "\n  ".join(problems))
 
 
 def _flushed(code: int) -> int:

@@ -1,4 +1,4 @@
-"""Commands that measure and predict: profile, fit, report, doctor."""
+"""Commands that measure and predict: profile, compare-delegates, fit, report, doctor."""
 
 from __future__ import annotations
 
@@ -46,10 +46,7 @@ def _list_runners() -> str:
     help="File to append measurements to; to resume, run the same command again.",
 )  # fmt: skip
 @click.option("--again", is_flag=True, help="Measure again what --out already holds, and append the results.")
-@click.option(
-    "--precise", type=click.FloatRange(0, 100), default=3.0, show_default=True, metavar="PERCENT",
-    help="Take more rounds, at most as many again, of what is not known this well at usual speed; 0: never.",
-)  # fmt: skip
+@options.precise_option
 @click.option("--no-anchors", is_flag=True, help="Run no anchors beside the branches, for comparisons.")
 @options.device_option
 @click.option("--all", "every", is_flag=True, help="All reachable phones (see 'adascale devices').")
@@ -81,7 +78,12 @@ def _list_runners() -> str:
 @click.option(
     "--binary", type=click.Path(path_type=Path), default=None, help="Phones: path of Google's benchmark_model."
 )
-@click.option("--python", default="python3", show_default=True, help="Phones: the Python that runs the agent.")
+@click.option(
+    "--python",
+    default="python3",
+    show_default=True,
+    help="Phones: the Python that runs the agent. 'portable': that of 'make portable', also used where there is none.",
+)
 @options.litert_option
 @options.key_option
 @click.option("--keep", is_flag=True, help="Phones: keep the files on the phone for the next run.")
@@ -136,6 +138,31 @@ def profile(
     ending.incomplete(measured.problems)
 
 
+@click.command(
+    "compare-delegates",
+    epilog="Example: adascale compare-delegates measurements.jsonl --bundle bundle; "
+    "adascale compare-delegates measurements.jsonl --device 'Google Pixel 8 12345678' --json",
+)
+@click.argument("paths", metavar="FILE.jsonl...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--bundle", type=click.Path(path_type=Path), default=None, metavar="BUNDLE",
+    help="What was measured: compare its support tables with what delegates took.",
+)  # fmt: skip
+@click.option("--device", default=None, metavar="NAME", help="Only this device: its name, serial, model or processor.")
+@console.output_options
+def compare_delegates(
+    paths: tuple[Path, ...], bundle: Path | None, device: str | None, quiet: bool, as_json: bool
+) -> None:
+    """Show the best delegate of each branch: speed against the CPU with its interval, outputs, memory, crossovers."""
+    from adascale_tf.verbs.compare_delegates import compare_delegates as compare
+
+    compared = compare(list(paths), bundle=bundle, device=device)
+    if as_json:
+        console.emit(compared)
+    elif not quiet:
+        tables.delegates(compared)
+
+
 @click.command(epilog="Example: adascale fit measurements.jsonl --out predictors.json")
 @click.argument("paths", metavar="FILE.jsonl...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
@@ -174,13 +201,15 @@ def report(paths: tuple[Path, ...], out: Path, title: str, quiet: bool) -> None:
         console.say(f"Wrote {written.out}.")
 
 
-@click.command(epilog="Example: adascale doctor --json")
+@click.command(epilog="Example: adascale doctor --json; adascale doctor --device 192.168.1.20:5555")
+@options.device_option
+@options.key_option
 @console.json_option
-def doctor(as_json: bool) -> None:
-    """Show what this machine supports: versions, delegates, meters, adb; what is missing and how to install it."""
+def doctor(devices: tuple[str, ...], key: Path | None, as_json: bool) -> None:
+    """Show what this machine, and phones, support: versions, delegates, meters, adb; what is missing and what to do."""
     from adascale_tf.verbs.doctor import doctor as examine
 
-    checks = examine().checks
+    checks = examine(devices, key=key).checks
     if as_json:
         console.emit(checks)
     else:
@@ -188,4 +217,4 @@ def doctor(as_json: bool) -> None:
         console.table("doctor", ("what", "status", "found", "to do"), rows)
 
 
-COMMANDS = (profile, fit, report, doctor)
+COMMANDS = (profile, compare_delegates, fit, report, doctor)

@@ -11,6 +11,7 @@ import click
 from adascale_runtime.errors import BadInput
 from adascale_runtime.seams import losses
 from adascale_runtime.seams.manifest import MAX_LOSS
+from adascale_runtime.seams.speed import PRECISE
 from adascale_tf.cli import console
 
 bundle_argument = click.argument("path", metavar="BUNDLE", type=click.Path(path_type=Path))
@@ -27,13 +28,22 @@ max_loss_option = click.option(
     help="Mark a branch whose file loses more points of accuracy than this against its own float network. One that "
     f"loses more than {losses.LEFT_OUT:.0f} (or POINTS, if that is more) is left out of the bundle.",
 )  # fmt: skip
+targets_option = click.option(
+    "--for", "targets", default="", metavar="DELEGATES",
+    help="Choose precisions, operators and files so that each of these takes all of at least half of the branches: "
+    "cpu, gpu, npu, nnapi, comma-separated; a variant such as gpu:classic, too.",
+)  # fmt: skip
+precise_option = click.option(
+    "--precise", type=click.FloatRange(0, 100), default=PRECISE, show_default=True, metavar="PERCENT",
+    help="Take more rounds of what is not known this well at usual speed: as many again, more of short runs; 0: never.",
+)  # fmt: skip
 key_option = click.option(
     "--key", type=click.Path(path_type=Path), default=None, metavar="FILE",
     help="RSA key for adb. Default: ~/.android/adbkey, created if missing.",
 )  # fmt: skip
 litert_option = click.option(
     "--litert", type=click.Path(path_type=Path), default=None, metavar="FILE",
-    help="LiteRT for the phone: libLiteRt.so, the Android package (.aar) or a wheel.",
+    help="LiteRT for the phone: libLiteRt.so, the Android package (.aar) or a wheel. Default: the portable one.",
 )  # fmt: skip
 device_option = click.option(
     "--device", "devices", multiple=True, metavar="PHONE", help="HOST:PORT, usb or usb:SERIAL; can be repeated."
@@ -63,10 +73,22 @@ def list_delegates() -> str:
     """What ``--delegates`` takes."""
     from adascale_runtime.engines import registry
 
-    both = {name for runner in ("host", "agent") for name in registry.names(runner)}
-    elsewhere = [name for name in registry.names("benchmark_model") if name not in both]
-    more = f"; {', '.join(elsewhere)} with --runner benchmark_model only" if elsewhere else ""
-    return f"Comma-separated: {', '.join(sorted(both))}{more}."
+    here, agent, tool = (", ".join(registry.names(runner)) for runner in registry.RUNNERS)
+    return f"Comma-separated. This machine: {here}. Phones: {agent}; with --runner benchmark_model: {tool}."
+
+
+def list_delegates_here() -> str:
+    """What ``--delegates`` of a loop on this machine takes."""
+    from adascale_runtime.engines import registry
+
+    return f"Delegates that the policy chooses from, comma-separated: {', '.join(registry.names('host'))}."
+
+
+def list_delegates_of_agents() -> str:
+    """What ``--delegates`` of the agent on phones takes."""
+    from adascale_runtime.engines import registry
+
+    return f"Comma-separated: {', '.join(registry.names('agent'))}."
 
 
 def list_policies() -> str:

@@ -61,7 +61,9 @@ def pair(named: str, key: Path | None, wait_s: float) -> None:
     "--termux", is_flag=True, help="Copy BUNDLE, agent and plan to the phone's storage and print what to paste."
 )
 @options.device_option
-@click.option("--delegates", default="cpu", show_default=True)
+@click.option(
+    "--delegates", cls=options.ListingOption, listing=options.list_delegates_of_agents, default="cpu", show_default=True
+)
 @click.option("--threads", default="1", show_default=True)
 @click.option("--runs", type=click.IntRange(2), default=50, show_default=True)
 @click.option("--energy", is_flag=True)

@@ -34,7 +34,7 @@ from adascale_tf.cli import console, options, tables
 )
 @click.option("--threads", default="1", show_default=True, help="Thread counts that the policy chooses from: 2,1.")
 @click.option(
-    "--delegates", default="cpu", show_default=True, help="Delegates that the policy chooses from, comma-separated."
+    "--delegates", cls=options.ListingOption, listing=options.list_delegates_here, default="cpu", show_default=True
 )
 @click.option(
     "--policy", cls=options.ListingOption, listing=options.list_policies, default="adaptive", show_default=True

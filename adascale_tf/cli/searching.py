@@ -44,12 +44,16 @@ if TYPE_CHECKING:
 @click.option("--delegate", default="cpu", show_default=True)
 @click.option("--threads", type=click.IntRange(1, 64), default=1, show_default=True)
 @click.option("--seed", type=int, default=0, show_default=True)
+@click.option(
+    "--for", "targets", default="", metavar="DELEGATES",
+    help="Choose only branches that each of these takes all of, such as gpu,npu.",
+)  # fmt: skip
 @click.option("--out", type=click.Path(path_type=Path), default=None, help="Write the chosen branches as a bundle.")
 @console.output_options
 def search(
     *, source: Path, objectives: str, predictors_path: Path | None, device_name: str | None, branches: int,
-    spec: str | None, trials: int, steps: int, delegate: str, threads: int, seed: int, out: Path | None, quiet: bool,
-    as_json: bool,
+    spec: str | None, trials: int, steps: int, delegate: str, threads: int, seed: int, targets: str, out: Path | None,
+    quiet: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Choose the branches that offer most accuracy for what they cost on a device.
 
@@ -62,7 +66,7 @@ def search(
     with console.progress(quiet) as tick:
         searched = verb(
             source, predictors_path, data=spec, objectives=objectives, branches=branches, trials=trials, steps=steps,
-            device_name=device_name, delegate=delegate, threads=threads, seed=seed, out=out, tick=tick,
+            device_name=device_name, delegate=delegate, threads=threads, seed=seed, targets=targets, out=out, tick=tick,
             say=console.note,
         )  # fmt: skip
     for remark in searched.remarks:

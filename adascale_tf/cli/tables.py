@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from adascale_tf.verbs.profile import Measured
     from adascale_tf.verbs.replay import Compared
     from adascale_tf.verbs.run import Cascade
+    from profiling.comparison import Compared as ComparedDelegates
+    from profiling.comparison import Comparison, Entry
 
 
 # --- bundles
@@ -124,6 +126,64 @@ def operator_times(measured: Sequence[Measurement]) -> None:
         console.table("Operators", ("recipe", "delegate", "kind", "count", "ms", "share"), rows)
 
 
+def delegates(compared: Comparison) -> None:
+    """The delegates of each branch side by side, tables for each device, with crossovers and broken promises."""
+    for place in dict.fromkeys((one.device, one.affinity) for one in compared.branches):
+        own = sorted((one for one in compared.branches if (one.device, one.affinity) == place), key=lambda o: o.macs)
+        rows = [(one, entry) for one in own for entry in one.entries]
+        name = " ".join(filter(None, place))
+        columns = (
+            "branch",
+            "MMACs",
+            "delegate",
+            "p50 ms",
+            "times cpu's speed",
+            "verdict",
+            "outputs",
+            "took",
+            "promised",
+        )
+        console.table(
+            f"Delegates on {name} (* is the best with right outputs)", columns, [_speed_row(*r) for r in rows]
+        )
+        costs = ("branch", "delegate", "load ms", "first ms", "memory MB", "energy mJ")
+        console.table(f"What else they cost on {name} (~ is an estimate)", costs, [_cost_row(*r) for r in rows])
+        for cross in compared.crossovers:
+            if (cross.device, cross.affinity) == place:
+                threads = "" if cross.threads == 1 else f" x{cross.threads}"
+                console.say(f"Crossover of {cross.delegate}{threads}, {cross.arithmetic}: {cross.words}.")
+    for sentence in compared.contradictions:
+        console.say(f"Not as promised: {sentence}")
+    for note in compared.notes:
+        console.remark(note)
+
+
+def _speed_row(one: ComparedDelegates, entry: Entry) -> tuple[Any, ...]:
+    p50 = "-" if entry.median_ms is None else f"{entry.median_ms:.3f}"
+    against, taken = entry.speedup, entry.delegation
+    times = "-" if against is None else f"{against.value:.3g} ({against.low:.3g} to {against.high:.3g})"
+    took = "-" if taken is None else f"{taken.verdict} {taken.delegated}/{taken.nodes}"
+    verdict = f"{entry.verdict}: {entry.reason}" if entry.reason else entry.verdict
+    right = {True: "right", False: "wrong", None: "not known"}[entry.right]
+    name = entry.name + ("*" if one.best is entry else "")
+    return one.branch, f"{one.macs / 1e6:.3g}", name, p50, times, verdict, right, took, promised(entry)
+
+
+def _cost_row(one: ComparedDelegates, entry: Entry) -> tuple[Any, ...]:
+    energy = "-"
+    if entry.energy is not None and entry.energy.value_mj is not None:
+        energy = f"{'~' if entry.energy.how.startswith('estimated') else ''}{entry.energy.value_mj:.3g}"
+    numbers = ((entry.load_ms, 1), (entry.first_ms, 2), (entry.memory_mb, 1))
+    return one.branch, entry.name, *("-" if v is None else f"{v:.{digits}f}" for v, digits in numbers), energy
+
+
+def promised(entry: Entry) -> str:
+    """What the support table said, with an exclamation mark where something else was measured: ``all 23``."""
+    if entry.promise.support is None:
+        return "not known"
+    return entry.promise.support.words + ("!" if entry.promise.kept is False else "")
+
+
 def nothing_new(measured: Measured) -> str:
     """The sentence for a profile that found everything measured."""
     times = sorted(m.started for m in measured.measurements)
@@ -149,7 +209,7 @@ def predictors(fitted: Predictors, where: str) -> None:
 def devices(reached: Sequence[Device], title: str) -> None:
     """Phones, with their hosts if they are of a fleet, and why those that cannot be used cannot."""
     of_fleet = any(device.host is not None for device in reached)
-    columns = ("address", "state", "phone", "SoC", "Android", "ABI", "battery", "temperature", "thermal")
+    columns = ("address", "state", "phone", "SoC", "Android", "ABI", "Python", "battery", "temperature", "thermal")
     rows = [(*((device.host,) if of_fleet else ()), *_device_row(device)) for device in reached]
     console.table(title, ("host", *columns) if of_fleet else columns, rows)
     for device in reached:
@@ -160,10 +220,10 @@ def devices(reached: Sequence[Device], title: str) -> None:
 def _device_row(device: Device) -> tuple[str, ...]:
     facts = device.facts
     if not facts:
-        return (device.address, device.state, *["-"] * 7)
+        return (device.address, device.state, *["-"] * 8)
     battery = "-" if facts["battery"] is None else f"{facts['battery']:.0%}{' charging' if facts['charging'] else ''}"
     celsius = "-" if facts["temperature_c"] is None else f"{facts['temperature_c']:.1f} C"
-    shown = (facts["name"], facts["soc"] or facts["board"], facts["android"], facts["abi"])
+    shown = (facts["name"], facts["soc"] or facts["board"], facts["android"], facts["abi"], facts.get("python"))
     words = [str(value or "-") for value in shown]
     return (device.address, device.state, *words, battery, celsius, facts["thermal"] or "-")
 

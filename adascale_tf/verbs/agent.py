@@ -78,9 +78,10 @@ def termux(
     from android_harness import keys
     from android_harness import termux as export
     from android_harness.adb import connect, parse_address
-    from android_harness.runner import Options
+    from android_harness.runner import Options, check_delegates
     from profiling import cells
 
+    check_delegates("agent", delegates)
     opened, library = given.bundle_of(bundle), given.path_of(litert)
     options = Options(runs=runs, energy=energy, litert=library)
     chosen = cells.choose(opened, delegates, threads, runs)

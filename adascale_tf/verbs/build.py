@@ -62,6 +62,7 @@ def build(
     training: Training | None = None,
     seed: int = 0,
     max_loss: float = bundle.MAX_LOSS,
+    targets: str | Sequence[str] = (),
     tick: Tick = silent,
     say: Say = unsaid,
 ) -> Built:
@@ -83,6 +84,7 @@ def build(
         training: how it is trained; several replicas or machines, and a checkpoint, are named here.
         seed: of all chance: new weights, shuffling, augmentation.
         max_loss: points of accuracy, as for :meth:`ElasticModel.export`.
+        targets: the delegates that the branches are for, as for :func:`elastic`.
         tick: called at every step of the work.
         say: takes a sentence for whatever a person should know meanwhile.
 
@@ -101,9 +103,9 @@ def build(
     if model is None:  # a wrong SPEC should not wait for TensorFlow
         data = inputs.load(data, size=input_size, seed=seed, tick=tick, say=say)
     trained = _trained(
-        lambda: fresh(data, backbone, wanted, seed=seed)
+        lambda: fresh(data, backbone, wanted, seed=seed, targets=targets)
         if model is None
-        else elastic(model, wanted, input_size, seed=seed),
+        else elastic(model, wanted, input_size, seed=seed, targets=targets),
         data, input_range, training, tick, say,
     )  # fmt: skip
     if not trained.chief:

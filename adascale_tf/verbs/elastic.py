@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 
 
 def elastic(
-    model: Any, recipes: str | Sequence[str | Recipe] | None = None, input_size: Sequence[int] = (), *, seed: int = 0
-) -> ElasticModel:
+    model: Any, recipes: str | Sequence[str | Recipe] | None = None, input_size: Sequence[int] = (), *, seed: int = 0,
+    targets: str | Sequence[str] = (),
+) -> ElasticModel:  # fmt: skip
     """Make a classifier elastic: one network, one branch for each recipe.
 
     Early exits are added where one node carries everything. The network's last exit gives the model's own logits, with
@@ -36,12 +37,16 @@ def elastic(
             model's graph allows. :func:`adascale_tf.list_operators` lists the steps that recipes are made of.
         input_size: what the model leaves open of its input: (height, width), or one number for both.
         seed: of all chance: new weights, shuffling, augmentation. Sets the global seeds of Python, numpy, TensorFlow.
+        targets: the delegates that the branches are for, such as ``["gpu", "npu"]``: precisions and files are chosen so
+            that each takes all of at least half of the branches (``recipes`` that are given stay as they are). What a
+            target does not take is said before the training.
 
     Returns:
         The elastic model, to be trained by :meth:`ElasticModel.fit`.
 
     Raises:
-        BadInput: names a layer that cannot be converted to Keras 2, or a recipe that the model does not allow.
+        BadInput: names a layer that cannot be converted to Keras 2, a recipe that the model does not allow, or a target
+            of which nothing is known.
 
     Example::
 
@@ -55,25 +60,29 @@ def elastic(
     import tf_keras
 
     from adascale_tf.network import create
+    from adascale_tf.verbs.targets import named
 
+    wanted = named(targets)
     tf_keras.utils.set_random_seed(seed)
     name = str(model) if isinstance(model, (str, Path)) else f"Model '{getattr(model, 'name', model)}'"
-    return ElasticModel(create.elastic(model, recipes, input_size), name, seed=seed)
+    network = create.elastic(model, recipes, input_size)
+    return ElasticModel(network, name, seed=seed, targets=wanted, chosen=bool(recipes))
 
 
 def fresh(
-    data: Dataset, backbone: str | None = None, recipes: Sequence[Recipe] | None = None, *, seed: int = 0
-) -> ElasticModel:
+    data: Dataset, backbone: str | None = None, recipes: Sequence[Recipe] | None = None, *, seed: int = 0,
+    targets: str | Sequence[str] = (),
+) -> ElasticModel:  # fmt: skip
     """A built-in backbone of fresh weights, made elastic.
 
     Args:
         data: what it will be trained on; its examples' shape and its classes decide the backbone's.
         backbone: "resnet" or "resnet-wide" (images), or "gru" (sequences); by default chosen to suit the data.
         recipes: the branches; by default about ten.
-        seed: as for :func:`elastic`.
+        seed, targets: as for :func:`elastic`.
 
     Raises:
-        BadInput: the backbone is unknown or does not take such examples.
+        BadInput: the backbone is unknown or does not take such examples, or nothing is known of a target.
     """
     from adascale_tf.bridge.quietly import import_tensorflow
 
@@ -83,11 +92,14 @@ def fresh(
     from adascale_tf.bridge import backbones
     from adascale_tf.network import create
     from adascale_tf.network.elastic import ElasticNetwork
+    from adascale_tf.verbs.targets import named
 
+    wanted = named(targets)
     tf_keras.utils.set_random_seed(seed)
     name = backbone or backbones.default_for(data.input_shape)
     model = backbones.build(name, data.input_shape, len(data.labels))
-    return ElasticModel(ElasticNetwork(model, recipes or create.default_recipes(model)), name, seed=seed, trained=False)
+    network = ElasticNetwork(model, recipes or create.default_recipes(model))
+    return ElasticModel(network, name, seed=seed, trained=False, targets=wanted, chosen=bool(recipes))
 
 
 class ElasticModel:
@@ -99,13 +111,20 @@ class ElasticModel:
         seed: of shuffling and augmentation.
         trained: whether the model came with weights: then their accuracy is measured before the training, one branch of
             each precision is converted on trial, and the weights stay as they are if they know something.
+        targets: the delegates that its branches are for.
+        chosen: whether the network's recipes are the user's, which targets do not change.
     """
 
-    def __init__(self, network: ElasticNetwork, name: str, *, seed: int = 0, trained: bool = True) -> None:
+    def __init__(
+        self, network: ElasticNetwork, name: str, *, seed: int = 0, trained: bool = True, targets: Sequence[str] = (),
+        chosen: bool = True,
+    ) -> None:  # fmt: skip
         #: The network: its recipes, trunks, weights.
         self.network = network
         self.name = name
         self.seed = seed
+        #: The delegates that its branches are for.
+        self.targets = tuple(targets)
         #: The examples of the last :meth:`fit`, as the network takes them.
         self.data: Dataset | None = None
         #: How the last :meth:`fit` trained.
@@ -114,7 +133,7 @@ class ElasticModel:
         self.effort: Effort | None = None
         #: The accuracy of the model as it was given, on the test split; None for a network of fresh weights.
         self.given: Accuracy | None = None
-        self._trained = trained
+        self._trained, self._chosen, self._suited = trained, chosen, False
         self._chief = True
 
     @property
@@ -176,6 +195,7 @@ class ElasticModel:
         workers = workers or open_workers(training.strategy, training.replicas, tick=tick)
         dataset = hold_out(self._read(data, input_range, tick, say))
         checks.check_data(dataset)
+        self._suit(dataset, tick, say)
         trained = self._trained
         if trained:
             checks.check_finite(self.network)
@@ -207,6 +227,18 @@ class ElasticModel:
         return inputs.load_for_network(
             self.network, self.name, data, input_range=input_range, seed=self.seed, tick=tick, say=say
         )
+
+    def _suit(self, dataset: Dataset, tick: Tick, say: Say) -> None:
+        """Take the recipes that suit the targets, once, before anything is trained."""
+        from adascale_tf.network.elastic import ElasticNetwork
+        from adascale_tf.verbs import targets
+
+        if not self.targets or self._suited:
+            return
+        recipes = targets.suit(self.network, dataset, self.targets, chosen=self._chosen, tick=tick, say=say)
+        if recipes != self.network.recipes:
+            self.network = ElasticNetwork(self.network.backbone, recipes)
+        self._suited = True
 
     def _prepare(self, dataset: Dataset, tick: Tick) -> None:
         """What must be known before a model that came with weights is trained."""
@@ -241,5 +273,6 @@ class ElasticModel:
         if not self._chief:
             raise AdaScaleError("This worker is not the chief; the chief converts the branches and writes the bundle.")
         return write_bundle(
-            self.network, self.data, self.schedule, Path(out), tick, given=self.given, max_loss=max_loss
-        )
+            self.network, self.data, self.schedule, Path(out), tick, given=self.given, max_loss=max_loss,
+            targets=self.targets,
+        )  # fmt: skip

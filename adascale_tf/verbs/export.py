@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -37,7 +37,7 @@ _PACKAGES = ("tensorflow", "tf-keras", "tensorflow-model-optimization", "ai-edge
 def write_bundle(
     network: ElasticNetwork, data: Dataset, schedule: Schedule, out: Path, tick: Tick = silent, *,
     given: Accuracy | None = None, max_loss: float = bundle.MAX_LOSS,
-    facts: Mapping[Recipe, Mapping[str, Any]] = MappingProxyType({}),
+    facts: Mapping[Recipe, Mapping[str, Any]] = MappingProxyType({}), targets: Sequence[str] = (),
 ) -> bundle.Bundle:  # fmt: skip
     """Convert, verify and write every branch of a trained network; all of the bundle appears, or nothing.
 
@@ -51,6 +51,7 @@ def write_bundle(
         max_loss: points of accuracy; a branch whose file loses more than 20, or than this if it is more, is left out,
             with the reason in the manifest.
         facts: more of how some branches were trained, for the manifest.
+        targets: the delegates that the branches are for; where one needs it, each branch has a file of its own.
 
     Returns:
         The bundle, as it was read back.
@@ -59,13 +60,17 @@ def write_bundle(
         AdaScaleError: no branch is left, a float32 branch does not compute what its Keras network computes, or a
             weight or an output is not finite.
     """
+    from converters.delegates import support
+
     check_finite(network)
     with bundle.whole_folder(out) as folder, tempfile.TemporaryDirectory() as scratch:
         positions = np.linspace(0, len(data.x_test) - 1, min(SAMPLES, len(data.x_test))).astype(int)
         samples = data.inputs(data.x_test[positions])
         _write_tensor(folder / "samples" / "inputs.bin", samples)
         branches, left_out = [], {}
-        for branch, outputs in _branches(network, data, schedule, folder, Path(scratch), tick):
+        for branch, outputs in _branches(
+            network, data, schedule, folder, Path(scratch), tick, apart=support.apart(targets)
+        ):
             reason = losses.refused_loss(branch, max_loss)
             if reason is not None:
                 left_out[branch.recipe] = reason
@@ -93,6 +98,7 @@ def write_bundle(
             given=given,
             max_loss=max_loss,
             left_out=left_out,
+            targets=tuple(targets),
         )
         codec.write_text(folder / bundle.MANIFEST, codec.dump(manifest))
         read = bundle.load(folder)  # what cannot be read back must not replace what could
@@ -113,7 +119,7 @@ def versions() -> dict[str, str]:
 
 
 def _branches(
-    network: ElasticNetwork, data: Dataset, schedule: Schedule, folder: Path, scratch: Path, tick: Tick
+    network: ElasticNetwork, data: Dataset, schedule: Schedule, folder: Path, scratch: Path, tick: Tick, *, apart: bool
 ) -> Iterator[tuple[Branch, np.ndarray]]:
     """Every branch, its file written into ``folder``, with the file's outputs (N, classes) for the test split."""
     from adascale_tf.training.quantization import train_quantized
@@ -132,7 +138,7 @@ def _branches(
         if precisions.lookup(precision).trained:
             tick("train quantized", 0, len(recipes), str(recipes[0]))
             models = {key: train_quantized(model, data, schedule) for key, model in models.items()}
-        converted = convert.begin(models, precision, examples, names)  # while Keras gives its own answers
+        converted = convert.begin(models, precision, examples, names, apart=apart)  # while Keras gives its own answers
         expected = {key: model.predict(x_test, batch_size=256, verbose=0) for key, model in models.items()}
         for recipe, one in zip(recipes, converted().values(), strict=True):
             tick("convert and verify", done, len(network.recipes), str(recipe))
@@ -160,6 +166,8 @@ def _branches(
 
 def entry(network: ElasticNetwork, recipe: Recipe, one: Converted, file: str) -> Branch:
     """The manifest's entry of a branch before anything is measured of it."""
+    from converters.delegates import support
+
     plan = network.plan(recipe)
     return Branch(
         id=recipe.id,
@@ -175,6 +183,8 @@ def entry(network: ElasticNetwork, recipe: Recipe, one: Converted, file: str) ->
         accuracy=Accuracy("top-1", 0.0, 0, "test"),
         verification=Verification(0, 0.0, 0.0, 0.0),
         expected=f"samples/{recipe.id}.bin",
+        support=support.every(one.model, one.signature),
+        min_runtime=support.min_runtime(one.model),
     )
 
 

@@ -38,17 +38,21 @@ def fit(
     from adascale_runtime.seams import records
     from profiling import fit as fitting
 
-    sources = [measured] if isinstance(measured, (Measured, str, Path)) else measured
-    fitted = fitting.fit(records.latest(list(_measurements(sources))), share)
+    fitted = fitting.fit(records.latest(list(measurements_of(measured))), share)
     if out is not None:
         codec.write_text(Path(out), codec.dump(fitted))
     return fitted
 
 
-def _measurements(sources: Iterable[Source | Measurement]) -> Iterator[Measurement]:
+def measurements_of(measured: Source | Iterable[Source | Measurement]) -> Iterator[Measurement]:
+    """All measurements that an argument stands for, in order.
+
+    Raises:
+        BadInput: A file is none of measurements.
+    """
     from adascale_runtime.seams import records
 
-    for source in sources:
+    for source in [measured] if isinstance(measured, (Measured, str, Path)) else measured:
         if isinstance(source, Measured):
             yield from source.measurements
         elif isinstance(source, (str, Path)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
@@ -15,7 +16,7 @@ from adascale_runtime.files.disk import Unwritable
 from adascale_runtime.seams.recipe import Recipe
 from adascale_tf import operators
 from adascale_tf.network.front import Candidate
-from adascale_tf.verbs import export
+from adascale_tf.verbs import export, targets
 from adascale_tf.verbs.evolve import derive
 from adascale_tf.verbs.saying import Say
 from converters import convert, precisions, verify
@@ -44,15 +45,17 @@ class Judge:
         schedule: strength, batch and seed of the steps.
         steps: batches that each new structure trains for.
         say: takes a sentence for each recipe that cannot be judged.
+        targets: delegates that must take all of a branch; one that they do not take is no candidate.
     """
 
     def __init__(
-        self, network: ElasticNetwork, dataset: Dataset, costs: Costs, schedule: Schedule, steps: int, say: Say
-    ) -> None:
+        self, network: ElasticNetwork, dataset: Dataset, costs: Costs, schedule: Schedule, steps: int, say: Say, *,
+        targets: Sequence[str] = (),
+    ) -> None:  # fmt: skip
         examples, self._labels = dataset.validation
         self._examples = dataset.inputs(examples)
         self._calibration = export.calibration(dataset)
-        self._costs, self._say = costs, say
+        self._costs, self._say, self._targets = costs, say, tuple(targets)
         self._derived = lru_cache(_KEPT)(lambda r: derive(network, [r], dataset, steps=steps, schedule=schedule))
         self._folder = tempfile.TemporaryDirectory()
         self._inputs = Path(self._folder.name) / "inputs.npy"
@@ -78,7 +81,7 @@ class Judge:
             self._say(str(error))
             return None
 
-    def _judged(self, recipe: Recipe) -> Candidate:
+    def _judged(self, recipe: Recipe) -> Candidate | None:
         float_steps = (step for step in recipe.steps if operators.lookup(step).kind != "precision")
         evolved = self._derived(Recipe(tuple(float_steps)))
         model, precision = evolved.trunk(recipe).network(recipe), evolved.plan(recipe).precision
@@ -87,6 +90,8 @@ class Judge:
         exact = precisions.lookup(precision).exact
         answers = model.predict(self._examples, batch_size=256, verbose=0) if exact else None
         converted = finish()[_SIGNATURE]
+        if not targets.sound(converted.model, _SIGNATURE, self._targets):
+            return None
         branch = export.entry(evolved, recipe, converted, "branch.tflite")
         if answers is None:
             file = self._inputs.with_name(branch.file)

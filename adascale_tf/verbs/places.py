@@ -45,7 +45,8 @@ class OnPhones:
     """What measures there: ``agent``, or ``benchmark_model``, Google's own program."""
 
     python: str = "python3"
-    """The phone's Python that runs the agent."""
+    """The phone's Python that runs the agent; the portable one stands in where there is no ``python3``, and is used
+    first for ``portable``."""
 
     binary: str | Path | None = None
     """The file of ``benchmark_model``, where that is the runner."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from adascale_runtime.errors import AdaScaleError, BadInput
 from adascale_runtime.progress import Tick, silent
+from adascale_runtime.seams.speed import PRECISE
 from adascale_tf.verbs import given, phones
 from adascale_tf.verbs.places import Fleet, Host, OnPhones, Phone, Place
 from adascale_tf.verbs.saying import Say, unsaid
@@ -20,10 +21,6 @@ if TYPE_CHECKING:
     from adascale_runtime.seams.records import Measurement
     from adascale_runtime.seams.speed import Usual
     from android_harness.runner import Options
-
-
-#: Percent, to either side, as well as which a latency is to be known where nothing else is asked for.
-PRECISE = 3.0
 
 
 @dataclass(frozen=True)
@@ -118,7 +115,7 @@ def profile(
         anchors: Run anchors beside the branches, which tell the device's speed, so that a latency can be told at its
             usual speed (``docs/measuring.md``). False for comparisons.
         precise: Percent. What is not known as well as this to either side, at usual speed, gets further rounds, at
-            most as many again; 0 for none.
+            most as many again, more of runs that hardly take any time; 0 for none.
         tick: Progress.
         say: Is given each note as soon as it is known.
 
@@ -151,10 +148,27 @@ def _check(request: Request, places: Sequence[Place]) -> None:
     """Refuse at once what a place cannot do."""
     if not places:
         raise BadInput("No device to measure on was given; give host(), phone(...) or fleet(...).")
+    for place in places:
+        _check_delegates(request.delegates, place)
     if request.again and any(isinstance(place, Fleet) for place in places):
         raise BadInput("A fleet measures what 'out' lacks; leave 'again' out, or choose another 'out'.")
     if request.branches is not None and any(isinstance(place, Host) and place.calibrate for place in places):
         raise BadInput("A calibration chooses the branches itself; leave 'branches' out.")
+
+
+def _check_delegates(names: Sequence[str], place: Place) -> None:
+    """Refuse delegates that what measures at a place does not have."""
+    if isinstance(place, Host):
+        from adascale_runtime.engines.registry import check_delegate
+
+        for name in names:
+            check_delegate(name)
+        return
+    from android_harness import benchmark_runner as benchmark_runner  # declares itself
+    from android_harness.runner import check_delegates
+    from profiling.runners import find_runner
+
+    check_delegates(find_runner(place.runner, "phone").name, names)
 
 
 def _profile(
@@ -171,6 +185,7 @@ def _profile(
     for place in places:
         if isinstance(place, Fleet):
             _on_fleet(work, place)
+    _name_the_deprecated(work)
     fresh = not work.measurements or _sizes(out) != before
     usual = _usual(work)
     if fresh and request.precise:
@@ -197,6 +212,15 @@ def _name_the_wide(work: _Work, usual: Usual) -> None:
         work.note(f"Not known to ±{work.request.precise:g} % after all rounds: {', '.join(wide)}; give more runs.")
 
 
+def _name_the_deprecated(work: _Work) -> None:
+    """A note for each phone whose Android still has NNAPI, but deprecates it."""
+    from adascale_runtime.device import nnapi
+
+    for sentence in dict.fromkeys(nnapi.remark(m.device) for m in work.measurements if m.delegate == "nnapi"):
+        if sentence:
+            work.note(sentence)
+
+
 def _sizes(out: Path) -> list[int]:
     """How large the files of measurements are, those of contexts among them; they only grow."""
     return [path.stat().st_size for path in sorted(out.parent.glob(f"{glob.escape(out.stem)}*{out.suffix}"))]
@@ -205,10 +229,14 @@ def _sizes(out: Path) -> list[int]:
 def _on_host(work: _Work, host: Host) -> None:
     """Branches, or what calibrates predictors for them; then again in other contexts."""
     from profiling import calibration, contexts, measure
+    from profiling.host import stand_in
 
     request, out, tick = work.request, work.out, work.tick
     bundle, delegates, threads, branches = request.bundle, request.delegates, request.threads, request.branches
     names = contexts.parse(",".join(host.contexts))
+    sentence = stand_in(delegates)
+    if sentence is not None:
+        work.note(sentence)
     if host.calibrate:
         measured = calibration.calibrate(
             bundle, delegates, threads, runs=request.runs, out=out, tick=tick, allow_fallback=request.allow_fallback,

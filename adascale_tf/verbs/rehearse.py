@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from adascale_runtime.progress import Tick, silent
+from adascale_runtime.seams.manifest import Branch
+from adascale_runtime.seams.recipe import Recipe
 from adascale_tf.data import Dataset
 from adascale_tf.verbs.export import calibration, entry
 
@@ -22,18 +25,38 @@ def rehearse(network: ElasticNetwork, data: Dataset, tick: Tick = silent) -> Non
     Raises:
         AdaScaleError: names the branch that cannot be built, with the reason.
     """
+    by_precision = {network.plan(recipe).precision: recipe for recipe in network.recipes}
+    for number, (recipe, _) in enumerate(trials(network, data, tuple(by_precision.values()), run=True), start=1):
+        tick("rehearse conversion", number, len(by_precision), str(recipe))
+
+
+def trials(
+    network: ElasticNetwork, data: Dataset, recipes: Sequence[Recipe], *, run: bool = False
+) -> Iterator[tuple[Recipe, Branch]]:
+    """Each recipe with the manifest's entry of its branch, converted alone from the weights that there are.
+
+    Args:
+        network: has these recipes.
+        data: gives examples for ranges.
+        recipes: what is converted.
+        run: run each file once, too.
+
+    Raises:
+        AdaScaleError: names the branch that cannot be built, with the reason.
+    """
     from adascale_tf.training.quantization import wrap
     from converters import convert, precisions, verify
 
-    by_precision = {network.plan(recipe).precision: recipe for recipe in network.recipes}
     examples = calibration(data)[:2]
     with tempfile.TemporaryDirectory() as scratch:
         inputs, file = Path(scratch) / "inputs.npy", Path(scratch) / "model.tflite"
         np.save(inputs, examples)
-        for number, (precision, recipe) in enumerate(by_precision.items(), start=1):
-            model = network.trunk(recipe).network(recipe)
+        for recipe in recipes:
+            model, precision = network.trunk(recipe).network(recipe), network.plan(recipe).precision
             networks = {recipe.id: wrap(model) if precisions.lookup(precision).trained else model}
             one = convert.convert(networks, precision, examples, {recipe.id: str(recipe)})[recipe.id]
-            file.write_bytes(one.model)
-            verify.outputs_apart(file, entry(network, recipe, one, file.name), inputs)
-            tick("rehearse conversion", number, len(by_precision), str(recipe))
+            branch = entry(network, recipe, one, file.name)
+            if run:
+                file.write_bytes(one.model)
+                verify.outputs_apart(file, branch, inputs)
+            yield recipe, branch

@@ -11,6 +11,7 @@ from adascale_runtime.errors import BadInput
 from adascale_runtime.progress import Tick, silent
 from adascale_runtime.seams import bundle, losses, predictors
 from adascale_runtime.seams.recipe import parse
+from adascale_tf.verbs import targets as targeting
 from adascale_tf.verbs.costs import known_costs
 from adascale_tf.verbs.evolve import STEPS, derive, open_checkpoint
 from adascale_tf.verbs.saying import Say, unsaid
@@ -53,6 +54,7 @@ def search(
     delegate: str = "cpu",
     threads: int = 1,
     seed: int = 0,
+    targets: str | Sequence[str] = (),
     out: str | Path | None = None,
     tick: Tick = silent,
     say: Say = unsaid,
@@ -77,6 +79,7 @@ def search(
         delegate: the delegate that costs are predicted for.
         threads: the number of threads that costs are predicted for.
         seed: of the recipes that are tried.
+        targets: delegates that must take all of every branch that is chosen, known from its file.
         out: write the chosen branches of a checkpoint as a bundle.
         tick: called with "search" for each recipe.
         say: takes a sentence for what was left out.
@@ -89,6 +92,7 @@ def search(
 
     if steps < 0:
         raise BadInput(f"The number of steps is {steps}; give 0 or more.")
+    wanted = targeting.named(targets)
     costs = known_costs(objectives, fitted, device_name, delegate, threads)
     opened = _bundle(source)
     if opened is not None:
@@ -99,7 +103,10 @@ def search(
                 parse(b.recipe), b.accuracy.value, costs.of(b.cost, b.precision, b.size_bytes), b.accuracy.interval
             )
             for b in opened.manifest.branches
+            if targeting.sound(opened.path(b.file).read_bytes(), b.signature, wanted)
         ]
+        if not known:
+            raise BadInput(f"No branch of the bundle is one that {' and '.join(wanted)} takes all of; build others.")
         split = opened.manifest.branches[0].accuracy.split
         return Searched(tuple(front.choose(known, branches)), len(known), costs.objectives, split)
     if data is None:
@@ -110,7 +117,7 @@ def search(
     state, network, dataset = open_checkpoint(Path(source), data, tick, say)
     from adascale_tf.verbs.judging import Judge
 
-    with Judge(network, dataset, costs, state.schedule, steps, say) as judge:
+    with Judge(network, dataset, costs, state.schedule, steps, say, targets=wanted) as judge:
         known = searching.search(network.whole, judge, network.recipes, trials, seed, tick)
     chosen = front.choose(known, branches)
     written = None
@@ -120,7 +127,9 @@ def search(
 
         evolved = derive(network, [c.recipe for c in chosen], dataset, tick, steps, schedule=state.schedule)
         facts = expectation.facts(expectation.expect(evolved, network, dataset, tick))
-        written = write_bundle(evolved, dataset, state.schedule, Path(out), tick, given=state.given, facts=facts)
+        written = write_bundle(
+            evolved, dataset, state.schedule, Path(out), tick, given=state.given, facts=facts, targets=wanted
+        )
     split = "validation" if len(dataset.y_val) else "train"
     return Searched(tuple(chosen), len(known), costs.objectives, split, written)
 

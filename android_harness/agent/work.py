@@ -19,6 +19,7 @@ from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple  # noqa:
 
 from adascale_runtime.device import sensors
 from adascale_runtime.engines import delegates, tensor
+from adascale_runtime.engines.served import served
 from adascale_runtime.errors import AdaScaleError, BadInput
 from adascale_runtime.files import codec
 from adascale_runtime.measuring import snapshots
@@ -102,7 +103,9 @@ def start(place: Workplace, job: Job) -> Start:
 
     def inspect() -> measuring.Inspected:
         library = None if place.library is None else delegates.library(place.library)
-        return measuring.inspect(library, str(bundle.path(branch.file)), branch, job, place.op_profile)
+        return measuring.inspect(
+            library, str(bundle.path(served(branch, job.delegate).file)), branch, job, place.op_profile
+        )
 
     return measuring.start(opened, list(zip(samples(bundle), expected)), compare, lambda: context, inspect)
 

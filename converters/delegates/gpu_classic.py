@@ -1,8 +1,13 @@
 """What TensorFlow Lite's own GPU delegate takes: "gpu:classic".
 
 It is what apps had before LiteRT's accelerator, and what phones' Google Play services offer. The rows are the rules of
+<<<<<<< HEAD
 TensorFlow's Analyzer (``gpu_compatibility=True``). From TensorFlow 2.18 on the Analyzer calls every file compatible;
 2.17.1 was the last to judge. The delegate itself looks at types and axes too, which the Analyzer does not.
+=======
+TensorFlow's Analyzer (``gpu_compatibility=True``), which from TensorFlow 2.18 on calls any file "compatible". The
+delegate itself looks at types and axes too, which the Analyzer does not.
+>>>>>>> main
 """
 
 from __future__ import annotations
@@ -29,8 +34,8 @@ _CASTS = ("bool", "int32")
 
 def _tensors(operator: Operator) -> str:
     """The types and axes that the delegate checks of every operator."""
-    inputs = (*_FLOATS, *_QUANTIZED, *_INPUTS.get(operator.kind, ()))
-    outputs = (*_FLOATS, *_QUANTIZED)
+    inputs: tuple[str, ...] = (*_FLOATS, *_QUANTIZED, *_INPUTS.get(operator.kind, ()))
+    outputs: tuple[str, ...] = (*_FLOATS, *_QUANTIZED)
     if operator.kind in _COMPARISONS:
         outputs += ("bool",)
     if operator.kind == "CAST":

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 
+from adascale_runtime.device.nnapi import LEVELS
 from adascale_runtime.seams.support import Refusal, Support
 from converters import graphs
 from converters.delegates import gpu as _gpu  # noqa: F401  (declares its tables)
 from converters.delegates import gpu_classic as _gpu_classic  # noqa: F401
+from converters.delegates import nnapi as _nnapi  # noqa: F401
+from converters.delegates import npu as _npu  # noqa: F401
 from converters.delegates import xnnpack as _xnnpack  # noqa: F401
 from converters.delegates.operator import File, Operator, Subgraph, read
-from converters.delegates.table import Table, lookup
+from converters.delegates.table import TABLES, Table, lookup
 from converters.kernel_classes import pieces
 
 #: The metadata in which TensorFlow's converter says which runtime a file needs.
@@ -47,20 +51,57 @@ def support(model: bytes, signature: str, delegate: str) -> Support:
     Raises:
         BadInput: See :func:`verdicts`.
     """
-    table, file = lookup(delegate), read(model, signature)
+    return _support(lookup(delegate), read(model, signature))
+
+
+def every(model: bytes, signature: str) -> tuple[Support, ...]:
+    """What each delegate that there is a table for takes of a signature, by the delegates' names.
+
+    Raises:
+        BadInput: It is no .tflite, it is damaged, or it lacks the signature.
+    """
+    file = read(model, signature)
+    return tuple(_support(TABLES[name], file) for name in sorted(TABLES))
+
+
+def _support(table: Table, file: File) -> Support:
     parts = _judged(table, file)
     found = [verdict for judged, _ in parts for verdict in judged]
     refused = Counter((v.operator.kind, v.reason) for v in found if not v.taken)
     warnings = (row.check(file) for row in table.warnings)
     taken = sum(v.taken for v in found)
     return Support(
-        delegate,
+        table.delegate,
         operators=len(found),
         taken=taken,
         partitions=sum(count for _, count in parts),
         refusals=tuple(Refusal(kind, reason, count) for (kind, reason), count in refused.items()),
         warnings=tuple(warning for warning in warnings if warning) if taken else (),
     )
+
+
+def api_level(model: bytes, signature: str, delegate: str = "nnapi") -> int | None:
+    """The least API level of Android at which NNAPI takes all of a signature; None if none does, or for others.
+
+    Raises:
+        BadInput: See :func:`verdicts`.
+    """
+    if delegate != "nnapi":
+        return None
+    file = read(model, signature)
+    whole = (level for name, level in LEVELS.items() if _support(lookup(f"nnapi:{name}"), file).whole)
+    return next(whole, None)
+
+
+def check(delegates: Iterable[str]) -> None:
+    """Refuse a delegate that there is no table for; :class:`BadInput` lists those that there are."""
+    for name in delegates:
+        lookup(name)
+
+
+def apart(delegates: Iterable[str]) -> bool:
+    """Whether one of these delegates takes a signature only from a file of its own."""
+    return any(lookup(name).apart for name in delegates)
 
 
 def min_runtime(model: bytes) -> str:
@@ -80,6 +121,9 @@ def min_runtime(model: bytes) -> str:
 
 def _judged(table: Table, file: File) -> list[tuple[list[Verdict], int]]:
     """For each subgraph its operators' verdicts, and in how many pieces they are taken."""
+    if table.apart and len(file.signatures) > 1:
+        reason = f"one of {len(file.signatures)} signatures in a file"
+        return [([Verdict(o, False, reason, table.version) for o in g.operators], 0) for g in file.subgraphs]
     for row in table.files:
         if reason := row.check(file):
             return [([Verdict(o, False, reason, row.source) for o in g.operators], 0) for g in file.subgraphs]

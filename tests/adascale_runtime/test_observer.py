@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import pytest
+
 from adascale_runtime.device.monitor import Monitor
 from adascale_runtime.observer import Observer
 from adascale_runtime.policies.limits import Option, Settings
@@ -32,6 +34,20 @@ def test_time_counts_from_the_latest_start_and_stands_in_the_context() -> None:
     seen.restart()
     now[0] = 102.0
     assert seen.begin().context.time_s == 0.75
+
+
+def test_what_was_told_of_engines_is_there_from_the_start_and_grows_old() -> None:
+    now = [100.0]
+    monitor = Monitor(clock=lambda: now[0], sampler=Script(Context(0.0)))
+    seen = Observer(monitor, Settings(), None, {("cpu", 1): 1.66666666, ("cpu", 2): 1e9})
+    assert seen.told == {("cpu", 1): (1.6667, 0.0), ("cpu", 2): (10.0, 0.0)}
+    assert seen.state.windows["cpu", 1].mean() == pytest.approx(1.6667)
+    now[0] = 100.5
+    seen.seen(Option("full", 0.9, 1.0), 1.0, 0.5, Context(0.5))
+    seen.restart()
+    assert seen.told["cpu", 1] == (1.6667, -0.5)
+    window = seen.state.windows["cpu", 1]
+    assert 1.1 < window.decayed(0.0, Settings().learning.window_s).mean() < 1.6
 
 
 def test_a_new_snapshot_is_seen() -> None:

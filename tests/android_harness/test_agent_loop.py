@@ -106,3 +106,18 @@ def test_a_trace_of_another_bundle_is_refused(agent: Agent, built: Bundle, recor
     other.write_text(recorded.read_text().replace(built.digest, "0" * 12, 1))
     done = agent.start("replay", built.root, "--trace", other, "--budget", BUDGET)
     assert done.returncode == 2 and "was recorded with another bundle" in done.stderr
+
+
+def test_the_agents_session_knows_what_anchors_usually_take(agent: Agent, built: Bundle, tmp_path: Path) -> None:
+    """From inside its zip file, without numpy: openings are kept, and the header tells the speed of the moment."""
+    out, cache = tmp_path / "trace.jsonl", tmp_path / "cache"
+    for _ in range(3):
+        done = agent.start(
+            "loop", built.root, "--budget", BUDGET, "--seconds", "0.1", "--out", out, XDG_CACHE_HOME=str(cache)
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+    (known,) = json.loads((cache / "adascale" / "habits.json").read_text())["anchors"].values()
+    assert {kind: len(times) for kind, times in known.items()} == {"float": 3, "integer": 3}
+    header, _ = events.read(out)
+    slowdown, time_s = header.told["cpu x 1"]
+    assert 0.1 <= slowdown <= 10.0 and time_s <= 0.0

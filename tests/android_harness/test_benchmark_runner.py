@@ -149,7 +149,9 @@ def test_what_cannot_be_asked_is_refused(profile: Any, tmp_path: Path) -> None:
         profile(None)
     with pytest.raises(BadInput, match=r"needs --binary PATH.*absent is not a file\."):
         profile(tmp_path / "absent")
-    with pytest.raises(BadInput, match="not used for the delegate npu; use cpu, builtin, gpu, nnapi"):
+    with pytest.raises(
+        BadInput, match=r"has no delegate npu; it has builtin, cpu, gpu, nnapi .npu: use '--runner agent'"
+    ):
         profile(good, "npu")
     with pytest.raises(BadInput, match="'fast' is not a set of cores"):
         profile(good, affinity="fast")

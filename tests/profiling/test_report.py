@@ -149,11 +149,11 @@ def sections(html: str) -> list[str]:
 
 def test_all_inputs_give_all_sections_and_figures(tmp_path: Path) -> None:
     html = whole_page(tmp_path)
-    expected = ["branches", "tradeoff", "latencies", "measurements", "timelines", "predictions", "provenance"]
-    assert sections(html) == expected
-    figures = ["tradeoff-0", "latencies-0", "timeline-0", "predictions-0"]
+    expected = ["branches", "tradeoff", "latencies", "measurements", "delegates", "timelines", "predictions"]
+    assert sections(html) == [*expected, "provenance"]
+    figures = ["tradeoff-0", "latencies-0", "delegates-0", "timeline-0", "predictions-0"]
     assert re.findall(r'<figure id="([a-z0-9-]+)"', html) == figures
-    assert html.count("<figcaption>") == html.count('role="img" aria-label="') == html.count("<svg ") == 4
+    assert html.count("<figcaption>") == html.count('role="img" aria-label="') == html.count("<svg ") == 5
     ids = re.findall(r'\sid="([^"]+)"', html)
     assert len(ids) == len(set(ids))
     assert set(re.findall(r'(?:href="#|url\(#)([^")]+)', html)) <= set(ids)
@@ -164,7 +164,9 @@ def test_what_is_absent_is_left_out(tmp_path: Path) -> None:
     assert sections(page(tmp_path, None, [], [], None)) == ["provenance"]
     assert sections(page(tmp_path, manifest, [], [], None)) == ["branches", "provenance"]
     measured = make_measurements(manifest)
-    assert sections(page(tmp_path, None, measured, [], None)) == ["latencies", "measurements", "provenance"]
+    assert sections(page(tmp_path, None, measured, [], None)) == [
+        "latencies", "measurements", "delegates", "provenance",
+    ]  # fmt: skip
     empty = [dataclasses.replace(measured[0], latency_ms=())]
     assert sections(page(tmp_path, manifest, empty, [], None)) == ["branches", "measurements", "provenance"]
     silent: tuple[Header, list[Event]] = make_trace(manifest)[0], []

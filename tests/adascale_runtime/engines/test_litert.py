@@ -16,7 +16,7 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adascale_runtime.engines import accelerators, litert
+from adascale_runtime.engines import accelerators, litert, vendors
 from adascale_runtime.engines.accelerators import count_taken, open_compiled, taken
 from adascale_runtime.engines.delegates import LoadedBranch, library, open_branch, open_cpu, open_reference
 from adascale_runtime.engines.litert import Compiled
@@ -210,12 +210,20 @@ def test_a_library_that_is_no_litert() -> None:
         litert.Library(_ctypes.__file__)
 
 
-def test_an_npu_that_is_not_there_is_refused_with_a_sentence(built: Bundle) -> None:
+def test_an_npu_that_is_not_there_is_refused_with_a_sentence(built: Bundle, tmp_path: Path) -> None:
+    """Neither with a vendor's folders, as in the wheel, nor without, as on a phone."""
     branch = built.manifest.branches[0]
+    try:
+        vendors.find(library().path)
+    except UnknownDelegate:
+        with pytest.raises(UnknownDelegate, match="The delegate npu needs"):
+            open_compiled(library(), *where(built, branch), "npu")
+        with pytest.raises(UnknownDelegate, match="The delegate npu needs"):
+            open_branch(built, branch, "npu")
+    alone = tmp_path / "libLiteRt.so"
+    alone.write_bytes(Path(library().path).read_bytes())
     with pytest.raises(AdaScaleError, match=r"npu runs no operator of .* \(status \d+\).*is its accelerator library"):
-        open_compiled(library(), *where(built, branch), "npu")
-    with pytest.raises(AdaScaleError, match="npu runs no operator"):
-        open_branch(built, branch, "npu")
+        open_compiled(litert.Library(str(alone)), *where(built, branch), "npu")
 
 
 def test_a_gpu_that_is_not_there_is_refused_with_a_sentence(built: Bundle) -> None:

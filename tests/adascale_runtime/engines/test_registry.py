@@ -20,7 +20,7 @@ def test_every_record_says_what_others_need() -> None:
         assert record.hardware in litert.HARDWARE and set(record.runners) <= set(registry.RUNNERS)
         assert record.preempted == (record.hardware == "cpu")
         assert (record.open is None) == ("host" not in record.runners)
-    assert registry.names("benchmark_model") == ("builtin", "cpu", "gpu", "nnapi", "npu")
+    assert registry.names("benchmark_model") == ("builtin", "cpu", "gpu", "nnapi")
     assert registry.names("agent") == ("builtin", "cpu", "gpu", "npu")
 
 

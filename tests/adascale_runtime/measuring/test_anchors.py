@@ -103,6 +103,24 @@ print(told.run, *(0 < told.of(kind) < 50 for kind in ("float", "integer", "memor
     assert done.stdout.split() == ["5", "True", "True", "True"] and list(empty.iterdir()) == []
 
 
+def test_an_interrupted_run_does_not_make_groups_short() -> None:
+    runs: list[float] = []
+
+    def kernel() -> None:
+        begun = time.perf_counter()
+        while time.perf_counter() - begun < (2e-3 if len(runs) == held_up else 2e-5):
+            pass
+        runs.append(begun)
+
+    held_up = -1
+    opened = Anchors({"float": kernel})
+    opened.pace(0)
+    long = len(runs)
+    held_up = long  # the untimed run of the next look
+    opened.pace(1)
+    assert long > 1 + 2 * anchors.GROUPS and len(runs) - long >= long - anchors.GROUPS
+
+
 # --- blocks
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -40,6 +42,40 @@ def test_a_damaged_entry_is_left_out_and_the_others_stay(learned, data):
         assert all(0 <= less <= more for more, less in zip(had.counts, had.counts[1:], strict=False))
         assert place in learned
     assert len(read) >= len(learned) - 1
+
+
+slowdowns = st.tuples(st.floats(*pressure.SLOWDOWNS), st.floats(-1e9, 1e9))
+told = st.dictionaries(places.map(lambda place: place[0]), slowdowns, max_size=4)
+
+
+@given(told)
+def test_what_was_told_of_engines_is_read_as_it_was_written(slowdowns):
+    assert habits.parse_told(json.loads(json.dumps(habits.told_to_json(slowdowns)))) == slowdowns
+
+
+@given(told, anything)
+def test_a_damaged_slowdown_is_left_out(slowdowns, damage):
+    written = habits.told_to_json(slowdowns)
+    for name in list(written)[:1]:
+        written[name] = damage
+    for engine, (slowdown, time_s) in habits.parse_told(written).items():
+        assert engine in slowdowns and abs(time_s) <= 1e9
+        assert pressure.SLOWDOWNS[0] <= slowdown <= pressure.SLOWDOWNS[1]
+    assert habits.parse_told(damage) == {}
+
+
+@given(slowdowns, st.lists(st.tuples(st.floats(0.01, 100), st.floats(0, 1)), max_size=20))
+def test_a_slowdown_that_was_told_holds_until_runs_say_more(one, runs):
+    window, learning = pressure.begun(*one), pressure.Learning()
+    assert window.mean() == pytest.approx(one[0]) and window.deviation() == 0.0
+    assert pressure.begun(*one).decayed(one[1] + 60.0, learning.window_s).mean() == pytest.approx(1.0)
+    known = pressure.Seen(window, pressure.NONE, pressure.NONE, pressure.Correction("a", 0.0, 0.0, 0.0))
+    now = one[1]
+    for latency_ms, step_s in runs:
+        now += step_s
+        known = pressure.seen(known, latency_ms, 1.0, now, learning)
+        assert 0.0 < known.window.mean() < math.inf
+        assert known.correction.factor() == 1.0  # no other option ran
 
 
 @given(anything)

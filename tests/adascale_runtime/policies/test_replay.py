@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import json
 
 import pytest
 
-from adascale_runtime import loop
+from adascale_runtime import habits, loop
 from adascale_runtime.errors import BadInput
 from adascale_runtime.files import codec
 from adascale_runtime.policies.limits import Option
@@ -62,6 +63,37 @@ def test_a_run_after_other_predictions_comes_back(healthy, image, tmp_path):
     budget = borderline(healthy)
     header, recorded = record(healthy, budget, image, tmp_path / "t.jsonl", before=50)
     assert replay(healthy, header, recorded, budget, "adaptive") == recorded
+
+
+def test_a_run_that_began_at_a_slow_moment_comes_back(healthy, image, tmp_path, monkeypatch):
+    """What the anchors told stands in the header, and the first decisions depend on it."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    budget = borderline(healthy)
+    for _ in range(3):
+        habits.keep({}, {"float": 0.01})  # the device is usually several times faster
+    path = tmp_path / "t.jsonl"
+    with Session(healthy, Budget(latency_ms=1000.0)) as session, loop.writer(path) as write:
+        session.budget = budget
+        loop.run(session, zip(itertools.repeat(image), itertools.repeat(0)), 1.0, write)
+    header, recorded = traces.read(path)
+    ((engine, (slowdown, time_s)),) = header.told.items()
+    assert engine == "cpu x 1" and slowdown > 1.5 and -60 < time_s <= 0
+    assert recorded[0].slowdown == pytest.approx(slowdown, rel=0.1)
+    assert replay(healthy, header, recorded, budget, "adaptive") == recorded
+    ignorant = dataclasses.replace(header, told={})
+    assert replay(healthy, ignorant, recorded, budget, "adaptive")[0].slowdown == 1.0
+
+
+def test_a_trace_without_what_anchors_told_is_read(healthy, image, tmp_path):
+    path, budget = tmp_path / "t.jsonl", borderline(healthy)
+    with Session(healthy, budget, anchors=False) as session, loop.writer(path) as write:
+        loop.run(session, zip(itertools.repeat(image), itertools.repeat(0)), 0.3, write)
+    first, *rest = path.read_text().splitlines(keepends=True)
+    earlier = json.loads(first)
+    assert earlier.pop("told") == {}
+    path.write_text(json.dumps(earlier) + "\n" + "".join(rest))
+    header, recorded = traces.read(path)
+    assert header.told == {} and replay(healthy, header, recorded, budget, "adaptive") == recorded
 
 
 def test_foreign_traces_and_unknown_policies_are_refused(healthy, image, tmp_path):

@@ -132,7 +132,6 @@ def test_a_chunk_is_divided_by_the_anchor_around_it() -> None:
     paces = [Pace(0, 0.02), Pace(2, 0.04), Pace(3, None), Pace(3, 0.05), Pace(5, 0.05)]
     m = measurement((3.0, 6.0, 8.0, 5.0, 10.0), paces, rounds=2)
     assert speed.relative(m) == pytest.approx([150, 200, 150])
-    assert speed.relative(m, 0.0) == pytest.approx([100, 200, 100])
     assert speed.relative(dataclasses.replace(m, precision="int8")) == []
     seen = speed.seen(m)
     assert seen.value_ms == 6.0 and seen.low_ms == pytest.approx(5.1) and seen.high_ms == pytest.approx(7.9)
@@ -197,3 +196,40 @@ def test_facts_and_files_without_paces_are_read_as_before() -> None:
     assert codec.from_json(Measurement, old, "m").paces == ()
     new = measurement((1.0, 2.0), [Pace(0, 0.1, time_s=5.0), Pace(2, 0.2)])
     assert codec.from_json(Measurement, codec.parse(codec.dump_line(new).encode(), "m"), "m") == new
+
+
+def test_runs_that_waited_for_a_time_slice_do_not_count() -> None:
+    assert speed.level([1.0, 1.1, 0.9, 30.0]) == pytest.approx(1.0)
+    assert speed.level([2.0]) == 2.0
+
+
+def sliced(runs_ms: float, count: int, share: float, rng: random.Random) -> list[float]:
+    """Runs one after the other, while something takes a share of about each tenth of a millisecond."""
+    now, found = 0.0, []
+    taken_at = rng.uniform(0.0, 0.1)
+    for _ in range(count):
+        left, begun = runs_ms, now
+        while taken_at - now < left:
+            left -= taken_at - now
+            now = taken_at + share * 0.1
+            taken_at = now + (1.0 - share) * 0.1 * rng.uniform(0.8, 1.2)
+        now += left
+        found.append(now - begun)
+    return found
+
+
+@given(st.floats(0.04, 0.5), st.floats(0.05, 0.4), st.integers(0, 2**32))
+def test_what_takes_a_share_of_each_moment_slows_short_runs_down_in_proportion(
+    runs_ms: float, share: float, seed: int
+) -> None:
+    """Whose median says nothing until every other run is hit."""
+    rng = random.Random(seed)
+    latencies: list[float] = []
+    paces = []
+    for number in range(12):
+        groups = [sum(sliced(0.03, 4, share, rng)) / 4 for _ in range(3)]
+        paces.append(Pace(len(latencies), speed.level(groups)))
+        latencies += sliced(runs_ms, round(8.0 / runs_ms), share, rng) if number < 11 else []
+    costs = speed.relative(measurement(latencies, paces))
+    assert speed.level(latencies) * (1.0 - share) == pytest.approx(runs_ms, rel=0.06)
+    assert records.quantile(costs, 0.5) * 0.03 == pytest.approx(runs_ms, rel=0.15)

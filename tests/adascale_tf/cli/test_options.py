@@ -15,6 +15,7 @@ from adascale_runtime.policies.policy import POLICIES
 from adascale_runtime.policies.rivals import REPLAY_ONLY
 from adascale_runtime.seams.bundle import Bundle
 from adascale_tf.cli import main
+from android_harness.benchmark_log import SWITCHES
 
 
 def run(capfd: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
@@ -26,8 +27,15 @@ def run(capfd: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str
 
 def test_the_help_offers_the_delegates_that_there_are(capfd: pytest.CaptureFixture[str]) -> None:
     help_ = " ".join(run(capfd, "profile", "--help")[1].split())
-    opened = sorted({*registry.names("host"), *registry.names("agent")})
-    assert f"Comma-separated: {', '.join(opened)}; nnapi with --runner benchmark_model only." in help_
+    here, agent, tool = (", ".join(registry.names(runner)) for runner in ("host", "agent", "benchmark_model"))
+    offered = f"This machine: {here}. Phones: {agent}; with --runner benchmark_model: {tool}."
+    assert f"Comma-separated. {offered}" in help_ and "nnapi" in tool and "nnapi" not in here + agent
+    assert "comma-separated: " + here in " ".join(run(capfd, "run", "--help")[1].split()).replace("- ", "-")
+    assert f"Comma-separated: {agent}." in " ".join(run(capfd, "agent", "--help")[1].split())
+
+
+def test_a_switch_of_benchmark_model_is_a_delegate_that_it_is_said_to_have() -> None:
+    assert set(registry.names("benchmark_model")) == set(SWITCHES)
 
 
 def test_the_help_offers_the_policies_that_serve(capfd: pytest.CaptureFixture[str]) -> None:

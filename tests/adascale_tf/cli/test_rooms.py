@@ -15,7 +15,7 @@ PACKAGE = Path(cli.__file__).parent
 #: Modules whose commands the group takes.
 COMMANDS = sorted(path.stem for path in PACKAGE.glob("*.py") if "\nCOMMANDS = " in path.read_text())
 #: What commands may use besides click, the standard library and verbs: rooms that they share, and errors.
-SHARED = {"console", "ending", "live", "options", "speeds", "tables"}
+SHARED = {"console", "ending", "live", "options", "speeds", "support", "tables"}
 BELOW = {"adascale_runtime.errors"}
 #: What shared rooms may use besides: texts, progress, files as JSON, and the registries and records that help names.
 BELOW_SHARED = {
