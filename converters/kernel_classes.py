@@ -35,13 +35,13 @@ DEPTH = 8
 
 _NAMES = {
     "elementwise": "ADD SUB MUL DIV MAXIMUM MINIMUM SQUARED_DIFFERENCE PRELU LEAKY_RELU RELU RELU6 RELU_N1_TO_1 "
-    "RELU_0_TO_1 ABS NEG SQUARE",
-    "curve": "LOGISTIC TANH SOFTMAX HARD_SWISH ELU GELU EXP SQRT RSQRT LOG",
+    "RELU_0_TO_1 ABS NEG SQUARE FLOOR CEIL ROUND",
+    "curve": "LOGISTIC TANH SOFTMAX HARD_SWISH ELU GELU EXP SQRT RSQRT LOG SIN COS",
     "copy": "CONCATENATION PAD PADV2 SPLIT SLICE STRIDED_SLICE TRANSPOSE SPACE_TO_DEPTH DEPTH_TO_SPACE",
     "view": "RESHAPE SQUEEZE EXPAND_DIMS",
     "averagepool": "AVERAGE_POOL_2D",
     "maxpool": "MAX_POOL_2D",
-    "mean": "MEAN SUM",
+    "mean": "MEAN SUM REDUCE_MAX REDUCE_MIN",
     "convert": "QUANTIZE DEQUANTIZE",
     "resize": "RESIZE_BILINEAR",
     "conv": "CONV_2D",
@@ -50,7 +50,7 @@ _NAMES = {
     "deconv": "TRANSPOSE_CONV",
     "matmul": "BATCH_MATMUL",
 }
-#: The class of each operator that XNNPACK takes; others run in LiteRT's own kernels, as class ``builtin``.
+#: The class of each kind of operator; others are ``builtin``. What XNNPACK takes of them is for its table to say.
 CLASSES = {operator: name for name, operators in _NAMES.items() for operator in operators.split()}
 _PRODUCTS = ("conv", "gemm", "depthwise", "dense", "deconv", "matmul")
 _POOLS = ("averagepool", "maxpool")

@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from converters.delegates import gpu_classic as classic
-from converters.delegates.operator import File, Operator, Tensor
-from converters.delegates.table import Check, FileRow, Row, Table, declare, first, merged, rows
+from converters.delegates import gpu_wrong
+from converters.delegates.operator import Operator, Tensor
+from converters.delegates.table import Check, Row, Table, declare, first, merged, rows
 
 VERSION = "LiteRT 2.3.0"
 _SOURCE = f"measured: {VERSION}, WebGPU"
@@ -19,7 +20,6 @@ _FLOATS = ("float32", "float16")
 _SMALL = (*_FLOATS, "int8", "uint8")
 _NUMBERS = (*_SMALL, "int16", "int32")
 _ALL = (*_NUMBERS, "bool")
-_PRODUCTS = ("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED", "BATCH_MATMUL")
 
 
 def _axes(tensors: Iterable[Tensor]) -> str:
@@ -134,23 +134,6 @@ def _start(operator: Operator) -> str:
     return "a start that is constant" if operator.input(2).constant else ""
 
 
-def _integers(file: File) -> str:
-    """Said of files that were "fully accelerated" and gave other outputs than the CPU."""
-    for operator in file.operators:
-        if any(t.dtype in ("int8", "uint8") for t in operator.outputs):
-            return f"{VERSION} computes 8-bit branches wrongly with WebGPU; compare outputs on the device."
-    return ""
-
-
-def _hybrids(file: File) -> str:
-    for operator in file.operators:
-        if operator.kind in _PRODUCTS and operator.target.dtype == "float32":
-            weights = operator.optional(1)
-            if weights is not None and weights.dtype in ("int8", "int4"):
-                return f"{VERSION} computes 8-bit weights wrongly with WebGPU; compare outputs on the device."
-    return ""
-
-
 _ROWS: dict[str, Row] = merged(
     (
         rows("ADD MUL", _of(_NUMBERS, _pair, classic.fused), _SOURCE),
@@ -209,6 +192,6 @@ TABLE = declare(
         "LiteRT's GPU accelerator.",
         VERSION,
         _ROWS,
-        warnings=(FileRow(_integers, _SOURCE), FileRow(_hybrids, _SOURCE)),
+        warnings=gpu_wrong.WARNINGS,
     )
 )

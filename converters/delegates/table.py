@@ -95,6 +95,16 @@ class Table:
             ) from None
 
 
+def warned(words: str, kinds: str, wrong: Callable[[Operator], bool], source: str) -> FileRow:
+    """A warning of files with an operator of certain kinds, given with spaces between them, that is ``wrong``."""
+    among = frozenset(kinds.split())
+
+    def check(file: File) -> str:
+        return words if any(one.kind in among and wrong(one) for one in file.operators) else ""
+
+    return FileRow(check, source)
+
+
 #: The tables by delegate.
 TABLES: dict[str, Table] = {}
 
