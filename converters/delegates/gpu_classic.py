@@ -1,13 +1,8 @@
 """What TensorFlow Lite's own GPU delegate takes: "gpu:classic".
 
 It is what apps had before LiteRT's accelerator, and what phones' Google Play services offer. The rows are the rules of
-<<<<<<< HEAD
 TensorFlow's Analyzer (``gpu_compatibility=True``). From TensorFlow 2.18 on the Analyzer calls every file compatible;
 2.17.1 was the last to judge. The delegate itself looks at types and axes too, which the Analyzer does not.
-=======
-TensorFlow's Analyzer (``gpu_compatibility=True``), which from TensorFlow 2.18 on calls any file "compatible". The
-delegate itself looks at types and axes too, which the Analyzer does not.
->>>>>>> main
 """
 
 from __future__ import annotations

@@ -82,6 +82,10 @@ def _padded_batch(operator: Operator) -> bool:
     return operator.source.rank == 4 and amounts is not None and any(amounts[:2])
 
 
+def _several_rows(operator: Operator) -> bool:
+    return operator.source.rank == 3 and operator.source.shape[1] > 1
+
+
 def _wide(operator: Operator) -> bool:
     return operator.source.dtype in ("int16", "int32")
 
@@ -133,6 +137,7 @@ WARNINGS: tuple[FileRow, ...] = (
     _rule("paddings of the batch", "PAD PADV2", _padded_batch),
     _rule("paddings of wide integers", "PAD", _wide),
     _rule("concatenations of one tensor", "CONCATENATION", _alone),
+    _rule("one-hot rows of several axes", "ONE_HOT", _several_rows),
     _rule("exclusive cumulated sums", "CUMSUM", _exclusive),
     _rule("integers that are moved to another scale", _MOVED, _rescaled),
     _rule("unsigned integers", "LEAKY_RELU MEAN", _unsigned),

@@ -14,7 +14,7 @@ import importlib.util
 import json
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ def warnings(report: str) -> list[str]:
     return [line for line in said if not line.startswith("Subgraph#")]
 
 
-def digest(files: list[Case]) -> str:
+def digest(files: Sequence[Case]) -> str:
     """A digest of what the files hold, whatever their bytes are: libraries pack flatbuffers differently."""
     seen = hashlib.sha256()
     for case in files:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import random
+import struct
 from contextlib import suppress
 from typing import Any
 
+import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 from hypothesis import given, settings
@@ -21,7 +24,7 @@ from tests.fixtures.operator_matrix import SIGNATURE, T, build, cases, drawn, nu
 DELEGATES = sorted(table.TABLES)
 
 
-@pytest.fixture(scope="module")
+@functools.cache
 def files() -> list[bytes]:
     """Every seventieth file of the matrix."""
     return [case.model for case in cases()[::70]]
@@ -137,35 +140,35 @@ def _look(model: bytes) -> None:
 
 @settings(max_examples=200)
 @given(data=st.data())
-def test_flipped_bytes_are_read_or_refused(files: list[bytes], data: st.DataObject) -> None:
-    model = bytearray(data.draw(st.sampled_from(files)))
+def test_flipped_bytes_are_read_or_refused(data: st.DataObject) -> None:
+    model = bytearray(files()[data.draw(st.integers(0, len(files()) - 1))])
     for _ in range(data.draw(st.integers(1, 6))):
         model[data.draw(st.integers(8, len(model) - 1))] = data.draw(st.integers(0, 255))
     _look(bytes(model[: data.draw(st.integers(len(model) // 2, len(model)))]))
 
 
-@settings(max_examples=200)
+@settings(max_examples=300)
 @given(seed=st.integers(0, 2**32))
-def test_strange_trees_are_read_or_refused(files: list[bytes], seed: int) -> None:
+def test_strange_trees_are_read_or_refused(seed: int) -> None:
     """Fields of the object tree are exchanged for others: absent, negative, huge."""
     rng = random.Random(seed)
-    model = schema.ModelT.InitFromPackedBuf(bytearray(rng.choice(files)), 0)
+    model = schema.ModelT.InitFromPackedBuf(bytearray(rng.choice(files())), 0)
     graph = model.subgraphs[0]
+    parts = [*graph.tensors, *graph.operators, *model.operatorCodes, *model.signatureDefs, graph]
+    parts += [t.quantization for t in graph.tensors if t.quantization is not None]
+    parts += [o.builtinOptions for o in graph.operators if o.builtinOptions is not None]
+    parts = [part for part in parts if vars(part)]
     for _ in range(rng.randint(1, 4)):
-        part = rng.choice([*graph.tensors, *graph.operators, *model.operatorCodes, *model.signatureDefs, graph])
-        part = rng.choice([part, getattr(part, "quantization", None), getattr(part, "builtinOptions", None)]) or part
+        part = rng.choice(parts)
         name = rng.choice(sorted(vars(part)))
         old = getattr(part, name)
-        if isinstance(old, bool) or old is None:
-            continue
-        if isinstance(old, (int, float)):
+        if isinstance(old, int) and not isinstance(old, bool):
             setattr(part, name, rng.choice([0, 1, 2, 7, 100]))
-        elif (len(old) and not isinstance(old, bytes) and isinstance(rng.choice(list(old)), (int,))) or "numpy" in type(
-            old
-        ).__module__:
-            setattr(part, name, rng.choice([[], [int(n) for n in old][:-1], [-1] * len(old), [2**31 - 1] * len(old)]))
+        elif isinstance(old, (list, np.ndarray)) and len(old) and isinstance(old[0], (int, np.integer)):
+            numbers = [int(n) for n in old]
+            setattr(part, name, rng.choice([[], numbers[:-1], [-1] * len(old), [2**31 - 1] * len(old), numbers * 2]))
     try:
         packed = small_model.pack(model)
-    except Exception:  # a tree that is no flatbuffer
+    except (struct.error, TypeError, ValueError):  # a tree that is no flatbuffer
         return
     _look(packed)
