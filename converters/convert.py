@@ -54,25 +54,22 @@ class Converted:
 
 
 def convert(
-    networks: Mapping[str, tf_keras.Model], mode: str, calibration: np.ndarray, names: Mapping[str, str] | None = None,
-    *, apart: bool = False,
-) -> dict[str, Converted]:  # fmt: skip
+    networks: Mapping[str, tf_keras.Model], mode: str, calibration: np.ndarray, names: Mapping[str, str] | None = None
+) -> dict[str, Converted]:
     """Convert single-output networks of one trunk, by signature key.
 
     ``calibration``: real inputs (N, ...), float32, for the integer precisions. ``names``: what a network is called in
-    an error's sentence, by default its key. The networks share one file where that is smaller than a file each, unless
-    they are to stay ``apart``, as some delegates need it.
+    an error's sentence, by default its key. The networks share one file where that is smaller than a file each.
 
     :class:`AdaScaleError` names the network that the converter refuses or dies on; the converter runs in another
     process (:mod:`converters.process`).
     """
-    return begin(networks, mode, calibration, names, apart=apart)()
+    return begin(networks, mode, calibration, names)()
 
 
 def begin(
-    networks: Mapping[str, tf_keras.Model], mode: str, calibration: np.ndarray, names: Mapping[str, str] | None = None,
-    *, apart: bool = False,
-) -> Callable[[], dict[str, Converted]]:  # fmt: skip
+    networks: Mapping[str, tf_keras.Model], mode: str, calibration: np.ndarray, names: Mapping[str, str] | None = None
+) -> Callable[[], dict[str, Converted]]:
     """Like :func:`convert`, but the converter works on while this process does something else; call the result."""
     record = precisions.lookup(mode)
     if record.alone and len(networks) > 1:
@@ -93,7 +90,7 @@ def begin(
                 f"Branch '{(names or {}).get(key, key)}' cannot be written as {mode}: the TFLite converter {fault}; "
                 "leave this recipe out."
             ) from None
-        return _choose(packed, list(networks), record, apart)
+        return _choose(packed, list(networks), record)
 
     return finish
 
@@ -161,9 +158,9 @@ def _freeze(model: tf_keras.Model) -> Any:
     return tf.function(run, input_signature=[signature])
 
 
-def _choose(packed: bytes, keys: list[str], precision: Precision, apart: bool) -> dict[str, Converted]:
+def _choose(packed: bytes, keys: list[str], precision: Precision) -> dict[str, Converted]:
     alone = {key: flatbuffer.extract(packed, key) for key in keys}
-    shared = not apart and len(packed) < sum(len(model) for model in alone.values())
+    shared = len(packed) < sum(len(model) for model in alone.values())
     result = {}
     for key in keys:
         model = packed if shared else alone[key]

@@ -51,7 +51,7 @@ def write_bundle(
         max_loss: points of accuracy; a branch whose file loses more than 20, or than this if it is more, is left out,
             with the reason in the manifest.
         facts: more of how some branches were trained, for the manifest.
-        targets: the delegates that the branches are for; where one needs it, each branch has a file of its own.
+        targets: the delegates that the branches were chosen for, for the manifest.
 
     Returns:
         The bundle, as it was read back.
@@ -60,17 +60,13 @@ def write_bundle(
         AdaScaleError: no branch is left, a float32 branch does not compute what its Keras network computes, or a
             weight or an output is not finite.
     """
-    from converters.delegates import support
-
     check_finite(network)
     with bundle.whole_folder(out) as folder, tempfile.TemporaryDirectory() as scratch:
         positions = np.linspace(0, len(data.x_test) - 1, min(SAMPLES, len(data.x_test))).astype(int)
         samples = data.inputs(data.x_test[positions])
         _write_tensor(folder / "samples" / "inputs.bin", samples)
         branches, left_out = [], {}
-        for branch, outputs in _branches(
-            network, data, schedule, folder, Path(scratch), tick, apart=support.apart(targets)
-        ):
+        for branch, outputs in _branches(network, data, schedule, folder, Path(scratch), tick):
             reason = losses.refused_loss(branch, max_loss)
             if reason is not None:
                 left_out[branch.recipe] = reason
@@ -119,7 +115,7 @@ def versions() -> dict[str, str]:
 
 
 def _branches(
-    network: ElasticNetwork, data: Dataset, schedule: Schedule, folder: Path, scratch: Path, tick: Tick, *, apart: bool
+    network: ElasticNetwork, data: Dataset, schedule: Schedule, folder: Path, scratch: Path, tick: Tick
 ) -> Iterator[tuple[Branch, np.ndarray]]:
     """Every branch, its file written into ``folder``, with the file's outputs (N, classes) for the test split."""
     from adascale_tf.training.quantization import train_quantized
@@ -138,7 +134,7 @@ def _branches(
         if precisions.lookup(precision).trained:
             tick("train quantized", 0, len(recipes), str(recipes[0]))
             models = {key: train_quantized(model, data, schedule) for key, model in models.items()}
-        converted = convert.begin(models, precision, examples, names, apart=apart)  # while Keras gives its own answers
+        converted = convert.begin(models, precision, examples, names)  # while Keras gives its own answers
         expected = {key: model.predict(x_test, batch_size=256, verbose=0) for key, model in models.items()}
         for recipe, one in zip(recipes, converted().values(), strict=True):
             tick("convert and verify", done, len(network.recipes), str(recipe))

@@ -6,6 +6,8 @@ and nothing of the file is taken. Phones' NPUs have compilers of their own, whos
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from converters.delegates.operator import File, Operator
 from converters.delegates.table import FileRow, Row, Table, declare, first, merged, rows, taken
 
@@ -151,3 +153,5 @@ TABLE = declare(
         files=(FileRow(_border, _MEASURED), FileRow(_compiles, _MEASURED)),
     )
 )
+#: The one plugin that there is a table for stands for NPUs in general.
+PLAIN = declare(replace(TABLE, delegate="npu"))

@@ -99,11 +99,6 @@ def check(delegates: Iterable[str]) -> None:
         lookup(name)
 
 
-def apart(delegates: Iterable[str]) -> bool:
-    """Whether one of these delegates takes a signature only from a file of its own."""
-    return any(lookup(name).apart for name in delegates)
-
-
 def min_runtime(model: bytes) -> str:
     """The version of TensorFlow that the file's operators need, as its converter noted it: "2.14.0"; "" if it did not.
 
@@ -121,9 +116,6 @@ def min_runtime(model: bytes) -> str:
 
 def _judged(table: Table, file: File) -> list[tuple[list[Verdict], int]]:
     """For each subgraph its operators' verdicts, and in how many pieces they are taken."""
-    if table.apart and len(file.signatures) > 1:
-        reason = f"one of {len(file.signatures)} signatures in a file"
-        return [([Verdict(o, False, reason, table.version) for o in g.operators], 0) for g in file.subgraphs]
     for row in table.files:
         if reason := row.check(file):
             return [([Verdict(o, False, reason, row.source) for o in g.operators], 0) for g in file.subgraphs]

@@ -69,8 +69,6 @@ class Table:
     pieces: int = 0
     #: A piece of fewer operators is left to the CPU.
     least_piece: int = 1
-    #: Whether it takes a signature only from a file of its own.
-    apart: bool = False
     #: What is said of operators of kinds without a row.
     absent: str = NO_KERNEL
 
