@@ -47,6 +47,17 @@ class FileRow:
     check: FileCheck
     source: str
 
+    def reason(self, file: File) -> str:
+        """Why the delegate does not take a file; "" if it does.
+
+        Raises:
+            BadInput: The file lacks what the kinds of its operators need.
+        """
+        try:
+            return self.check(file)
+        except DAMAGED as error:
+            raise BadInput(f"The .tflite is damaged ({type(error).__name__}); convert the model again.") from None
+
 
 @dataclass(frozen=True)
 class Table:
