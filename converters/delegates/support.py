@@ -68,7 +68,7 @@ def _support(table: Table, file: File) -> Support:
     parts = _judged(table, file)
     found = [verdict for judged, _ in parts for verdict in judged]
     refused = Counter((v.operator.kind, v.reason) for v in found if not v.taken)
-    warnings = (row.check(file) for row in table.warnings)
+    warnings = (row.said(file) for row in table.warnings)
     taken = sum(v.taken for v in found)
     return Support(
         table.delegate,
@@ -125,7 +125,7 @@ def _judged(table: Table, file: File) -> list[tuple[list[Verdict], int]]:
         reason = f"one of {len(file.signatures)} signatures in a file"
         return [([Verdict(o, False, reason, table.version) for o in g.operators], 0) for g in file.subgraphs]
     for row in table.files:
-        if reason := row.check(file):
+        if reason := row.said(file):
             return [([Verdict(o, False, reason, row.source) for o in g.operators], 0) for g in file.subgraphs]
     return [_cut(table, graph, [_judge(table, o) for o in graph.operators]) for graph in file.subgraphs]
 

@@ -47,6 +47,15 @@ class FileRow:
     check: FileCheck
     source: str
 
+    def said(self, file: File) -> str:
+        """What the rule says of a file; :class:`BadInput` if the file lacks what the rule looks at."""
+        try:
+            return self.check(file)
+        except DAMAGED as error:
+            raise BadInput(
+                f"Operators of the .tflite are damaged ({type(error).__name__}); convert the model again."
+            ) from None
+
 
 @dataclass(frozen=True)
 class Table:
