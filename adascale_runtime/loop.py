@@ -94,6 +94,7 @@ def run(
     phase: Optional[Phase] = None,
     pace_s: Optional[float] = None,
     tick: Tick = silent,
+    begun: Optional[Callable[[Header], None]] = None,
     watch: Optional[Callable[[Event], None]] = None,
 ) -> List[Event]:
     """Predict inputs for some time, and record an event of each.
@@ -106,14 +107,18 @@ def run(
         phase: Labels an event by the seconds since the start.
         pace_s: The time between inputs, in seconds; None for one after another.
         tick: Progress.
+        begun: Gets the trace's header, before anything is predicted.
         watch: Gets every event as it comes.
 
     Returns:
         All events.
     """
     session.restart()
+    first = header(session)
+    if begun is not None:
+        begun(first)
     if write is not None:
-        write(codec.dump_line(header(session)))
+        write(codec.dump_line(first))
     events: List[Event] = []
     begin = time.monotonic()
     shown = -1.0

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from adascale_runtime.policies.policy import Option
     from adascale_runtime.seams.budget import Budget
     from adascale_runtime.seams.bundle import Bundle
-    from adascale_runtime.seams.events import Event
+    from adascale_runtime.seams.events import Event, Header
     from adascale_runtime.seams.predictors import Predictors
 
 #: Training inputs on which a cascade's confidence is calibrated.
@@ -127,10 +127,12 @@ def run(
         warnings = tuple(session.warnings())
         for sentence in warnings:
             say(sentence)
-        header, source = loop.header(session), loop.cycle(dataset)
-        events = loop.run(session, source, seconds, write, pace_s=pace, tick=tick, watch=watch)
+        headers: list[Header] = []
+        events = loop.run(
+            session, loop.cycle(dataset), seconds, write, pace_s=pace, tick=tick, begun=headers.append, watch=watch
+        )
         asked_twice = _cascade(session, events) if isinstance(session, CascadeSession) else None
-    return Ran(header, tuple(events), loop.summary(events), warnings, asked_twice)
+    return Ran(headers[0], tuple(events), loop.summary(events), warnings, asked_twice)
 
 
 def _of_device(predictors: Predictors | str | Path | None, wanted: str | None) -> Predictors | None:

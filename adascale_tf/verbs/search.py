@@ -103,7 +103,7 @@ def search(
                 parse(b.recipe), b.accuracy.value, costs.of(b.cost, b.precision, b.size_bytes), b.accuracy.interval
             )
             for b in opened.manifest.branches
-            if targeting.sound(opened.path(b.file).read_bytes(), b.signature, wanted)
+            if not wanted or targeting.sound(opened.path(b.file).read_bytes(), b.signature, wanted)
         ]
         if not known:
             raise BadInput(f"No branch of the bundle is one that {' and '.join(wanted)} takes all of; build others.")

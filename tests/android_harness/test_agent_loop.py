@@ -85,7 +85,7 @@ def test_the_loop_answers_as_the_host_does(agent: Agent, built: Bundle) -> None:
         (("loop", "{bundle}", "--budget", "latency_ms=1e-9"), 2, "latency_ms"),
         (("loop", "/nowhere", "--budget", BUDGET), 2, "/nowhere is not a bundle"),
         (("loop", "{bundle}", "--budget", BUDGET, "--delegate", "tpu"), 2, "There is no delegate 'tpu'"),
-        (("loop", "{bundle}", "--budget", BUDGET, "--delegate", "npu"), 1, "npu runs no operator of"),
+        (("loop", "{bundle}", "--budget", BUDGET, "--delegate", "gpu"), 1, "gpu runs no operator of"),
         (("serve", "{bundle}", "--budget", BUDGET, "--listen", "65536"), 2, "is not a port"),
         (("replay", "{bundle}", "--budget", BUDGET, "--trace", "/nowhere"), 2, "cannot be read"),
         (("replay", "{bundle}", "--budget", BUDGET, "--trace", "{trace}", "--policy", "x"), 2, "is no policy 'x'"),

@@ -62,7 +62,7 @@ def test_the_page_in_a_browser(tmp_path: Path, html: str, width: int, scheme: st
     dark = ("--blink-settings=preferredColorScheme=0",) if scheme == "dark" else ()
     found, console = probe(tmp_path, html, f"--window-size={width},900", *dark)
     figures = found["figures"]
-    assert set(figures) == {"tradeoff-0", "latencies-0", "timeline-0", "predictions-0"}
+    assert set(figures) == {"tradeoff-0", "latencies-0", "delegates-0", "timeline-0", "predictions-0"}
     assert all(w > 300 and h > 200 for w, h in figures.values()), figures
     assert found["requests"] == []
     assert not found["wide"], "the page scrolls sideways"

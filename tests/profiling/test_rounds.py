@@ -110,7 +110,7 @@ def test_short_runs_get_more_rounds(cells: list[Cell], tmp_path: Path) -> None:
     runner.run_ms = 0.01
     (tmp_path / "shorter").mkdir()
     drive(runner, cells, tmp_path / "shorter")
-    assert blocks(runner)["width0.5"] == rounds.MOST * SCHEDULE.planned
+    assert 50 < blocks(runner)["width0.5"] <= rounds.MOST * SCHEDULE.planned  # until the interval is narrow
 
 
 @pytest.mark.parametrize("percent", [0.0, 50.0])
