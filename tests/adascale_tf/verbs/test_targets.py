@@ -21,7 +21,7 @@ ONCE = Training(epochs=1, pretrain=0.1, join=0.1, specialise=0.1)
 
 
 def small(last: Any = None) -> Any:
-    """A small convolutional classifier; a GPU computes the strides of its 1x1 convolution wrongly with 8-bit weights."""
+    """A small classifier; with 8-bit weights a GPU computes the strides of its 1x1 convolution wrongly."""
     layers = tf_keras.layers
     x = image = layers.Input((8, 8, 3))
     x = layers.Conv2D(8, 3, activation="relu", padding="same")(x)
