@@ -16,7 +16,7 @@ from adascale_runtime.files.disk import Unwritable
 from adascale_runtime.seams.recipe import Recipe
 from adascale_tf import operators
 from adascale_tf.network.front import Candidate
-from adascale_tf.verbs import export, targets
+from adascale_tf.verbs import export
 from adascale_tf.verbs.evolve import derive
 from adascale_tf.verbs.saying import Say
 from converters import convert, precisions, verify
@@ -90,9 +90,9 @@ class Judge:
         exact = precisions.lookup(precision).exact
         answers = model.predict(self._examples, batch_size=256, verbose=0) if exact else None
         converted = finish()[_SIGNATURE]
-        if not targets.sound(converted.model, _SIGNATURE, self._targets):
-            return None
         branch = export.entry(evolved, recipe, converted, "branch.tflite")
+        if not all(one.sound for one in branch.support if one.delegate in self._targets):
+            return None
         if answers is None:
             file = self._inputs.with_name(branch.file)
             file.write_bytes(converted.model)

@@ -139,10 +139,8 @@ def _tell(target: str, recipes: Sequence[Recipe], known: Known, say: Say) -> Non
     reasons = "; ".join(f"{recipe}: {words}" for recipe, words in left.items())
     if not whole:
         raise BadInput(f"{target} takes all of no branch ({reasons}). Leave it out of --for, or change the recipes.")
-    if len(whole) < SHARE * len(recipes):
-        say(f"{target} will take all of only {len(whole)} of {len(recipes)} branches ({reasons}).")
-    else:
-        say(f"{target} will take all of {len(whole)} of {len(recipes)} branches ({reasons}).")
+    only = "only " if len(whole) < SHARE * len(recipes) else ""
+    say(f"{target} will take all of {only}{len(whole)} of {len(recipes)} branches ({reasons}).")
 
 
 def why(support: Support) -> str:
