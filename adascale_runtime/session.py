@@ -13,7 +13,7 @@ from adascale_runtime.device.monitor import Monitor
 from adascale_runtime.errors import AdaScaleError, BadInput
 from adascale_runtime.files import tflite_file
 from adascale_runtime.observer import Observer
-from adascale_runtime.policies import limits, rivals
+from adascale_runtime.policies import limits, rivals, verdicts
 from adascale_runtime.policies import policy as policies
 from adascale_runtime.policies.limits import Settings, Table
 from adascale_runtime.policies.policy import Decision
@@ -228,9 +228,10 @@ class Session(BaseSession):
             # Rounded before anything is decided on it, so that a trace says exactly what the policy knew.
             latency_ms = round(1e3 * (ended - begun), 4)
             ended_s = observer.now_s()
-            kept = self.budget.latency_ms is None or latency_ms <= self.budget.latency_ms
             observer.state = decision.state
-            observer.seen(option, latency_ms, ended_s, moment.context, late=not kept)
+            late = verdicts.late(self.budget, latency_ms)
+            observer.seen(option, latency_ms, ended_s, moment.context, late=late)
+            broken = verdicts.broken(self.budget, option, latency_ms, moment.context, observer.state, self.settings)
             failed, news = observer.news(moment.snapshot)
             self.last = Event(
                 time_s=moment.time_s,
@@ -243,11 +244,12 @@ class Session(BaseSession):
                 latency_ms=latency_ms,
                 base_ms=option.latency_ms,
                 slowdown=decision.slowdown,
-                kept=kept,
+                kept=not broken,
                 failed=failed,
                 absent=absent,
                 phase=phase,
                 context=news,
+                broken=broken,
             )
             return output
 

@@ -64,7 +64,8 @@ class Event:
     #: The option's idle latency, and the slowdown that the policy expected: their product was the expectation.
     base_ms: float
     slowdown: float
-    #: Whether the limit of latency was kept.
+    #: Whether every limit of the budget was kept, and which were not, with how far each was exceeded, in its unit
+    #: (``broken``, below). In older traces ``kept`` is about the limit of latency alone.
     kept: bool
     #: Whether the answer was right; None where that is not known.
     correct: Optional[bool] = None
@@ -76,6 +77,8 @@ class Event:
     context: Optional[Context] = None
     #: Options that could not be chosen because they were still being prepared.
     absent: Tuple[str, ...] = ()
+    #: The limits that were broken, by name, with how far, in the limit's unit.
+    broken: Dict[str, float] = field(default_factory=dict)
 
     def with_correct(self, correct: bool) -> "Event":
         """The same event, judged."""
@@ -104,7 +107,7 @@ def read(path: Path) -> Tuple[Header, List[Event]]:
 #: What the numbers of an event may be: latencies are divided by what was expected.
 _RANGES: Ranges = {
     "time_s": NUMBER, "ended_s": NUMBER, "decide_ms": AMOUNT, "switch_ms": AMOUNT, "latency_ms": AMOUNT,
-    "base_ms": POSITIVE, "slowdown": POSITIVE,
+    "base_ms": POSITIVE, "slowdown": POSITIVE, "broken": AMOUNT,
 }  # fmt: skip
 
 

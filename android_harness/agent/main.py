@@ -218,7 +218,10 @@ def _replay(options: Any) -> None:
         raise BadInput(
             "{} was recorded with another bundle; give the bundle it was recorded with.".format(options.trace)
         )
-    replayed = replaying.replay(bundle, header, recorded, budgets.parse(options.budget), options.policy)
+    budget = budgets.parse(options.budget)
+    replayed = replaying.replay(bundle, header, recorded, budget, options.policy)
+    for sentence in replaying.ignored(header, recorded, budget):
+        print("agent: {}".format(sentence), file=sys.stderr)
     for event in replayed:
         print(codec.dump_line(event), end="")
 
