@@ -125,6 +125,7 @@ class CascadeSession(BaseSession):
             phase=phase,
             context=news,
             broken=broken,
+            audit=observer.audit_news(),
         )
         return output
 

@@ -14,8 +14,28 @@ from adascale_runtime.seams.records import Context
 
 #: A delegate with a number of threads.
 Engine = Tuple[str, int]
+#: No amount of energy is further from what was predicted.
+_MOST = 1e9
 #: Degrees below the limit from which on branches are held back, the costly ones first.
 THERMAL_MARGIN_C = 3.0
+
+
+def engine_name(engine: Engine) -> str:
+    """An engine in files: ``delegate x threads``."""
+    return "{} x {}".format(*engine)
+
+
+def parse_engine(name: str) -> Optional[Engine]:
+    """The engine of that name; None if it is none."""
+    delegate, _, threads = name.partition(" x ")
+    return (delegate, int(threads)) if delegate and threads.isdecimal() and len(threads) < 5 else None
+
+
+def parse_energies(data: Mapping[str, float]) -> Dict[Engine, float]:
+    """How many times the predicted energy inferences take, by the names of engines in files; whatever is not possible
+    is left out."""
+    named = ((parse_engine(name), k) for name, k in data.items())
+    return {engine: k for engine, k in named if engine is not None and 0.0 < k <= _MOST}
 
 
 @dataclass(frozen=True)
@@ -189,9 +209,18 @@ def unknown(budget: Budget, table: Table, contexts: Iterable[Context]) -> Dict[s
     return missing
 
 
+#: Limits that are kept by predicted energy.
+ON_ENERGY = tuple(name for name, amount in AMOUNTS.items() if amount == "energy_mj")
+
+
+def on_energy(budget: Budget) -> Tuple[str, ...]:
+    """The limits of a budget that are kept by predicted energy."""
+    return tuple(name for name in ON_ENERGY if getattr(budget, name) is not None)
+
+
 def check_energy(budget: Budget, predictors: Optional[Predictors], engines: Sequence[Engine]) -> None:
     """Refuse limits of energy where nothing predicts it."""
-    limits = [name for name in ("energy_mj", "power_mw", "lifetime_h") if getattr(budget, name) is not None]
+    limits = on_energy(budget)
     for name, threads in engines if limits else ():
         if predictors is None or predictors.find("energy_mj", name, threads) is None:
             raise BadInput(

@@ -18,7 +18,7 @@ from adascale_runtime.files.ranges import AMOUNT, POSITIVE, SHARE, Ranges
 from adascale_runtime.policies import habits, limits, rivals, verdicts
 from adascale_runtime.policies import policy as policies
 from adascale_runtime.policies.policy import Option, Settings, Table
-from adascale_runtime.policies.state import begin, forget, observe
+from adascale_runtime.policies.state import audited, begin, forget, observe
 from adascale_runtime.seams.budget import Budget
 from adascale_runtime.seams.bundle import Bundle
 from adascale_runtime.seams.events import Event, Header
@@ -61,6 +61,8 @@ def replay(bundle: Bundle, header: Header, events: List[Event], budget: Budget, 
             state = forget(state, branch)
         if not table:
             raise BadInput("Event {} of the trace has no branch left; record it again.".format(number + 1))
+        if event.audit is not None:
+            state = audited(state, event.audit)
         context = replace(event.context or context, time_s=event.time_s)
         if policy == "oracle":
             best = rivals.foresee(budget, table, {o.id: would_take_ms(event, o, number) for o in table})

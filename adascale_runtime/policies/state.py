@@ -6,8 +6,9 @@ import math
 from typing import Dict, NamedTuple, Optional, Tuple
 
 from adascale_runtime.policies import limits, pressure
-from adascale_runtime.policies.limits import Engine, Option, Settings
+from adascale_runtime.policies.limits import Engine, Option, Settings, parse_energies
 from adascale_runtime.policies.pressure import Correction, Excesses, Seen, Window
+from adascale_runtime.seams.events import Audit
 from adascale_runtime.seams.records import Context
 
 #: What a device does at a level of crowding, by engine and level.
@@ -113,6 +114,11 @@ def observe(
         rest_mw=state.rest_mw,
         drawn=drawn,
     )
+
+
+def audited(state: State, audit: Audit) -> State:
+    """The state after the energy audit told something."""
+    return state._replace(energies=parse_energies(audit.energies), rest_mw=audit.rest_mw)
 
 
 def forget(state: State, branch: str) -> State:

@@ -45,6 +45,16 @@ class Header:
 
 
 @dataclass(frozen=True)
+class Audit:
+    """What a meter told of the device and of predictions of energy (:mod:`adascale_runtime.device.audit`)."""
+
+    #: What the device draws without inferences, in mW; None where it is not known.
+    rest_mw: Optional[float] = None
+    #: How many times the predicted energy inferences really take, by ``delegate x threads``.
+    energies: Dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Event:
     """One inference."""
 
@@ -79,6 +89,8 @@ class Event:
     absent: Tuple[str, ...] = ()
     #: The limits that were broken, by name, with how far, in the limit's unit.
     broken: Dict[str, float] = field(default_factory=dict)
+    #: What the energy audit told; None if it is what it told the event before, or there is no audit.
+    audit: Optional[Audit] = None
 
     def with_correct(self, correct: bool) -> "Event":
         """The same event, judged."""
@@ -116,4 +128,6 @@ def _event(data: Any, where: str) -> Event:
     ranges.check(event, _RANGES, where)
     if event.context is not None:
         ranges.check(event.context, CONTEXT_RANGES, where + ".context")
+    if event.audit is not None:
+        ranges.check(event.audit, {"rest_mw": AMOUNT, "energies": POSITIVE}, where + ".audit")
     return event

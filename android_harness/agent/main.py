@@ -143,7 +143,7 @@ def _bench(options: Any) -> None:
 
 
 def _session(options: Any) -> "Session":
-    from adascale_runtime.device import identity, sensors
+    from adascale_runtime.device import audit, identity, sensors
     from adascale_runtime.device.monitor import Monitor
     from adascale_runtime.seams import budget as budgets
     from adascale_runtime.seams import bundle as bundles
@@ -167,6 +167,7 @@ def _session(options: Any) -> "Session":
         monitor=monitor,
         warm_mb=options.warm_mb,
         best_effort=options.best_effort,
+        auditor=audit.here(options.root),
     )
     for sentence in session.warnings():
         print("agent: {}".format(sentence), file=sys.stderr)
