@@ -8,7 +8,7 @@ what other programs draw changes from minute to minute, how wrong a prediction i
 from __future__ import annotations
 
 import math
-from typing import Dict, List, Mapping, NamedTuple, Optional, Tuple
+from typing import Dict, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from adascale_runtime.policies.limits import Engine
 
@@ -76,7 +76,7 @@ def seen(
     return Attribution(known.engines, tuple(mean), tuple(left))
 
 
-def _with(known: Attribution, engines: List[Engine]) -> Attribution:
+def _with(known: Attribution, engines: Sequence[Engine]) -> Attribution:
     """The same with engines that are new."""
     for engine in engines:
         if engine not in known.engines:
@@ -86,5 +86,5 @@ def _with(known: Attribution, engines: List[Engine]) -> Attribution:
     return known
 
 
-def _dot(one: "Tuple[float, ...] | List[float]", other: List[float]) -> float:
+def _dot(one: Sequence[float], other: Sequence[float]) -> float:
     return sum(a * b for a, b in zip(one, other))

@@ -66,10 +66,10 @@ def _parser() -> argparse.ArgumentParser:
         mode.add_argument(
             "--best-effort", action="store_true", help="ignore limits on what this device does not report"
         )
+        mode.add_argument("--out", type=Path, default=None, help="write events here, a trace for 'replay'")
         if name == "loop":
             mode.add_argument("--seconds", type=float, default=10.0)
             mode.add_argument("--fps", type=float, default=None)
-            mode.add_argument("--out", type=Path, default=None, help="write events here")
             mode.set_defaults(run=_loop)
         else:
             mode.add_argument("--listen", default="0", help="a port of the loopback (0: a free one) or a socket's path")
@@ -79,6 +79,10 @@ def _parser() -> argparse.ArgumentParser:
                 default=None,
                 help="close connections that are silent for this many seconds",
             )
+            mode.add_argument(
+                "--token", default=None, help="answer only lines that name it; default: the variable ADASCALE_TOKEN"
+            )
+            mode.add_argument("--token-file", type=Path, default=None, help="a file whose first line is the token")
             mode.set_defaults(run=_serve)
 
     mode = modes.add_parser("replay", help="decisions of the policy on a recorded trace, a JSON line each")
@@ -195,11 +199,14 @@ def _cycle(session: "Session") -> "Iterator[Tuple[Tensor, int]]":
 
 
 def _serve(options: Any) -> None:
+    from adascale_runtime import loop
     from android_harness.agent import serve, work
 
-    with _session(options) as session:
+    token = serve.token_of(options.token, options.token_file)
+    with _session(options) as session, loop.writer(options.out) as write:
         inputs = work.samples(session.bundle)
-        serve.serve(session, inputs, options.listen, _listening, options.idle_s or serve.IDLE_S)
+        idle_s = options.idle_s or serve.IDLE_S
+        serve.serve(session, inputs, options.listen, _listening, idle_s=idle_s, token=token, write=write)
 
 
 def _listening(where: str) -> None:
