@@ -15,7 +15,7 @@ from adascale_runtime.policies.limits import Engine
 #: How far predictions may be off, as a standard deviation of ``k``; how unknown the rest is at first, in mW.
 WRONG, UNKNOWN_MW = 0.5, 1e5
 #: What the model does not know of a span's power, as a share of it.
-NOISE = 0.03
+NOISE = 0.02
 #: How far ``rest`` (as a share of the power) and ``k`` may drift in the square root of a second.
 REST_DRIFT, DRIFT = 0.01, 0.003
 #: A span that is further than this from what was expected, in standard deviations, counts as this far.

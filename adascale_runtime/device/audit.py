@@ -20,7 +20,7 @@ from adascale_runtime.policies.limits import Engine, engine_name
 from adascale_runtime.seams.events import Audit
 
 #: The time between readings, in seconds, and the share of a core that they may take.
-PERIOD_S, SHARE = 0.1, 0.01
+PERIOD_S, SHARE = 0.2, 0.005
 #: Spans are this long, and hold so many changes of a gauge; one that does not get there in time is given up.
 SPAN_S, CHANGES, LONGEST_S = 3.0, 5, 600.0
 #: How long a session waits at most to see what the device draws at rest; the first changes of a gauge are left out,

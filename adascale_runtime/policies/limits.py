@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Dict, Iterable, Mapping, Optional, Sequence, Tuple
+from typing import Dict, Iterable, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from adascale_runtime.errors import BadInput
 from adascale_runtime.policies.pressure import Learning
@@ -96,8 +96,7 @@ def energy_mj(option: Option, energies: Mapping[Engine, float]) -> Optional[floa
     return option.energy_mj * energies.get(option.engine, 1.0)
 
 
-@dataclass(frozen=True)
-class Limits:
+class Limits(NamedTuple):
     """Every limit but that of time, as it stands now. A limit on a quantity that is not known excludes nothing."""
 
     budget: Budget
@@ -106,7 +105,7 @@ class Limits:
     #: The energy of an inference (its time, where energy is unknown) that the device's heat allows.
     effort: float
     #: How many times the predicted energy inferences really take, by engine.
-    energies: Mapping[Engine, float] = field(default_factory=dict)
+    energies: Mapping[Engine, float] = _AS_PREDICTED
 
     @staticmethod
     def of(
@@ -124,7 +123,7 @@ class Limits:
         if budget.min_accuracy is not None and option.accuracy < budget.min_accuracy:
             return False
         if budget.energy_mj is not None:
-            energy = energy_mj(option, self.energies)
+            energy = energy_mj(option, self.energies) if self.energies else option.energy_mj
             if energy is not None and energy > budget.energy_mj:
                 return False
         if budget.memory_mb is not None and option.memory_mb is not None and option.memory_mb > budget.memory_mb:

@@ -24,7 +24,7 @@ from android_harness import package
 from tests.fixtures import ladder
 from tests.fixtures.phones import Phone
 
-FPS = 10
+FPS = 20
 #: How many times less is predicted than is taken.
 WRONG = 1.5
 
@@ -102,7 +102,7 @@ def test_energy_and_power_are_kept_where_latency_alone_breaks_them_twice(
     layer_mj = alone.used_mj / 8
     unit = 1.0 if name == "energy_mj" else FPS
     limit = 0.5 * alone.used_mj * unit
-    looped = loop(phone, f"latency_ms=1000,{name}={limit:.4f}", 30.0, known(layer_mj, wrong))
+    looped = loop(phone, f"latency_ms=1000,{name}={limit:.4f}", 25.0, known(layer_mj, wrong))
     audits = [event.audit for event in looped.events if event.audit is not None]
     print(
         f"{name}, predictors wrong by {wrong}: latency alone {alone.used_mj * unit:.1f}, limit {limit:.1f}, "
