@@ -10,7 +10,6 @@ from typing import Any
 from adascale_runtime.seams.jobs import Job
 from profiling.cells import Cell
 
-
 #: What a block of runs takes at least where latencies are to be known well, in ms: two chunks between looks at the
 #: anchors. Ten short runs are over before anything has changed, and such blocks differ by more than their number tells.
 LASTING_MS = 20.0
