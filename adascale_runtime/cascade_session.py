@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Iterable, Optional, Sequence, Union
 
 from adascale_runtime.errors import AdaScaleError, BadInput
-from adascale_runtime.policies import cascade
+from adascale_runtime.policies import cascade, verdicts
 from adascale_runtime.policies.limits import Limits
 from adascale_runtime.policies.outlook import view as view_of
 from adascale_runtime.ready import answer
@@ -32,7 +32,7 @@ class CascadeSession(BaseSession):
     budget; every other limit holds for each of the two. These two stay ready, whatever ``warm_mb`` says, and no others.
 
     An event's ``branch`` is the one whose answer counts, its latency that of both; ``switched`` says whether the second
-    was asked, ``kept`` whether the mean so far keeps the budget.
+    was asked, ``kept`` whether the mean latency so far keeps the budget, and the branch its other limits.
 
     Args:
         bundle: A bundle, or the path of one (a folder or a .zip).
@@ -107,6 +107,8 @@ class CascadeSession(BaseSession):
         self._count += 1
         decide_ms = round(1e3 * (begun - moment.begun), 4)
         failed, news = observer.news(moment.snapshot)
+        mean_ms = self._total_ms / self._count
+        broken = verdicts.broken(self.budget, option, mean_ms, moment.context, observer.state, self.settings)
         self.last = Event(
             time_s=moment.time_s,
             ended_s=observer.now_s(),
@@ -118,10 +120,12 @@ class CascadeSession(BaseSession):
             latency_ms=latency_ms,
             base_ms=first.latency_ms + (second.latency_ms if again else 0.0),
             slowdown=view.mean,
-            kept=self._total_ms / self._count <= self._limit_ms,
+            kept=not broken,
             failed=failed,
             phase=phase,
             context=news,
+            broken=broken,
+            audit=observer.audit_news(),
         )
         return output
 

@@ -6,7 +6,7 @@ import time
 from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Tuple
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple
 
 from adascale_runtime.engines import tensor
 from adascale_runtime.errors import BadBundle
@@ -166,9 +166,11 @@ def summary(events: List[Event]) -> Dict[str, Any]:
     """What events add up to.
 
     Returns:
-        ``count``; ``kept``, the share that kept the budget; ``accuracy`` of those with a known class, or None;
-        ``mean_ms``; ``switches``; ``branches``, the share of each; ``phases``, the same for each phase;
-        ``decide_p50_ms`` and ``switch_p50_ms``, the median times of a decision and of a decision with a switch.
+        ``count``; ``kept``, the share that kept the budget; ``broken``, for each limit that was broken the ``share`` of
+        inferences that broke it, and how far these went beyond it in its unit, ``mean`` and ``worst``; ``accuracy`` of
+        those with a known class, or None; ``mean_ms``; ``switches``; ``branches``, the share of each; ``phases``, the
+        same for each phase; ``decide_p50_ms`` and ``switch_p50_ms``, the median times of a decision and of a decision
+        with a switch.
     """
     facts = _facts(events)
     names = list(dict.fromkeys(e.phase for e in events if e.phase is not None))
@@ -187,8 +189,26 @@ def _facts(events: List[Event]) -> Dict[str, Any]:
     return {
         "count": count,
         "kept": sum(e.kept for e in events) / count if count else 0.0,
+        "broken": broken(events),
         "accuracy": sum(judged) / len(judged) if judged else None,
         "mean_ms": sum(e.latency_ms for e in events) / count if count else 0.0,
         "switches": sum(e.switched for e in events),
         "branches": {name: n / count for name, n in branches.items()},
+    }
+
+
+def broken(events: Sequence[Event]) -> Dict[str, Dict[str, float]]:
+    """How often and how far limits were broken.
+
+    Returns:
+        By the name of each limit that was broken, the ``share`` of the events that broke it, and how far these went
+        beyond it in its unit, ``mean`` and ``worst``; empty for traces that tell of latency only.
+    """
+    over: Dict[str, List[float]] = {}
+    for event in events:
+        for name, beyond in event.broken.items():
+            over.setdefault(name, []).append(beyond)
+    return {
+        name: {"share": len(told) / len(events), "mean": sum(told) / len(told), "worst": max(told)}
+        for name, told in sorted(over.items())
     }

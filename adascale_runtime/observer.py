@@ -5,10 +5,12 @@ from __future__ import annotations
 import time
 from typing import Any, Dict, Mapping, NamedTuple, Optional, Tuple
 
+from adascale_runtime.device.audit import Auditor
 from adascale_runtime.device.monitor import Monitor
 from adascale_runtime.policies.limits import Engine, Option, Settings
 from adascale_runtime.policies.pressure import SLOWDOWNS
-from adascale_runtime.policies.state import Habits, State, Told, begin, forget, observe
+from adascale_runtime.policies.state import Habits, State, Told, audited, begin, forget, observe
+from adascale_runtime.seams.events import Audit
 from adascale_runtime.seams.records import Context
 
 
@@ -33,6 +35,7 @@ class Observer:
         settings: How fast the policy's state learns.
         habits: What is known of the device from earlier sessions.
         slowdowns: How many times longer than usual engines take just now, as anchors tell it.
+        auditor: Checks predictions of energy with a meter; None where nothing does.
     """
 
     #: What the policy remembers.
@@ -46,8 +49,9 @@ class Observer:
         settings: Settings,
         habits: Optional[Habits] = None,
         slowdowns: Optional[Mapping[Engine, float]] = None,
+        auditor: Optional[Auditor] = None,
     ) -> None:
-        self._monitor, self._settings = monitor, settings
+        self._monitor, self._settings, self._auditor = monitor, settings, auditor
         self._snapshot: Optional[Context] = None
         self._signals: Dict[str, Any] = {}
         self.state = State(habits=habits or {})
@@ -64,6 +68,8 @@ class Observer:
         What was told of engines is as old as it is, so it counts for nothing some seconds later.
         """
         self._told: Optional[Context] = None
+        self._audit: Optional[Audit] = None
+        self._audit_told = False
         self._failed: Tuple[str, ...] = ()
         self._start_s = self._monitor.now()
         age_s = round(self._start_s - self._told_s, 6)
@@ -81,11 +87,16 @@ class Observer:
         snapshot = self._monitor.latest()
         if snapshot is not self._snapshot:  # dataclasses.replace() for every inference would take twice as long
             self._snapshot, self._signals = snapshot, {k: v for k, v in vars(snapshot).items() if k != "time_s"}
+        audit = None if self._auditor is None else self._auditor.latest()
+        if audit is not None and audit is not self._audit:
+            self._audit, self._audit_told, self.state = audit, False, audited(self.state, audit)
         return Moment(begun, time_s, snapshot, Context(time_s, **self._signals))
 
     def seen(self, option: Option, latency_ms: float, time_s: float, context: Context, *, late: bool = False) -> None:
         """Learn from an inference of ``option`` that began in a context and ended at ``time_s``."""
         self.state = observe(self.state, option, latency_ms, time_s, self._settings, late=late, context=context)
+        if self._auditor is not None and option.energy_mj is not None:
+            self._auditor.spent(option.engine, option.energy_mj)
 
     def lost(self, key: str) -> None:
         """Remember that an option was taken out; the next event names it."""
@@ -97,3 +108,8 @@ class Observer:
         failed, context = self._failed, None if snapshot is self._told else snapshot
         self._told, self._failed = snapshot, ()
         return failed, context
+
+    def audit_news(self) -> Optional[Audit]:
+        """What the energy audit told since the event before; None for nothing."""
+        told, self._audit_told = self._audit_told, True
+        return None if told else self._audit

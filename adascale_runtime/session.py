@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, List, Optional, Sequence, Tuple, Union
 
 from adascale_runtime import habits
+from adascale_runtime.device import audit
 from adascale_runtime.device import monitor as monitors
+from adascale_runtime.device.audit import Auditor
 from adascale_runtime.device.monitor import Monitor
 from adascale_runtime.errors import AdaScaleError, BadInput
 from adascale_runtime.files import tflite_file
 from adascale_runtime.observer import Observer
-from adascale_runtime.policies import limits, rivals
+from adascale_runtime.policies import limits, rivals, verdicts
 from adascale_runtime.policies import policy as policies
 from adascale_runtime.policies.limits import Settings, Table
 from adascale_runtime.policies.policy import Decision
@@ -59,6 +61,7 @@ class BaseSession:
         best_effort: bool = False,
         remember: bool = True,
         anchors: bool = True,
+        auditor: Optional[Auditor] = None,
     ) -> None:
         policies.check_policy(policy)
         if policy in rivals.REPLAY_ONLY:
@@ -77,7 +80,10 @@ class BaseSession:
             anchored=anchors, openings=known.openings,
         )  # fmt: skip
         self._remembers = remember
-        self.observer = Observer(self.monitor, settings, known.habits, self.ready.slowdowns)
+        self._auditor: Optional[Auditor] = None
+        if limits.on_energy(budget):  # else nobody asks
+            self._auditor = auditor or audit.here()
+        self.observer = Observer(self.monitor, settings, known.habits, self.ready.slowdowns, self._auditor)
         self.last = None
         self._decide = policies.POLICIES[policy]
         self._lock = threading.Lock()
@@ -96,6 +102,8 @@ class BaseSession:
     def __enter__(self) -> Any:
         self.monitor.__enter__()
         self._watching = True
+        if self._auditor is not None:
+            self._auditor.__enter__()
         return self
 
     def __exit__(self, *_: Any) -> None:
@@ -109,6 +117,8 @@ class BaseSession:
         """
         if self._watching:
             self._watching = False
+            if self._auditor is not None:
+                self._auditor.__exit__()
             self.monitor.__exit__()
         with self._lock:
             first, self._closed = not self._closed, True
@@ -200,6 +210,9 @@ class Session(BaseSession):
         remember: Whether what was learned of the device (how often others hold it up, and for how long) is kept for the
             next session, and what an earlier one learned is known from the start; so is what anchors usually take here.
         anchors: Whether anchors run when the session opens; False is for comparisons.
+        auditor: Checks predictions of energy while a budget limits energy, power or battery life; by default with this
+            device's own meter, if it has one (:func:`adascale_runtime.device.audit.here`). A ``with`` block then begins
+            with up to four seconds of rest.
 
     Raises:
         BadBundle: The path is not a bundle, or the bundle is damaged.
@@ -228,9 +241,10 @@ class Session(BaseSession):
             # Rounded before anything is decided on it, so that a trace says exactly what the policy knew.
             latency_ms = round(1e3 * (ended - begun), 4)
             ended_s = observer.now_s()
-            kept = self.budget.latency_ms is None or latency_ms <= self.budget.latency_ms
             observer.state = decision.state
-            observer.seen(option, latency_ms, ended_s, moment.context, late=not kept)
+            late = verdicts.late(self.budget, latency_ms)
+            observer.seen(option, latency_ms, ended_s, moment.context, late=late)
+            broken = verdicts.broken(self.budget, option, latency_ms, moment.context, observer.state, self.settings)
             failed, news = observer.news(moment.snapshot)
             self.last = Event(
                 time_s=moment.time_s,
@@ -243,11 +257,13 @@ class Session(BaseSession):
                 latency_ms=latency_ms,
                 base_ms=option.latency_ms,
                 slowdown=decision.slowdown,
-                kept=kept,
+                kept=not broken,
                 failed=failed,
                 absent=absent,
                 phase=phase,
                 context=news,
+                broken=broken,
+                audit=observer.audit_news(),
             )
             return output
 

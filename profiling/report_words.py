@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from adascale_runtime import loop
 from adascale_runtime.engines.delegates import DELEGATES
 from adascale_runtime.seams import speed
 from adascale_runtime.seams.events import Event, Header
@@ -47,6 +48,11 @@ def phases(log: list[Event]) -> list[tuple[str, list[Event]]]:
 def share(log: Sequence[Event]) -> float:
     """The share of inferences that kept the budget."""
     return sum(e.kept for e in log) / len(log)
+
+
+def broken(log: list[Event]) -> list[tuple[str, str, dict[str, float]]]:
+    """Each limit that was broken in a phase: its name, the phase, how often and how far."""
+    return [(limit, name, told) for name, events in phases(log) for limit, told in loop.broken(events).items()]
 
 
 def accuracy(log: Sequence[Event]) -> float | None:
@@ -148,6 +154,7 @@ def plural(number: int, noun: str) -> str:
 FILTERS = {
     f.__name__: f
     for f in (
-        percent, size, count, short, device, energy, context, phases, share, budget, accuracy, quantile, estimate, plain
+        percent, size, count, short, device, energy, context, phases, share, broken, budget, accuracy, quantile,
+        estimate, plain,
     )
 }  # fmt: skip

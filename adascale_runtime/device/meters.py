@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import time
 from glob import glob
-from typing import Callable, Dict, List, Optional, Tuple, Union
+from typing import Callable, Dict, List, Optional, Sequence, Tuple, Union
 
 from adascale_runtime import plugins
 from adascale_runtime.device import power, sensors
@@ -28,7 +28,8 @@ WINDOW_S = 0.1
 
 
 class Gauge:
-    """What tells power while a branch rests and runs. A meter of one's own overrides all three methods."""
+    """What tells power while a branch rests and runs. A meter of one's own overrides the first three methods,
+    and the others if sessions should check predictions with it."""
 
     #: The reason in the place of an energy where the obstacle did not go away.
     in_vain = "the meter could not measure"
@@ -47,6 +48,14 @@ class Gauge:
         ``idle``: begin and end of the rest, in seconds of the monotonic clock, as in ``busy``.
         """
         raise NotImplementedError
+
+    def readings(self) -> Sequence[Tuple[float, float]]:
+        """Times (s) and power (W) of the samples so far, whatever the device does, for the energy audit of a session
+        (:mod:`adascale_runtime.device.audit`); empty where the gauge cannot tell."""
+        return ()
+
+    def forget(self, before_s: float) -> None:
+        """Samples before that time are not needed any more."""
 
 
 Meter = Union[Counter, Gauge]
@@ -121,6 +130,14 @@ class Battery(Gauge):
     def energy(self, idle: Tuple[float, float], busy: Busy) -> EnergyFact:
         samples, self._samples = self._samples, []
         return power.energy_per_run(samples, idle, (busy.begun_s, busy.ended_s), busy.runs)
+
+    def readings(self) -> Sequence[Tuple[float, float]]:
+        gauge, _ = power.choose(self._samples)
+        told = [] if gauge is None else [(sample.time_s, gauge.watts(sample)) for sample in self._samples]
+        return [(time_s, watts) for time_s, watts in told if watts is not None]
+
+    def forget(self, before_s: float) -> None:
+        self._samples = [sample for sample in self._samples if sample.time_s >= before_s]
 
 
 @meter("rapl")

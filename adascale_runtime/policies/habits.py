@@ -4,9 +4,9 @@ slowdowns that were told of engines, in that line."""
 from __future__ import annotations
 
 import math
-from typing import Any, Dict, Optional
+from typing import Any, Dict
 
-from adascale_runtime.policies.limits import Engine
+from adascale_runtime.policies.limits import engine_name, parse_engine
 from adascale_runtime.policies.pressure import LENGTHS, SLOWDOWNS, UNKNOWN, Excesses
 from adascale_runtime.policies.state import Habits, Told
 
@@ -17,7 +17,7 @@ _LATEST_S = 1e9
 def to_json(habits: Habits) -> Dict[str, Any]:
     """Habits as JSON: by ``delegate x threads @ level of crowding``, the running time in ms and the counts."""
     return {
-        "{} @ {}".format(_name(engine), level): [had.exposure_ms, *had.counts]
+        "{} @ {}".format(engine_name(engine), level): [had.exposure_ms, *had.counts]
         for (engine, level), had in habits.items()
     }
 
@@ -27,8 +27,8 @@ def parse(data: Any) -> Habits:
     habits: Habits = {}
     for name, values in data.items() if isinstance(data, dict) else ():
         named, _, level = str(name).rpartition(" @ ")
-        engine = _engine(named)
-        if engine is None or not (_whole(level) and int(level) <= UNKNOWN):
+        engine = parse_engine(named)
+        if engine is None or not (level.isdecimal() and len(level) < 5 and int(level) <= UNKNOWN):
             continue
         if not isinstance(values, list) or len(values) != LENGTHS + 1 or not all(map(_possible, values)):
             continue
@@ -40,33 +40,20 @@ def parse(data: Any) -> Habits:
 
 def told_to_json(told: Told) -> Dict[str, Any]:
     """Slowdowns as JSON: by ``delegate x threads``, the slowdown and when it held, in seconds."""
-    return {_name(engine): list(one) for engine, one in told.items()}
+    return {engine_name(engine): list(one) for engine, one in told.items()}
 
 
 def parse_told(data: Any) -> Told:
     """Slowdowns from parsed JSON; whatever is not possible is left out."""
     told: Told = {}
     for name, values in data.items() if isinstance(data, dict) else ():
-        engine = _engine(str(name))
+        engine = parse_engine(str(name))
         if engine is None or not isinstance(values, list) or len(values) != 2 or not all(map(_finite, values)):
             continue
         slowdown, time_s = map(float, values)
         if SLOWDOWNS[0] <= slowdown <= SLOWDOWNS[1] and abs(time_s) <= _LATEST_S:
             told[engine] = slowdown, time_s
     return told
-
-
-def _name(engine: Engine) -> str:
-    return "{} x {}".format(*engine)
-
-
-def _engine(name: str) -> Optional[Engine]:
-    delegate, _, threads = name.partition(" x ")
-    return (delegate, int(threads)) if delegate and _whole(threads) else None
-
-
-def _whole(text: str) -> bool:
-    return text.isdecimal() and len(text) < 5
 
 
 def _possible(value: Any) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Dict, Iterable, Optional, Sequence, Tuple
+from typing import Dict, Iterable, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from adascale_runtime.errors import BadInput
 from adascale_runtime.policies.pressure import Learning
@@ -14,8 +14,28 @@ from adascale_runtime.seams.records import Context
 
 #: A delegate with a number of threads.
 Engine = Tuple[str, int]
+#: No amount of energy is further from what was predicted.
+_MOST = 1e9
 #: Degrees below the limit from which on branches are held back, the costly ones first.
 THERMAL_MARGIN_C = 3.0
+
+
+def engine_name(engine: Engine) -> str:
+    """An engine in files: ``delegate x threads``."""
+    return "{} x {}".format(*engine)
+
+
+def parse_engine(name: str) -> Optional[Engine]:
+    """The engine of that name; None if it is none."""
+    delegate, _, threads = name.partition(" x ")
+    return (delegate, int(threads)) if delegate and threads.isdecimal() and len(threads) < 5 else None
+
+
+def parse_energies(data: Mapping[str, float]) -> Dict[Engine, float]:
+    """How many times the predicted energy inferences take, by the names of engines in files; whatever is not possible
+    is left out."""
+    named = ((parse_engine(name), k) for name, k in data.items())
+    return {engine: k for engine, k in named if engine is not None and 0.0 < k <= _MOST}
 
 
 @dataclass(frozen=True)
@@ -61,10 +81,22 @@ class Settings:
 
 #: All options of a session.
 Table = Tuple[Option, ...]
+_AS_PREDICTED: Mapping[Engine, float] = {}
 
 
-@dataclass(frozen=True)
-class Limits:
+def energy_mj(option: Option, energies: Mapping[Engine, float]) -> Optional[float]:
+    """The energy of an inference, None where it is not known.
+
+    Args:
+        option: What runs, with the energy that was predicted.
+        energies: How many times the predicted energy inferences really take, by engine; 1 for those that are not there.
+    """
+    if option.energy_mj is None or not energies:
+        return option.energy_mj
+    return option.energy_mj * energies.get(option.engine, 1.0)
+
+
+class Limits(NamedTuple):
     """Every limit but that of time, as it stands now. A limit on a quantity that is not known excludes nothing."""
 
     budget: Budget
@@ -72,35 +104,44 @@ class Limits:
     power_mw: Optional[float]
     #: The energy of an inference (its time, where energy is unknown) that the device's heat allows.
     effort: float
+    #: How many times the predicted energy inferences really take, by engine.
+    energies: Mapping[Engine, float] = _AS_PREDICTED
 
     @staticmethod
-    def of(budget: Budget, table: Table, context: Context, settings: Settings) -> "Limits":
-        """The limits in a context."""
+    def of(
+        budget: Budget, table: Table, context: Context, settings: Settings, *,
+        energies: Mapping[Engine, float] = _AS_PREDICTED, rest_mw: Optional[float] = None,
+    ) -> "Limits":  # fmt: skip
+        """The limits in a context; ``energies`` and ``rest_mw`` as in the policy's state."""
         share = thermal_share(budget, context)
-        effort = math.inf if share >= 1.0 else share * max([_effort(option) for option in table] or [0.0])
-        return Limits(budget, allowed_mw(budget, context, settings), effort)
+        effort = math.inf if share >= 1.0 else share * max([_effort(option, energies) for option in table] or [0.0])
+        return Limits(budget, allowed_mw(budget, context, settings, rest_mw), effort, energies)
 
     def keep(self, option: Option, power_mw: Optional[float] = None) -> bool:
         """Whether an option that would draw ``power_mw`` keeps them all."""
         budget = self.budget
         if budget.min_accuracy is not None and option.accuracy < budget.min_accuracy:
             return False
-        if budget.energy_mj is not None and option.energy_mj is not None and option.energy_mj > budget.energy_mj:
-            return False
+        if budget.energy_mj is not None:
+            energy = energy_mj(option, self.energies) if self.energies else option.energy_mj
+            if energy is not None and energy > budget.energy_mj:
+                return False
         if budget.memory_mb is not None and option.memory_mb is not None and option.memory_mb > budget.memory_mb:
             return False
         if self.power_mw is not None and power_mw is not None and power_mw > self.power_mw:
             return False
-        return _effort(option) <= self.effort
+        return self.effort == math.inf or _effort(option, self.energies) <= self.effort
 
 
-def allowed_mw(budget: Budget, context: Context, settings: Settings) -> Optional[float]:
+def allowed_mw(
+    budget: Budget, context: Context, settings: Settings, rest_mw: Optional[float] = None
+) -> Optional[float]:
     """The power that inferences may draw: the limit itself, and what is left of the battery over the time it should
-    last; None for no limit."""
+    last, less ``rest_mw``, which the device draws without them; None for no limit."""
     limits = [] if budget.power_mw is None else [budget.power_mw]
     if budget.lifetime_h is not None and context.battery is not None:
         hours = max(1 / 60, budget.lifetime_h - context.time_s / 3600)
-        limits.append(1e3 * context.battery * settings.battery_wh / hours)
+        limits.append(max(0.0, 1e3 * context.battery * settings.battery_wh / hours - (rest_mw or 0.0)))
     return min(limits) if limits else None
 
 
@@ -111,9 +152,10 @@ def thermal_share(budget: Budget, context: Context) -> float:
     return min(1.0, max(0.0, (budget.temperature_c - context.temperature_c) / THERMAL_MARGIN_C))
 
 
-def _effort(option: Option) -> float:
+def _effort(option: Option, energies: Mapping[Engine, float]) -> float:
     """What heats: energy, or time where energy is unknown."""
-    return option.latency_ms if option.energy_mj is None else option.energy_mj
+    energy = energy_mj(option, energies)
+    return option.latency_ms if energy is None else energy
 
 
 #: What a device must tell for a limit to be kept: the field of a context, and its name in a sentence.
@@ -166,9 +208,18 @@ def unknown(budget: Budget, table: Table, contexts: Iterable[Context]) -> Dict[s
     return missing
 
 
+#: Limits that are kept by predicted energy.
+ON_ENERGY = tuple(name for name, amount in AMOUNTS.items() if amount == "energy_mj")
+
+
+def on_energy(budget: Budget) -> Tuple[str, ...]:
+    """The limits of a budget that are kept by predicted energy."""
+    return tuple(name for name in ON_ENERGY if getattr(budget, name) is not None)
+
+
 def check_energy(budget: Budget, predictors: Optional[Predictors], engines: Sequence[Engine]) -> None:
     """Refuse limits of energy where nothing predicts it."""
-    limits = [name for name in ("energy_mj", "power_mw", "lifetime_h") if getattr(budget, name) is not None]
+    limits = on_energy(budget)
     for name, threads in engines if limits else ():
         if predictors is None or predictors.find("energy_mj", name, threads) is None:
             raise BadInput(

@@ -6,7 +6,7 @@ import math
 from typing import Dict, NamedTuple, Optional
 
 from adascale_runtime.policies import pressure
-from adascale_runtime.policies.limits import Engine, Limits, Option, Settings, Table
+from adascale_runtime.policies.limits import Engine, Limits, Option, Settings, Table, energy_mj
 from adascale_runtime.policies.pressure import Excesses
 from adascale_runtime.policies.state import State
 from adascale_runtime.seams.budget import Budget
@@ -73,7 +73,7 @@ class Prospects:
 
     def __init__(self, context: Context, budget: Budget, table: Table, state: State, settings: Settings) -> None:
         self._context, self._budget, self._state, self._settings = context, budget, state, settings
-        self._limits = Limits.of(budget, table, context, settings)
+        self._limits = Limits.of(budget, table, context, settings, energies=state.energies, rest_mw=state.rest_mw)
         self._misses = tolerance(state, settings)
         self._views: Dict[Engine, View] = {}
 
@@ -114,9 +114,11 @@ class Prospects:
 
     def _power_mw(self, option: Option) -> Optional[float]:
         period_s = self._state.period_s
-        if option.energy_mj is None or not period_s:
+        energies = self._state.energies
+        energy = energy_mj(option, energies) if energies else option.energy_mj
+        if energy is None or not period_s:
             return None
-        return option.energy_mj / max(period_s, self.expected_ms(option) / 1e3)
+        return energy / max(period_s, self.expected_ms(option) / 1e3)
 
     def allowed(self, option: Option) -> bool:
         """Whether an option keeps every limit but that of time."""

@@ -10,15 +10,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Dict, Iterable, List, Optional
+from typing import Dict, Iterable, List, Optional, Sequence, Tuple
 
 from adascale_runtime.errors import BadInput
 from adascale_runtime.files import codec, ranges
 from adascale_runtime.files.ranges import AMOUNT, POSITIVE, SHARE, Ranges
-from adascale_runtime.policies import habits, limits, rivals
+from adascale_runtime.policies import habits, limits, rivals, verdicts
 from adascale_runtime.policies import policy as policies
 from adascale_runtime.policies.policy import Option, Settings, Table
-from adascale_runtime.policies.state import begin, forget, observe
+from adascale_runtime.policies.state import audited, begin, forget, observe
 from adascale_runtime.seams.budget import Budget
 from adascale_runtime.seams.bundle import Bundle
 from adascale_runtime.seams.events import Event, Header
@@ -61,6 +61,8 @@ def replay(bundle: Bundle, header: Header, events: List[Event], budget: Budget, 
             state = forget(state, branch)
         if not table:
             raise BadInput("Event {} of the trace has no branch left; record it again.".format(number + 1))
+        if event.audit is not None:
+            state = audited(state, event.audit)
         context = replace(event.context or context, time_s=event.time_s)
         if policy == "oracle":
             best = rivals.foresee(budget, table, {o.id: would_take_ms(event, o, number) for o in table})
@@ -68,23 +70,25 @@ def replay(bundle: Bundle, header: Header, events: List[Event], budget: Budget, 
         else:
             there = tuple(option for option in table if option.id not in event.absent)
             decision = decide(context, budget, there or table, state, settings)
-        option = options[decision.branch]
+        before, option = state.branch, options[decision.branch]
         latency_ms = would_take_ms(event, option, number)
-        kept = budget.latency_ms is None or latency_ms <= budget.latency_ms
+        late = verdicts.late(budget, latency_ms)
+        state = observe(decision.state, option, latency_ms, event.ended_s, settings, late=late, context=context)
+        broken = verdicts.broken(budget, option, latency_ms, context, state, settings)
         result.append(
             replace(
                 event,
                 branch=option.id,
                 reason=decision.reason,
-                switched=state.branch not in (None, decision.branch),
+                switched=before not in (None, decision.branch),
                 latency_ms=latency_ms,
                 base_ms=option.latency_ms,
                 slowdown=decision.slowdown,
-                kept=kept,
+                kept=not broken,
                 correct=_correct(event, option.id),
+                broken=broken,
             )
         )
-        state = observe(decision.state, option, latency_ms, event.ended_s, settings, late=not kept, context=context)
     return result
 
 
@@ -105,6 +109,25 @@ def unknown_limits(header: Header, events: Iterable[Event], budget: Budget) -> D
     """
     contexts = (event.context for event in events if event.context is not None)
     return limits.unknown(budget, _table(header), contexts)
+
+
+def ignored(header: Header, events: Sequence[Event], budget: Budget) -> Tuple[str, ...]:
+    """A sentence for each limit of a budget that a trace tells nothing about, so that no policy kept it.
+
+    Args:
+        header: The trace's first line.
+        events: The recorded inferences.
+        budget: The limits.
+
+    Raises:
+        BadInput: The trace's table of options is missing or damaged.
+    """
+    return tuple(
+        "The trace records no {}, so the limit {} was ignored{}.".format(
+            what.replace(" of ", " for ", 1), name, " for them" if " of " in what else ""
+        )
+        for name, what in unknown_limits(header, events, budget).items()
+    )
 
 
 #: What the numbers in a trace's first line may be.

@@ -63,7 +63,7 @@ def epsilon_greedy(context: Context, budget: Budget, table: Table, state: State,
     if draw < EPSILON:
         order = sorted(table, key=lambda o: o.id)
         return settle(order[int(draw / EPSILON * len(order))], "explores", state, context)
-    limits = Limits.of(budget, table, context, settings)
+    limits = Limits.of(budget, table, context, settings, energies=state.energies, rest_mw=state.rest_mw)
     fitting = [
         o
         for o in table

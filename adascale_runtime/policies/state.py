@@ -6,14 +6,26 @@ import math
 from typing import Dict, NamedTuple, Optional, Tuple
 
 from adascale_runtime.policies import pressure
-from adascale_runtime.policies.limits import Engine, Option, Settings
+from adascale_runtime.policies.limits import Engine, Option, Settings, parse_energies
 from adascale_runtime.policies.pressure import Correction, Excesses, Seen, Window
+from adascale_runtime.seams.events import Audit
 from adascale_runtime.seams.records import Context
 
 #: What a device does at a level of crowding, by engine and level.
 Habits = Dict[Tuple[Engine, int], Excesses]
 #: What is told of engines before anything has run on them: a slowdown, and when it held, in seconds.
 Told = Dict[Engine, Tuple[float, float]]
+
+
+class Drawn(NamedTuple):
+    """What inferences drew lately: decayed sums of their energy, and of the time over which it was drawn."""
+
+    energy_mj: float = 0.0
+    seconds: float = 0.0
+
+    def mw(self) -> Optional[float]:
+        """The mean power above idle, in mW; None before it is known."""
+        return self.energy_mj / self.seconds if self.seconds > 0.0 else None
 
 
 class State(NamedTuple):
@@ -35,6 +47,12 @@ class State(NamedTuple):
     #: Decayed counts of inferences, and of those that came late.
     served: float = 0.0
     late: float = 0.0
+    #: How many times the predicted energy an inference really takes, by engine, and what the device draws without
+    #: inferences, in mW, as a meter tells (:mod:`adascale_runtime.device.audit`); empty and None where none does.
+    energies: Dict[Engine, float] = {}  # noqa: RUF012
+    rest_mw: Optional[float] = None
+    #: What inferences drew over about ``patience_s`` seconds.
+    drawn: Drawn = Drawn()
 
     def correction(self, option_id: str) -> Correction:
         """How a branch differs from the others."""
@@ -78,6 +96,10 @@ def observe(
     if state.last_s is not None:
         period_s = step if period_s is None else period_s + 0.1 * (step - period_s)
     keep = math.exp(-step / settings.patience_s)
+    drawn, energy_mj = state.drawn, option.energy_mj
+    if energy_mj is not None and state.last_s is not None:  # of the first one nobody knows how long it is for
+        energy_mj *= state.energies.get(engine, 1.0)
+        drawn = Drawn(drawn.energy_mj * keep + energy_mj, drawn.seconds * keep + step)
     return State(
         state.branch,
         state.since_s,
@@ -89,7 +111,15 @@ def observe(
         time_s,
         state.served * keep + 1,
         state.late * keep + late,
+        energies=state.energies,
+        rest_mw=state.rest_mw,
+        drawn=drawn,
     )
+
+
+def audited(state: State, audit: Audit) -> State:
+    """The state after the energy audit told something."""
+    return state._replace(energies=parse_energies(audit.energies), rest_mw=audit.rest_mw)
 
 
 def forget(state: State, branch: str) -> State:

@@ -45,6 +45,16 @@ class Header:
 
 
 @dataclass(frozen=True)
+class Audit:
+    """What a meter told of the device and of predictions of energy (:mod:`adascale_runtime.device.audit`)."""
+
+    #: What the device draws without inferences, in mW; None where it is not known.
+    rest_mw: Optional[float] = None
+    #: How many times the predicted energy inferences really take, by ``delegate x threads``.
+    energies: Dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Event:
     """One inference."""
 
@@ -64,7 +74,8 @@ class Event:
     #: The option's idle latency, and the slowdown that the policy expected: their product was the expectation.
     base_ms: float
     slowdown: float
-    #: Whether the limit of latency was kept.
+    #: Whether every limit of the budget was kept, and which were not, with how far each was exceeded, in its unit
+    #: (``broken``, below). In older traces ``kept`` is about the limit of latency alone.
     kept: bool
     #: Whether the answer was right; None where that is not known.
     correct: Optional[bool] = None
@@ -76,6 +87,10 @@ class Event:
     context: Optional[Context] = None
     #: Options that could not be chosen because they were still being prepared.
     absent: Tuple[str, ...] = ()
+    #: The limits that were broken, by name, with how far, in the limit's unit.
+    broken: Dict[str, float] = field(default_factory=dict)
+    #: What the energy audit told; None if it is what it told the event before, or there is no audit.
+    audit: Optional[Audit] = None
 
     def with_correct(self, correct: bool) -> "Event":
         """The same event, judged."""
@@ -104,7 +119,7 @@ def read(path: Path) -> Tuple[Header, List[Event]]:
 #: What the numbers of an event may be: latencies are divided by what was expected.
 _RANGES: Ranges = {
     "time_s": NUMBER, "ended_s": NUMBER, "decide_ms": AMOUNT, "switch_ms": AMOUNT, "latency_ms": AMOUNT,
-    "base_ms": POSITIVE, "slowdown": POSITIVE,
+    "base_ms": POSITIVE, "slowdown": POSITIVE, "broken": AMOUNT,
 }  # fmt: skip
 
 
@@ -113,4 +128,6 @@ def _event(data: Any, where: str) -> Event:
     ranges.check(event, _RANGES, where)
     if event.context is not None:
         ranges.check(event.context, CONTEXT_RANGES, where + ".context")
+    if event.audit is not None:
+        ranges.check(event.audit, {"rest_mw": AMOUNT, "energies": POSITIVE}, where + ".audit")
     return event

@@ -256,6 +256,18 @@ def phases(by_name: Mapping[str, Any], title: str) -> None:
 def summary(facts: Mapping[str, Any], title: str) -> None:
     """What a loop reached, as a whole and in each of its phases."""
     phases({"all": facts, **facts["phases"]}, title)
+    broken("phase", {"all": facts, **facts["phases"]})
+
+
+def broken(of: str, rows: Mapping[str, Mapping[str, Any]]) -> None:
+    """How often and how far limits were broken, if any was."""
+    found = [
+        (name, limit, f"{told['share']:.2%}", f"{told['mean']:.3g}", f"{told['worst']:.3g}")
+        for name, facts in rows.items()
+        for limit, told in facts["broken"].items()
+    ]
+    if found:
+        console.table("Limits that were broken", (of, "limit", "inferences", "beyond it, mean", "worst"), found)
 
 
 def cascade(did: Cascade) -> None:
@@ -285,6 +297,7 @@ def policies(compared: Compared, trace: str) -> None:
     ]  # fmt: skip
     columns = ("policy", "budget kept", "expected accuracy", "mean ms", "switches", "branches")
     console.table(f"{compared.recorded:,} recorded inferences of {trace}", columns, rows)
+    broken("policy", compared.policies)
 
 
 def _phase_row(name: str, phase: Mapping[str, Any]) -> tuple[str, ...]:

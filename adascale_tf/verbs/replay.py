@@ -26,8 +26,8 @@ class Replayed:
     """One for each inference, in order."""
 
     summary: Mapping[str, Any]
-    """Count, share of the budget kept, accuracy, mean latency (ms), switches and use of branches, over all and for each
-    of the ``phases``; see :func:`adascale_runtime.loop.summary`."""
+    """Count, share of the budget kept, how often and how far limits were broken, accuracy, mean latency (ms), switches
+    and use of branches, over all and for each of the ``phases``; see :func:`adascale_runtime.loop.summary`."""
 
     notes: tuple[str, ...] = ()
     """What else a person should know, such as limits that could not be kept."""
@@ -73,7 +73,7 @@ def replay(
     header, recorded = events.read(Path(trace))
     limits = given.budget_of(budget)
     replayed = replaying.replay(opened, header, recorded, limits, policy)
-    return Replayed(header, tuple(replayed), summary(replayed), _dropped(limits, header, recorded))
+    return Replayed(header, tuple(replayed), summary(replayed), replaying.ignored(header, recorded, limits))
 
 
 def compare_policies(
@@ -107,28 +107,4 @@ def compare_policies(
         replayed = replaying.replay(opened, header, recorded, limits, name)
         expected = [accuracy[event.branch.partition("@")[0]] for event in replayed]
         summaries[name] = {**summary(replayed), "expected_accuracy": sum(expected) / max(1, len(expected))}
-    return Compared(summaries, len(recorded), _dropped(limits, header, recorded))
-
-
-#: What must be known of an option for a limit to be kept.
-_KNOWN_BY = {"energy_mj": "energy_mj", "power_mw": "energy_mj", "lifetime_h": "energy_mj", "memory_mb": "memory_mb"}
-
-
-def _dropped(budget: Budget, header: Header, recorded: Sequence[Event]) -> tuple[str, ...]:
-    """A sentence for each limit that the trace holds nothing to keep it by, so that no policy kept it."""
-    from adascale_runtime.policies.limits import SIGNALS
-
-    sentences = []
-    for name, (key, signal) in SIGNALS.items():
-        told = any(event.context is not None and getattr(event.context, key) is not None for event in recorded)
-        if name in budget.limits() and not told:
-            sentences.append(f"The trace records no {signal}, so the limit {name} was ignored.")
-    for name, key in _KNOWN_BY.items():
-        unknown = [option for option in header.table.values() if option.get(key) is None]
-        if name in budget.limits() and unknown:
-            of = (
-                "any branch" if len(unknown) == len(header.table) else f"{len(unknown)} of {len(header.table)} branches"
-            )
-            quantity = key.partition("_")[0]
-            sentences.append(f"The trace records no {quantity} for {of}, so the limit {name} was ignored for them.")
-    return tuple(sentences)
+    return Compared(summaries, len(recorded), replaying.ignored(header, recorded, limits))

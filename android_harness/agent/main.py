@@ -66,10 +66,10 @@ def _parser() -> argparse.ArgumentParser:
         mode.add_argument(
             "--best-effort", action="store_true", help="ignore limits on what this device does not report"
         )
+        mode.add_argument("--out", type=Path, default=None, help="write events here, a trace for 'replay'")
         if name == "loop":
             mode.add_argument("--seconds", type=float, default=10.0)
             mode.add_argument("--fps", type=float, default=None)
-            mode.add_argument("--out", type=Path, default=None, help="write events here")
             mode.set_defaults(run=_loop)
         else:
             mode.add_argument("--listen", default="0", help="a port of the loopback (0: a free one) or a socket's path")
@@ -79,6 +79,10 @@ def _parser() -> argparse.ArgumentParser:
                 default=None,
                 help="close connections that are silent for this many seconds",
             )
+            mode.add_argument(
+                "--token", default=None, help="answer only lines that name it; default: the variable ADASCALE_TOKEN"
+            )
+            mode.add_argument("--token-file", type=Path, default=None, help="a file whose first line is the token")
             mode.set_defaults(run=_serve)
 
     mode = modes.add_parser("replay", help="decisions of the policy on a recorded trace, a JSON line each")
@@ -143,7 +147,7 @@ def _bench(options: Any) -> None:
 
 
 def _session(options: Any) -> "Session":
-    from adascale_runtime.device import identity, sensors
+    from adascale_runtime.device import audit, identity, sensors
     from adascale_runtime.device.monitor import Monitor
     from adascale_runtime.seams import budget as budgets
     from adascale_runtime.seams import bundle as bundles
@@ -167,6 +171,7 @@ def _session(options: Any) -> "Session":
         monitor=monitor,
         warm_mb=options.warm_mb,
         best_effort=options.best_effort,
+        auditor=audit.here(options.root),
     )
     for sentence in session.warnings():
         print("agent: {}".format(sentence), file=sys.stderr)
@@ -194,11 +199,14 @@ def _cycle(session: "Session") -> "Iterator[Tuple[Tensor, int]]":
 
 
 def _serve(options: Any) -> None:
+    from adascale_runtime import loop
     from android_harness.agent import serve, work
 
-    with _session(options) as session:
+    token = serve.token_of(options.token, options.token_file)
+    with _session(options) as session, loop.writer(options.out) as write:
         inputs = work.samples(session.bundle)
-        serve.serve(session, inputs, options.listen, _listening, options.idle_s or serve.IDLE_S)
+        idle_s = options.idle_s or serve.IDLE_S
+        serve.serve(session, inputs, options.listen, _listening, idle_s=idle_s, token=token, write=write)
 
 
 def _listening(where: str) -> None:
@@ -218,7 +226,10 @@ def _replay(options: Any) -> None:
         raise BadInput(
             "{} was recorded with another bundle; give the bundle it was recorded with.".format(options.trace)
         )
-    replayed = replaying.replay(bundle, header, recorded, budgets.parse(options.budget), options.policy)
+    budget = budgets.parse(options.budget)
+    replayed = replaying.replay(bundle, header, recorded, budget, options.policy)
+    for sentence in replaying.ignored(header, recorded, budget):
+        print("agent: {}".format(sentence), file=sys.stderr)
     for event in replayed:
         print(codec.dump_line(event), end="")
 

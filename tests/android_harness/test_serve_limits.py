@@ -43,10 +43,13 @@ def command(place: Path, *options: object, mode: str = "serve", budget: str = "l
 
 
 @contextmanager
-def serving(place: Path, listen: object, *options: object) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    process = subprocess.Popen(
-        command(place, "--listen", listen, *options), env={}, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
+def serving(
+    place: Path, listen: object, *options: object, limit_files: int | None = None, **variables: str
+) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    words = command(place, "--listen", listen, *options)
+    if limit_files is not None:
+        words = ["sh", "-c", f'ulimit -n {limit_files}; exec "$@"', "sh", *words]
+    process = subprocess.Popen(words, env=variables, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     try:
         assert process.stdout is not None
         line = process.stdout.readline()

@@ -183,7 +183,10 @@ def test_replays_repeat_themselves_and_take_only_what_is_there(healthy, recorded
     for number, (event, was) in enumerate(zip(first, events, strict=True)):
         assert event.latency_ms == would_take_ms(was, find(TABLE, event.branch), number) > 0
         assert name == "oracle" or event.branch not in was.absent
-        assert event.kept == (budget.latency_ms is None or event.latency_ms <= budget.latency_ms)
+        in_time = budget.latency_ms is None or event.latency_ms <= budget.latency_ms
+        good = budget.min_accuracy is None or find(TABLE, event.branch).accuracy >= budget.min_accuracy
+        assert event.kept == (in_time and good)
+        assert set(event.broken) == {*([] if in_time else ["latency_ms"]), *([] if good else ["min_accuracy"])}
 
 
 def test_replaying_a_replay_changes_nothing(healthy):

@@ -64,6 +64,8 @@ def test_phones_without_a_fleet_have_no_host(capsys: pytest.CaptureFixture[str])
 
 def test_policies_stand_side_by_side(capsys: pytest.CaptureFixture[str]) -> None:
     facts = {"kept": 0.99, "expected_accuracy": 0.9, "mean_ms": 1.25, "switches": 3, "branches": {"full": 1.0}}
+    facts["broken"] = {"power_mw": {"share": 0.01, "mean": 3.5, "worst": 12.0}}
     tables.policies(Compared({"adaptive": facts}, 1200), str(Path("t.jsonl")))
     out = capsys.readouterr().out
     assert "1,200 recorded inferences of t.jsonl" in out and "adaptive" in out and "99.00%" in out
+    assert "power_mw" in out and "1.00%" in out and "3.5" in out and "12" in out
