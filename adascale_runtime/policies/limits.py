@@ -55,6 +55,8 @@ class Settings:
     dwell_s: float = 0.4
     #: What the full battery holds, in watt-hours, for budgets of ``lifetime_h``.
     battery_wh: float = 15.0
+    #: Memory that is left to the device, in MB: what does not fit beside it is not loaded.
+    reserve_mb: float = 64.0
     #: How fast what was seen is learned and forgotten.
     learning: Learning = field(default_factory=Learning)
 
