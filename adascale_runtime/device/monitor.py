@@ -115,6 +115,7 @@ class SystemSampler:
             runnable=_runnable(),
             cores=self._cores,
             memory_free_mb=self.memory_free_mb(),
+            clock_cap_mhz=sensors.clock_cap_mhz("/"),
             **self._slow,
         )
 

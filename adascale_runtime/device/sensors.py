@@ -69,6 +69,19 @@ def frequencies_mhz(root: str, name: str = "scaling_cur_freq") -> Dict[int, floa
     return by_core
 
 
+def clock_cap_mhz(root: str) -> Optional[float]:
+    """The clock that the system allows at most just now, mean over the cores that tell it; None where none does.
+
+    Not the clock of the moment, which is low on an idle core and says nothing of what a run will get.
+    """
+    try:
+        by_core = frequencies_mhz(root, "scaling_max_freq")
+    except (OSError, ValueError):
+        return None
+    cap = sum(by_core.values()) / len(by_core)
+    return cap if 0.0 < cap <= 1e6 else None
+
+
 def _finite(text: str) -> float:
     """The number that a text holds; ValueError for what is none, NaN and infinities among it."""
     value = float(text)
@@ -227,6 +240,7 @@ class FileSampler:
             runnable=self._try("runnable", lambda: runnable(self.root)),
             cores=os.cpu_count(),
             memory_free_mb=self._try("memory_free_mb", lambda: memory_free_mb(self.root)),
+            clock_cap_mhz=clock_cap_mhz(self.root),
             **self._slow,
         )
 
