@@ -148,7 +148,8 @@ class Ready:
         """The options that are ready or that the device's memory has room for, and the ids of the others.
 
         Looked at once for each snapshot of the device. Where it has less memory left than the reserve, options are
-        given up. The whole :attr:`table` is possible where nobody knows the memory.
+        given up; if that is not enough, the one that serves is no longer possible. The whole :attr:`table` is possible
+        where nobody knows the memory.
 
         Args:
             snapshot: What the device has left.
@@ -156,8 +157,9 @@ class Ready:
         """
         if snapshot is not self._snapshot:
             self._snapshot, free_mb = snapshot, snapshot.memory_free_mb
-            self._warm.give_way(free_mb, serving)
-            absent = tuple(option.id for option in self.table if not self._warm.holds(option.id, free_mb))
+            given, warm = self._warm.give_way(free_mb, serving), self._warm
+            left = serving if not given and warm.in_need(serving, free_mb) else None  # given up once another serves
+            absent = tuple(o.id for o in self.table if o.id == left or not warm.holds(o.id, free_mb))
             self._without(absent)
         return self._possible
 

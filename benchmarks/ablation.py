@@ -26,7 +26,7 @@ from adascale_runtime import probing
 from adascale_runtime.device.monitor import Monitor
 from adascale_runtime.device.sensors import FileSampler
 from adascale_runtime.engines.delegates import open_branch
-from adascale_runtime.engines.warm import PAUSE_S, fits, giving_way
+from adascale_runtime.engines.warm import PAUSE_S, fits, giving_way, in_need
 from adascale_runtime.files import codec
 from adascale_runtime.policies import policy as policies
 from adascale_runtime.policies.limits import Option, Settings, Table
@@ -45,7 +45,7 @@ CAPS, CAP_S, FULL_MHZ = (1.0, 0.6, 1.0, 0.5), 1.5, 2000.0
 TOTAL_MB, REOPEN_S = 200.0, 1.0
 #: The heat model: degrees at rest, degrees above that if an option ran all the time, the time constant in seconds, the
 #: limit, how often it is told, and how long the model runs.
-REST_C, RISE_C, WARM_S, LIMIT_C, TOLD_S, HEAT_S = 35.0, 60.0, 20.0, 55.0, 2.0, 120.0
+REST_C, RISE_C, WARM_S, LIMIT_C, TOLD_S, HEAT_S = 35.0, 60.0, 5.0, 55.0, 2.0, 120.0
 #: Options at most: those of highest rank at even distances.
 MOST = 12
 FPS = 50.0
@@ -179,11 +179,20 @@ class Loaded:
     def possible(self, table: Table, free_mb: float, serving: str | None, now_s: float) -> Table:
         """What may be chosen, after others gave way."""
         missing_mb = self._reserve_mb - free_mb
-        for key in giving_way(tuple(self._held), self._sizes, missing_mb, (serving, self._safe)):
+        given = giving_way(tuple(self._held), self._sizes, missing_mb, (serving, self._safe))
+        for key in given:
             self._held.remove(key)
             self._given[key] = now_s
 
+        must = (
+            not given
+            and serving not in (None, self._safe)
+            and in_need(self._sizes[str(serving)], free_mb, self._reserve_mb)
+        )
+
         def there(key: str) -> bool:
+            if must and key == serving:
+                return False
             waited = now_s - self._given.get(key, -PAUSE_S) >= PAUSE_S
             return key in self._held or (waited and fits(self._sizes[key], free_mb, self._reserve_mb))
 

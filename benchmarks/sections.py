@@ -155,7 +155,8 @@ def adapt_ablation(result: Result) -> Section:
     models = ", ".join(dict.fromkeys(str(run["model"]) for run in runs))
     text = (
         f"Bundles: {models}. Runs: {len(runs)} of {result['seconds']:g} s, {result['fps']:g} inputs a second. "
-        "Decisions are taken again and again on the same recorded rows, so two lines differ by nothing but what is switched off. "
+        "Decisions are taken again and again on the same recorded rows, so two lines differ by nothing but what is "
+        "switched off. "
         "Deadlines missed in %, by phase, with inputs that were lost; lost: because the process took more memory than "
         "there was. Real: latencies, load, and cores that are slowed down; told by files: the clock's cap and the free "
         "memory; scaled: what branches take. The second table is of a model of a chip that warms up."

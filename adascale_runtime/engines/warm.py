@@ -56,6 +56,18 @@ def giving_way(
     return given
 
 
+def in_need(size_mb: float, free_mb: Optional[float], reserve_mb: float) -> bool:
+    """Whether even what serves has to be left: less than half of the reserve is free, and it holds enough of what is
+    missing that leaving it helps.
+
+    Args:
+        size_mb: What it holds, in MB.
+        free_mb: What is free after all others were given up, in MB; None if that is not known.
+        reserve_mb: What should be free.
+    """
+    return free_mb is not None and 2.0 * free_mb < reserve_mb and 4.0 * size_mb >= reserve_mb - free_mb
+
+
 class Warm:
     """Runners by option id. ``open_one`` opens one, ``sizes_mb`` says what each holds, ``limit_mb`` what all may hold
     together (None: no limit); ``safe`` is never given up. ``room`` is what the device has left: a runner is prepared
@@ -160,6 +172,12 @@ class Warm:
         if runners:
             threading.Thread(target=_release, args=(runners,), name="adascale-release", daemon=True).start()
         return given
+
+    def in_need(self, key: Optional[str], free_mb: Optional[float]) -> bool:
+        """Whether a runner that serves has to be left for want of memory; the safe one never has."""
+        if key is None or key == self._safe or key not in self._runners:
+            return False
+        return in_need(self._sizes.get(key) or 0.0, free_mb, self._room.reserve_mb)
 
     def only(self, keys: Sequence[str]) -> None:
         """Keep these ready from now on, whatever they hold, and nothing else; opens at once what is not ready."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import random
 import threading
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 from adascale_runtime import loop
 from adascale_runtime.device.monitor import Monitor
 from adascale_runtime.engines.delegates import open_branch
-from adascale_runtime.engines.warm import PAUSE_S, Room, Warm, fits, giving_way
+from adascale_runtime.engines.warm import PAUSE_S, Room, Warm, fits, giving_way, in_need
 from adascale_runtime.errors import AdaScaleError
 from adascale_runtime.policies import policy
 from adascale_runtime.policies.policy import settle as settle_on
@@ -474,3 +475,32 @@ def test_a_session_gives_way_when_memory_runs_short_and_the_trace_comes_back(hea
     assert {event.branch for event in recorded} == {"full"}
     header, read = traces.read(tmp_path / "t.jsonl")
     assert replay(healthy, header, read, budget, "adaptive") == read == recorded
+
+
+@given(st.floats(0, 100), st.floats(0, 100), st.floats(0, 100))
+def test_what_serves_is_left_only_where_that_helps(size_mb, free_mb, reserve_mb):
+    if in_need(size_mb, free_mb, reserve_mb):
+        assert free_mb < reserve_mb / 2 and size_mb >= (reserve_mb - free_mb) / 4
+    assert not in_need(size_mb, None, reserve_mb) and not in_need(size_mb, reserve_mb, reserve_mb)
+
+
+def test_what_serves_is_left_when_it_holds_what_is_missing(healthy, image):
+    free = [1e6]
+    manifest = healthy.manifest
+    branches = tuple(
+        dataclasses.replace(b, cost=dataclasses.replace(b.cost, weight_bytes=30_000_000)) for b in manifest.branches
+    )
+    heavy = dataclasses.replace(healthy, manifest=dataclasses.replace(manifest, branches=branches))
+    with Session(heavy, ROOMY, monitor=Monitor(period_s=0.005, sampler=memory_sampler(free))) as session:
+        session.predict(image)
+        assert session.last.branch == "full" and session.last.absent == ()
+        free[0] = 10.0
+        deadline = time.monotonic() + 10
+        while session.last.branch != "tiny" and time.monotonic() < deadline:
+            assert session.predict(image).shape == (1, 2)
+            time.sleep(0.002)
+        assert session.last.branch == "tiny" and set(session.last.absent) == {"full", "half"}
+        while len(session.ready.now()) > 1 and time.monotonic() < deadline:
+            session.predict(image)
+            time.sleep(0.002)
+        assert [option.id for option in session.ready.now()] == ["tiny"]
