@@ -46,7 +46,8 @@ def view(engine: Engine, context: Context, state: State, settings: Settings) -> 
     learning, now_s = settings.learning, context.time_s
     latest = state.windows.get(engine, pressure.EMPTY)
     window = latest.decayed(now_s, learning.window_s)
-    mean, level = window.mean(), pressure.crowding(context, *engine, state.load.rise(settings.forecast_s))
+    more = state.load.rise(settings.forecast_s) if settings.forecast_s else 0.0
+    mean, level = window.mean(), pressure.crowding(context, *engine, more)
     upper = mean + learning.caution * window.deviation()
     cap_mhz = context.clock_cap_mhz
     if cap_mhz is not None and state.cap_mhz > cap_mhz and settings.clock > 1.0 and preempted(engine[0]):
@@ -82,7 +83,8 @@ class Prospects:
 
     def __init__(self, context: Context, budget: Budget, table: Table, state: State, settings: Settings) -> None:
         self._context, self._budget, self._state, self._settings = context, budget, state, settings
-        self._limits = Limits.of(budget, table, context, settings, rise_c=state.heat.rise(settings.forecast_s))
+        rise_c = state.heat.rise(settings.forecast_s) if settings.forecast_s else 0.0
+        self._limits = Limits.of(budget, table, context, settings, rise_c=rise_c)
         self._misses = tolerance(state, settings)
         self._views: Dict[Engine, View] = {}
 

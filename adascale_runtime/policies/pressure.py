@@ -83,9 +83,9 @@ class Window(NamedTuple):
     def decayed(self, time_s: float, constant_s: float) -> "Window":
         """The window at a later time; a clock that jumps backwards only means no decay."""
         keep = math.exp(-max(0.0, time_s - self.time_s) / constant_s)
-        return self._replace(
-            weight=self.weight * keep, ratios=self.ratios * keep, apart=self.apart * keep, time_s=time_s,
-            others=self.others * keep,
+        return Window(  # _replace() takes three times as long
+            self.weight * keep, self.ratios * keep, self.apart * keep, time_s, self.option, self.others * keep,
+            self.before, self.last, self.upper, self.open_ms,
         )  # fmt: skip
 
     def slower(self, factor: float) -> "Window":
