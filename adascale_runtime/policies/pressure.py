@@ -106,7 +106,7 @@ def throttled(then_mhz: Optional[float], now_mhz: float, most: float) -> float:
     """
     if not then_mhz or now_mhz >= then_mhz:
         return 1.0
-    return min(most, then_mhz / max(now_mhz, 1.0))
+    return most if then_mhz >= most * now_mhz else then_mhz / now_mhz
 
 
 class Excesses(NamedTuple):

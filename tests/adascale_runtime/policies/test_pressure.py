@@ -220,5 +220,7 @@ def test_a_lowered_cap_slows_in_proportion_and_within_bounds(then_mhz, now_mhz, 
     assert 1.0 <= factor <= most
     if not then_mhz or now_mhz >= then_mhz:
         assert factor == 1.0
-    elif now_mhz >= 1.0 and then_mhz / now_mhz <= most:
+    elif then_mhz < most * now_mhz:
         assert factor * now_mhz == pytest.approx(then_mhz)
+    else:
+        assert factor == most
