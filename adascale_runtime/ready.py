@@ -23,6 +23,8 @@ from adascale_runtime.seams.speed import anchor_of
 if TYPE_CHECKING:
     import numpy as np
 
+#: Numbers of an output from which on numpy is the faster one to add them up.
+MANY = 200
 ALL_FAIL = "Every branch of the bundle fails on this device; look at 'adascale doctor'."
 
 
@@ -204,14 +206,23 @@ def answer(runner: Any, x: "np.ndarray") -> "Optional[np.ndarray]":
     """
     try:
         output: "np.ndarray" = runner(x)
-        # A NaN or infinity anywhere makes the sum one, at a fraction of isfinite().all()'s cost.
-        if math.isfinite(float(output.sum())):
+        if getattr(runner, "finite", False) or _finite(output):
             return output
     except (AdaScaleError, OSError, RuntimeError, ValueError):
         pass
     if not math.isfinite(float(x.sum())):
         raise BadInput("The input holds numbers that are not finite; look at its preprocessing.")
     return None
+
+
+def _finite(output: "np.ndarray") -> bool:
+    """Whether an output holds finite numbers only: a NaN or infinity anywhere makes the sum one.
+
+    Up to some hundred numbers are added up in Python: between two inferences numpy's own sum is out of the caches, and
+    takes 0.02 ms instead of 0.002, which would be a sixth of a small branch.
+    """
+    values = output.ravel().tolist() if getattr(output, "size", MANY) < MANY else None
+    return math.isfinite(float(output.sum() if values is None else sum(values)))
 
 
 def engines_of(delegates: Sequence[str], threads: Sequence[int]) -> Tuple[Engine, ...]:

@@ -21,7 +21,7 @@ from android_harness.adb import Adb, quote
 from android_harness.agent.alone import Owner
 from android_harness.agent.bench import Agenda
 from android_harness.portable.installed import Portable, find
-from profiling.jobs import Schedule
+from profiling.jobs import Schedule, lasting
 from profiling.runners import RUNNERS, runner
 
 
@@ -65,7 +65,7 @@ class Options:
     @property
     def schedule(self) -> Schedule:
         """How the work on each cell is cut up."""
-        return Schedule(self.runs, self.rounds, self.energy)
+        return Schedule(self.runs, self.rounds, self.energy, lasting_ms=lasting(self.precise))
 
     def agenda(self, bundle: str, jobs: Sequence[Job], owner: Owner | None = None) -> Agenda:
         """The agent's orders: to do jobs on the bundle in a folder of the phone."""

@@ -199,7 +199,7 @@ def usable(job: Job, message: Finished | Failed) -> Fact:
     try:
         if not isinstance(fact, facts.KINDS[job.kind]):
             raise BadInput(f"{job.kind} is a {type(fact).__name__}, which is a fact of another kind.")
-        facts.verify(fact, job.kind, job.runs or None)
+        facts.verify(fact, job.kind, job.runs or None, job.lasting_ms)
     except BadInput as error:
         raise NoFact(jobs.unusable(error)) from None
     return replace(fact, started=now()) if isinstance(fact, Start) else fact

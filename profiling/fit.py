@@ -275,6 +275,9 @@ def _slowdown(
         known = [getattr(m.context_before, name) for m in idle.values() if getattr(m.context_before, name)]
         if known:
             reference[name] = quantile(known, 0.5)
+    loads = [c.cpu_load for m in idle.values() for c in (m.context_before, m.context_after) if c.cpu_load is not None]
+    if loads:
+        reference["cpu_load"] = quantile(loads, 0.5)
     names = ("load", "waiting", "clock", "memory")
     x = np.array([[strain(m, reference)[name] for name in names] for m, _ in pairs])
     y = np.array([sum(m.latency_ms) / len(m.latency_ms) / latencies[id(base)] for m, base in pairs])

@@ -130,7 +130,7 @@ class HostRunner:
         """A block of timed runs; then, where a meter is, runs for the energy alone."""
         opened = self.opened(job)
         stored = [opened.quantize(x) for x in work.turned(self.inputs, job.skip)]
-        latencies, paces = work.paced(opened, stored, job.runs, BLOCK_S, self.anchors)
+        latencies, paces = work.paced(opened, stored, job.runs, BLOCK_S, self.anchors, lasting_ms=job.lasting_ms)
         name, counter = self.meter or (None, None)
         spent = None if counter is None else meters.per_run_mj(lambda: opened.invoke(stored[0]), counter)
         return Block(tuple(latencies), spent, name, paces=tuple(paces))

@@ -5,9 +5,14 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from adascale_runtime.seams.jobs import Job
 from profiling.cells import Cell
+
+#: What a block of runs takes at least where latencies are to be known well, in ms: two chunks between looks at the
+#: anchors. Ten short runs are over before anything has changed, and such blocks differ by more than their number tells.
+LASTING_MS = 20.0
 
 
 @dataclass(frozen=True)
@@ -26,11 +31,18 @@ class Schedule:
     last: tuple[str, ...] = ("end",)
     #: A block has all ``runs``, not its share of them.
     whole: bool = False
+    #: A block has more runs than its share of ``runs`` until they have taken so many ms together.
+    lasting_ms: float = 0.0
 
     @property
     def planned(self) -> int:
         """How many rounds there are: no more than runs."""
         return self.rounds if self.whole else min(self.rounds, self.runs)
+
+
+def lasting(precise: float) -> float:
+    """What a block takes at least, in ms, where latencies are to be known to ``precise`` percent (0: nothing asked)."""
+    return LASTING_MS if precise else 0.0
 
 
 def jobs_of(cells: Sequence[Cell], schedule: Schedule, seed: int = 0) -> list[Job]:
@@ -50,7 +62,8 @@ def round_of(cells: Sequence[Cell], schedule: Schedule, number: int, seed: int =
     runs, rounds = schedule.runs, schedule.planned
     skip, count = (0, runs) if schedule.whole else (runs * number // rounds, share(runs, rounds, number))
     return [
-        _job("block", cell, f"{cell.key}#{number}", runs=count, skip=skip) for cell in _shuffled(cells, seed + number)
+        _job("block", cell, f"{cell.key}#{number}", runs=count, lasting_ms=schedule.lasting_ms, skip=skip)
+        for cell in _shuffled(cells, seed + number)
     ]
 
 
@@ -60,7 +73,7 @@ def last_of(cells: Sequence[Cell], schedule: Schedule, seed: int = 0) -> list[Jo
     return energy + [_job(kind, cell) for kind in schedule.last for cell in cells]
 
 
-def _job(kind: str, cell: Cell, key: str | None = None, **more: int) -> Job:
+def _job(kind: str, cell: Cell, key: str | None = None, **more: Any) -> Job:
     return Job(kind, key or cell.key, cell.key, cell.branch.id, cell.delegate, cell.threads, **more)
 
 

@@ -18,7 +18,7 @@ from profiling.cells import Cell
 from profiling.driver import Driven
 from profiling.experiment import Study
 from profiling.host import HostOptions, HostRunner, samples
-from profiling.jobs import Schedule
+from profiling.jobs import Schedule, lasting
 from profiling.journal import Journal
 from profiling.rounds import Aim, drive_rounds
 from profiling.runners import find_runner
@@ -85,8 +85,9 @@ def profile(
     study = _study(bundle, cells, runs, out, again=again, anchors=anchors)
 
     def measure(todo: list[Cell], journal: Journal) -> Driven:
+        schedule = Schedule(runs, ROUNDS, lasting_ms=lasting(precise))
         aim = Aim(precise, speed.place_of(study.device, study.settings))
-        driven = drive_rounds(does, todo, Schedule(runs, ROUNDS), journal, aim, tick=tick)
+        driven = drive_rounds(does, todo, schedule, journal, aim, tick=tick)
         for cell in todo:
             if cell.key not in driven.failed:
                 _conclude(cell, journal)

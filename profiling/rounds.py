@@ -20,9 +20,9 @@ from profiling.jobs import Schedule, first_of, last_of, round_of
 from profiling.journal import Journal
 from profiling.runners import Runner
 
-#: How many rounds a cell has at most, in times of those that were planned: those of short runs only, whose timed runs
-#: have not yet taken so many milliseconds together. Ten runs of 0.05 ms are over before a device's speed has changed.
-SLOW, MOST, SHORT_MS = 2, 12, 100.0
+#: How many rounds a cell has at most, in times of those that were planned; and at most, if its timed runs have not yet
+#: taken so many ms together, since a second of measuring costs nobody much.
+SLOW, MOST, SHORT_MS = 2, 6, 1000.0
 
 
 @dataclass(frozen=True)

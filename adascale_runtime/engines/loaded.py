@@ -22,6 +22,8 @@ class LoadedBranch:
     def __init__(self, branch: Branch, call: Call) -> None:
         self.branch = branch
         self._call = call
+        #: Whether no output can hold a NaN or an infinity: there is none behind integers.
+        self.finite = branch.output.scale is not None
 
     def __call__(self, x: "np.ndarray") -> "np.ndarray":
         """Run one input of the branch's shape (batch 1, float32); the output has been read when this returns."""

@@ -22,6 +22,8 @@ class PlainBranch:
     def __init__(self, branch: Branch, invoke: Callable[[bytes], bytes]) -> None:
         self.branch = branch
         self.invoke = invoke
+        #: Whether no output can hold a NaN or an infinity: there is none behind integers.
+        self.finite = branch.output.scale is not None
 
     def __call__(self, x: Tensor) -> Tensor:
         """The real-valued output for a real-valued input; it has been read when this returns."""

@@ -152,6 +152,7 @@ def paced(
     anchors: Optional[Anchors] = None,
     *,
     least: int = LEAST,
+    lasting_ms: float = 0.0,
 ) -> Tuple[List[float], List[Pace]]:
     """Timed runs, one after the other, in chunks of about 10 ms with the anchors before, between and after them.
 
@@ -160,11 +161,12 @@ def paced(
     Args:
         opened: The branch.
         stored: Inputs in the branch's own dtype, which take turns.
-        runs: How many runs at most.
+        runs: How many runs at most; more, until they have taken ``lasting_ms``.
         seconds: When the timed runs have taken this long the block ends, with at least ``least`` runs: reference
             kernels are 30 times slower than XNNPACK.
         anchors: What tells the device's speed; None for runs alone.
         least: See ``seconds``.
+        lasting_ms: See ``runs``.
 
     Returns:
         Milliseconds of each run, and what the anchors took: none without ``anchors``, else the first before all runs
@@ -173,7 +175,12 @@ def paced(
     spent: List[float] = []
     paces: List[Pace] = []
     total_ms, anchors_ms = 0.0, math.inf
-    while len(spent) < runs and (len(spent) < least or total_ms < 1e3 * seconds):
+
+    def goes_on() -> bool:
+        count = len(spent)
+        return (count < runs or total_ms < lasting_ms) and (count < least or total_ms < 1e3 * seconds)
+
+    while goes_on():
         ends_ms = math.inf
         if anchors is not None:
             begun = time.perf_counter()
@@ -182,7 +189,7 @@ def paced(
             ends_ms = total_ms + max(CHUNK_MS, SPARE * anchors_ms)
         if not spent or spent[-1] < LONG_MS:
             timed(opened, stored[len(spent) % len(stored)])
-        while len(spent) < runs and total_ms < ends_ms and (len(spent) < least or total_ms < 1e3 * seconds):
+        while goes_on() and total_ms < ends_ms:
             spent.append(timed(opened, stored[len(spent) % len(stored)]))
             total_ms += spent[-1]
     if anchors is not None:

@@ -126,14 +126,20 @@ def decode(kind: str, value: Any, where: str) -> Fact:
     return fact
 
 
-def verify(fact: Fact, where: str, runs: Optional[int] = None) -> None:
+def verify(fact: Fact, where: str, runs: Optional[int] = None, lasting_ms: float = 0.0) -> None:
     """Refuse a fact with impossible values; :class:`BadInput` names the place.
 
-    ``runs``: how many timed runs were asked for. A block may end early, so it has one to that many.
+    ``runs``: how many timed runs were asked for. A block may end early, so it has one to that many; more only until
+    they have taken ``lasting_ms``.
     """
     _possible(codec.to_json(fact), where, [0])
     _CHECKS[type(fact)](fact, where)
-    if isinstance(fact, Block) and runs is not None and len(fact.latency_ms) > runs:
+    if (
+        isinstance(fact, Block)
+        and runs is not None
+        and len(fact.latency_ms) > runs
+        and (sum(fact.latency_ms[:-1]) >= lasting_ms)
+    ):
         raise BadInput("{} has {} latencies, but {} runs were asked for.".format(where, len(fact.latency_ms), runs))
 
 

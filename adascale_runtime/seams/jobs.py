@@ -34,8 +34,9 @@ class Job:
     branch: str
     delegate: str
     threads: int
-    #: How many timed runs a block has.
+    #: How many timed runs a block has; more, until they have taken so many ms together.
     runs: int = 0
+    lasting_ms: float = 0.0
     #: Timed runs done in earlier rounds, so that every sample has its turn.
     skip: int = 0
 

@@ -24,6 +24,8 @@ FORMAT = "adascale-predictors/1"
 
 #: The share of all cores that is left to a branch at least, however many others want them.
 _LEAST = 0.02
+#: What others take of an idle device counts as usual up to this share of its cores.
+_ALWAYS = 0.5
 #: The unit of a kernel's sum in :func:`features`, by how its name begins: single pieces, thousands, else millions.
 _ONES, _THOUSANDS = ("count", "operators"), ("rows", "tiles", "fetches")
 
@@ -91,15 +93,18 @@ def hit_rate(cost: Cost, cache_bytes: float) -> float:
 def strain(context: Context, threads: int, reference: Mapping[str, float]) -> Dict[str, float]:
     """What of a context slows an inference down, each at least 0, and 0 where the device does not report it.
 
-    ``load``: share of all cores that others use while the branch runs. ``waiting``: how much longer than it runs an
-    inference waits for a core. Cores that are taken are shared so that no time is lost: what others do not use is what
-    the branch gets, and it needs ``threads`` cores. Where the load is not told, the threads that want a core share them
-    evenly. ``clock``: how many times the ``cpu_freq_mhz`` of ``reference`` exceeds the clock now, less 1. ``memory``:
-    share of the reference's ``memory_free_mb`` that is taken.
+    ``load``: share of all cores that others use while the branch runs, of those that an idle device has left: what is
+    taken all the time, the ``cpu_load`` of ``reference``, is a part of its usual speed. ``waiting``: how much longer
+    than it runs an inference waits for a core. Cores that are taken are shared so that no time is lost: what others do
+    not use is what the branch gets, and it needs ``threads`` cores. Where the load is not told, the threads that want a
+    core share them evenly. ``clock``: how many times the ``cpu_freq_mhz`` of ``reference`` exceeds the clock now, less
+    1. ``memory``: share of the reference's ``memory_free_mb`` that is taken.
     """
-    strains = {"load": context.cpu_load or 0.0, "waiting": 0.0, "clock": 0.0, "memory": 0.0}
+    always = min(_ALWAYS, max(0.0, reference.get("cpu_load", 0.0)))
+    load = max(0.0, ((context.cpu_load or 0.0) - always) / (1.0 - always))
+    strains = {"load": load, "waiting": 0.0, "clock": 0.0, "memory": 0.0}
     if context.cores and context.cpu_load is not None:
-        left = context.cores * max(1.0 - context.cpu_load, _LEAST)
+        left = context.cores * max(1.0 - load, _LEAST)
         strains["waiting"] = max(0.0, threads / left - 1.0)
     elif context.cores and context.runnable is not None:
         strains["waiting"] = max(0.0, (context.runnable + threads) / context.cores - 1.0)

@@ -27,7 +27,10 @@ from adascale_runtime.seams.records import Measurement, quantile
 #: The probability that an interval contains the true value.
 CONFIDENCE = 0.95
 #: Percent, to either side, as well as which a latency is to be known where nothing else is asked for.
-PRECISE = 3.0
+PRECISE = 1.5
+#: Percent, to either side, that a branch differs by when it is opened again, however long it is measured: where its
+#: weights come to lie is the same in all blocks, so that they say nothing of it.
+REOPENED = 1.0
 #: With fewer blocks than this an interval counts chunks, and with fewer chunks runs.
 FEW = 3
 #: A run that takes more than so many times the median of its chunk waited for a time slice of another process, which is
@@ -143,7 +146,8 @@ def at_usual(m: Measurement, usual: Usual) -> Figure:
 
     Returns:
         The mean of runs that did not stall, with an interval of 95 %: order statistics over blocks, since the chunks of
-        a block share what anchors do not explain, and of the anchor's own usual time. For few blocks it is their range.
+        a block share what anchors do not explain, of the anchor's own usual time, and of :data:`REOPENED`. For few
+        blocks it is their range.
         On accelerators, under load and without paces it is the median as it was seen, and ``corrected`` is false.
     """
     return figure(timed(m), usual)
@@ -157,8 +161,9 @@ def figure(cell: Timed, usual: Usual) -> Figure:
         return _figure(quantile(cell.latency_ms, 0.5), _units(_seen(cell)))
     middle = quantile([cost for block in blocks for cost in block], 0.5)
     costs = _figure(middle, _units([[[cost] for cost in block] for block in blocks]))
-    below = _both(costs.value_ms / costs.low_ms, known.value_ms / known.low_ms)
-    above = _both(costs.high_ms / costs.value_ms, known.high_ms / known.value_ms)
+    again = 1.0 + REOPENED / 100.0
+    below = _all(costs.value_ms / costs.low_ms, known.value_ms / known.low_ms, again)
+    above = _all(costs.high_ms / costs.value_ms, known.high_ms / known.value_ms, again)
     value = costs.value_ms * known.value_ms
     return Figure(value, value / below, value * above, corrected=True)
 
@@ -267,6 +272,6 @@ def interval(values: Sequence[float]) -> Tuple[float, float]:
     return ordered[left], ordered[-1 - left]
 
 
-def _both(one: float, other: float) -> float:
-    """The factor of two independent errors, each given as a factor of 1 or more."""
-    return math.exp(math.hypot(math.log(one), math.log(other)))
+def _all(*errors: float) -> float:
+    """The factor of independent errors, each given as a factor of 1 or more."""
+    return math.exp(math.sqrt(sum(math.log(error) ** 2 for error in errors)))

@@ -121,7 +121,7 @@ def block(place: Workplace, job: Job) -> Block:
     bundle, opened = _open(place, job)
     stored = [opened.quantize(x) for x in measuring.turned(samples(bundle), job.skip)]
     anchors = open_anchors() if place.anchors else None
-    latencies, paces = measuring.paced(opened, stored, job.runs, BLOCK_S, anchors)
+    latencies, paces = measuring.paced(opened, stored, job.runs, BLOCK_S, anchors, lasting_ms=job.lasting_ms)
     return Block(tuple(latencies), paces=tuple(paces))
 
 

@@ -94,6 +94,28 @@ def test_a_sweep_of_contexts_gives_the_slowdown() -> None:
     assert latency.strained == pytest.approx((1.0, 1.0))
 
 
+def test_what_is_taken_of_an_idle_device_all_the_time_slows_nothing_down_further() -> None:
+    always = (
+        0.2  # of every core, as on a device that wanders: an idle one has 1.6 of two left, which is its usual speed
+    )
+
+    def context(load: float) -> Context:
+        return Context(0.0, cpu_load=always + (1.0 - always) * load, cores=2)
+
+    idle = [dataclasses.replace(m, context_before=context(0.0), context_after=context(0.0)) for m in kernel_set()]
+    busy = [
+        dataclasses.replace(
+            m, latency_ms=tuple(ms * (1 + waiting) for ms in m.latency_ms), settings={"context": name},
+            context_before=context(load), context_after=context(load),
+        )
+        for name, load, waiting in (("load50", 0.5, 0.0), ("load75", 0.75, 1.0)) for m in idle[:6]
+    ]  # fmt: skip
+    latency = fit.fit(idle + busy).find("latency_ms", "cpu", 1)
+    assert latency is not None and latency.reference["cpu_load"] == pytest.approx(always)
+    assert [latency.factor(context(load)) for load in (0.0, 0.5)] == pytest.approx([1.0, 1.0])
+    assert latency.factor(context(0.75)) == pytest.approx(2.0, rel=1e-6)
+
+
 def test_energy_is_a_sum_of_macs_bytes_and_time() -> None:
     found = []
     for m in synthetic(24):

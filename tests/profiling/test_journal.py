@@ -237,3 +237,7 @@ def test_a_fact_has_no_more_latencies_than_were_asked_for() -> None:
     facts.check("block", {"latency_ms": [1.0]}, "block", 2)
     with pytest.raises(BadInput, match="has 3 latencies, but 2 runs were asked for"):
         facts.check("block", {"latency_ms": [1.0] * 3}, "block", 2)
+    block = facts.Block((1.0, 1.5, 1.0))
+    facts.verify(block, "block", 2, 2.6)  # two runs had not taken that long yet
+    with pytest.raises(BadInput, match="2 runs were asked for"):
+        facts.verify(block, "block", 2, 2.5)

@@ -20,7 +20,7 @@ from adascale_runtime.seams.jobs import Begin, Done, Failed, Finished, Job, Mess
 from adascale_runtime.seams.pace import Pace
 from adascale_runtime.seams.records import Context
 from profiling import cells as table
-from profiling import measure, rounds
+from profiling import jobs, measure, rounds
 from profiling.cells import Cell, joined
 from profiling.jobs import Schedule, jobs_of
 from profiling.journal import Journal
@@ -38,7 +38,7 @@ class Noisy:
         self.versions: dict[str, str] = {}
         self.scatter, self.left, self.fails = scatter, dies_after, fails
         self.done: list[tuple[str, str]] = []
-        self.run_ms = 10.0
+        self.run_ms = 100.0
 
     def run(self, jobs: Sequence[Job]) -> Iterator[Message]:
         broken = self.fails.partition("#")[0]
@@ -102,15 +102,15 @@ def test_wide_cells_get_as_many_rounds_again_and_no_others(cells: list[Cell], tm
 
 def test_short_runs_get_more_rounds(cells: list[Cell], tmp_path: Path) -> None:
     runner = Noisy(SCATTER)
-    runner.run_ms = 1.0  # twenty runs in ten rounds: 2 ms a round
+    runner.run_ms = rounds.SHORT_MS / 60  # two runs a round: thirty rounds
     drive(runner, cells, tmp_path)
     counts = blocks(runner)
-    assert counts["full"] == counts["int8"] == 10 and counts["width0.5"] == pytest.approx(rounds.SHORT_MS / 2, abs=4)
+    assert counts["full"] == counts["int8"] == 10 and counts["width0.5"] == pytest.approx(30, abs=2)
     runner = Noisy(SCATTER)
     runner.run_ms = 0.01
     (tmp_path / "shorter").mkdir()
     drive(runner, cells, tmp_path / "shorter")
-    assert 50 < blocks(runner)["width0.5"] <= rounds.MOST * SCHEDULE.planned  # until the interval is narrow
+    assert 30 < blocks(runner)["width0.5"] <= rounds.MOST * SCHEDULE.planned  # until the interval is narrow
 
 
 @pytest.mark.parametrize("percent", [0.0, 50.0])
@@ -210,7 +210,7 @@ def test_a_real_profile_takes_further_rounds_and_continues_after_a_kill(
     monkeypatch.setattr(Journal, "add", told)
     (m,) = measure.profile(built, ["cpu"], [1], **wanted)
     assert m.rounds == 6 * rounds.MOST or (m.rounds >= 12 and sum(m.latency_ms) >= rounds.SHORT_MS)
-    assert len(m.latency_ms) == m.rounds and m.paces[-1].run == m.rounds
+    assert m.paces[-1].run == len(m.latency_ms) > m.rounds and sum(m.latency_ms) >= jobs.LASTING_MS * m.rounds
     assert [key for key in begun if "#" in key] == [f"full/cpux1#{n}" for n in range(8, m.rounds)]
     assert not Path(f"{wanted['out']}.journal").exists()
 

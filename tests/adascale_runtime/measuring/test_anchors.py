@@ -152,6 +152,13 @@ class Slow:
         return work.paced(opened, [0, 1], runs, seconds, self.anchors() if anchored else None, **more)
 
 
+def test_a_block_goes_on_until_its_runs_have_lasted() -> None:
+    latencies, paces = Slow(0.5).run(3, lasting_ms=8.0)
+    assert len(latencies) > 3 and 8.0 <= sum(latencies) < 8.0 + max(latencies) and paces[-1].run == len(latencies)
+    assert len(Slow(0.5).run(3, lasting_ms=1.0)[0]) == 3
+    assert sum(Slow(2.0).run(2, 0.01, lasting_ms=1e6)[0]) < 50  # its time is over
+
+
 def test_a_short_block_lies_between_two_looks_at_the_anchors() -> None:
     branch = Slow(0.1)
     latencies, paces = branch.run(5)

@@ -72,7 +72,7 @@ def test_places_refuse_what_they_cannot_do(built: Bundle, tmp_path: Path) -> Non
 
 def test_what_is_not_known_well_after_all_rounds_is_named(built: Bundle) -> None:
     found = profile(built, branches=["full", "int8"], runs=4, precise=1e-9)
-    assert all(len(m.latency_ms) == m.rounds > 4 for m in found.measurements)
+    assert all(m.rounds > 4 for m in found.measurements)
     (note,) = found.notes
     assert re.fullmatch(
         r"Not known to ±1e-09 % after all rounds: full/cpux1 \(±[\d.]+ %\), int8/cpux1 \(±[\d.]+ %\); give more runs.",
