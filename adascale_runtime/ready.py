@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Callable, Dict, Mapping, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from adascale_runtime import probing
 from adascale_runtime.engines.delegates import LoadedBranch, check_delegate, examine, open_branch
-from adascale_runtime.engines.warm import Warm
+from adascale_runtime.engines.warm import Room, Warm, trim
 from adascale_runtime.errors import AdaScaleError, BadInput
-from adascale_runtime.measuring.anchors import open_anchors
+from adascale_runtime.measuring.anchors import Anchors, open_anchors
 from adascale_runtime.policies import policy as policies
 from adascale_runtime.policies.limits import Engine, Option, Table
+from adascale_runtime.probing import Probe
 from adascale_runtime.seams.budget import Budget
 from adascale_runtime.seams.bundle import Bundle
 from adascale_runtime.seams.manifest import Branch
 from adascale_runtime.seams.predictors import Predictors
+from adascale_runtime.seams.records import Context
 from adascale_runtime.seams.speed import anchor_of
 
 if TYPE_CHECKING:
@@ -30,8 +32,10 @@ class Ready:
     """Options by id: the branches of a bundle on each engine, and what runs them. Not thread-safe.
 
     Options of the first engine have the branch's id, others ``branch@delegatexTHREADS``. All are opened once, to be
-    timed; what exceeds ``warm_mb`` together is given up again and opened in the background when it is wanted. Latencies
-    are those at the device's usual speed, as far as anchors tell it (:mod:`adascale_runtime.probing`).
+    timed: the smallest first, then together what fits into the device's memory, the rest in further groups. What does
+    not fit beside the smallest is left out. What exceeds ``warm_mb`` together is given up again, as is the least
+    recently used when the device runs short of memory; it is opened in the background when it is wanted and fits.
+    Latencies are those at the device's usual speed, as far as anchors tell it (:mod:`adascale_runtime.probing`).
 
     Args:
         bundle: Where the branches come from.
@@ -42,6 +46,7 @@ class Ready:
         allow_fallback: Whether a delegate may leave operators to the CPU.
         anchored: Whether anchors run beside the options; without them latencies are as they are seen just now.
         openings: What the anchors took when earlier sessions opened here, in ms by kind.
+        room: The device's memory, and how much of it is left alone.
 
     Raises:
         AdaScaleError: No branch can be opened.
@@ -68,6 +73,7 @@ class Ready:
         allow_fallback: bool = False,
         anchored: bool = True,
         openings: Optional[Mapping[str, Sequence[float]]] = None,
+        room: Room = Room(),  # noqa: B008  (immutable)
     ) -> None:
         branches = bundle.manifest.branches
         keys = {_key(branch, engine, engines[0]): (branch, engine) for engine in engines for branch in branches}
@@ -78,29 +84,35 @@ class Ready:
 
         for delegate, threads in engines:
             examine(bundle, branches, delegate, threads, allow_fallback)
-        runners, self.broken = _open_all(open_one, tuple(keys))
+        sizes = {key: _memory_mb(branch, predictors, engine) for key, (branch, engine) in keys.items()}
         anchors = {
             key: anchor_of(engine[0], branch.precision, branch.cost.arithmetic)
             for key, (branch, engine) in keys.items()
         }
         wanted = sorted({kind for kind in anchors.values() if kind is not None})
-        probed = probing.probe(runners, open_anchors(wanted) if anchored and wanted else None)
+        beside = open_anchors(wanted) if anchored and wanted else None
+        runners, probed, self.broken = _open_all(open_one, sizes, room, beside)
         self.took = probed.took()
         usual = probing.usual_of(openings or {}, self.took)
         latencies = probing.latencies(probed, anchors, usual)
         self.slowdowns = probing.slowdowns(probed, [(keys[key][1], anchors[key]) for key in latencies], usual)
         self.table = tuple(
-            _option(key, branch, latencies[key], predictors, engine)
+            _option(key, branch, latencies[key], sizes[key], predictors, engine)
             for key, (branch, engine) in keys.items()
             if key in latencies
         )
         policies.check_feasible(budget, self.table)
         self._options = {option.id: option for option in self.table}
         self._shape = branches[0].input.shape
-        sizes = {option.id: option.memory_mb for option in self.table}
-        self._warm = Warm(open_one, sizes, warm_mb, policies.fallback(budget, self.table).id)
+        self._snapshot: Optional[Context] = None
+        self._possible: Tuple[Table, Tuple[str, ...]] = self.table, ()
+        safe = policies.fallback(budget, self.table).id
+        self._warm = Warm(open_one, sizes, warm_mb, safe, room)
+        if safe not in runners:  # it was timed in an earlier group
+            runners[safe] = open_one(safe)
         for option in sorted(self.table, key=policies.rank, reverse=True):  # the best are the most recently used
-            self._warm.put(option.id, runners[option.id])
+            if option.id in runners:
+                self._warm.put(option.id, runners[option.id])
 
     def checked(self, x: "np.ndarray") -> "np.ndarray":
         """An input with its batch of 1; :class:`BadInput` if its shape is another."""
@@ -134,6 +146,33 @@ class Ready:
         """Open an option in the background, if it is not ready."""
         self._warm.prepare(key)
 
+    def possible(self, snapshot: Context, serving: Optional[str]) -> Tuple[Table, Tuple[str, ...]]:
+        """The options that are ready or that the device's memory has room for, and the ids of the others.
+
+        Looked at once for each snapshot of the device. Where it has less memory left than the reserve, options are
+        given up; if that is not enough, the one that serves is no longer possible. The whole :attr:`table` is possible
+        where nobody knows the memory.
+
+        Args:
+            snapshot: What the device has left.
+            serving: The option that answered last, which is not given up.
+        """
+        if snapshot is not self._snapshot:
+            self._snapshot, free_mb = snapshot, snapshot.memory_free_mb
+            given, warm = self._warm.give_way(free_mb, serving), self._warm
+            left = serving if not given and warm.in_need(serving, free_mb) else None  # given up once another serves
+            absent = tuple(o.id for o in self.table if o.id == left or not warm.holds(o.id, free_mb))
+            self._without(absent)
+        return self._possible
+
+    def _without(self, absent: Tuple[str, ...]) -> None:
+        """Keep what is possible: the same objects as long as nothing changes, which decisions remember."""
+        table = tuple(option for option in self.table if option.id not in absent) if absent else self.table
+        if not table or table == self.table:
+            table, absent = self.table, ()
+        if (table, absent) != self._possible:
+            self._possible = table, absent
+
     def now(self) -> Table:
         """The options that could run at once."""
         return tuple(option for option in self.table if self._warm.ready(option.id))
@@ -145,6 +184,7 @@ class Ready:
     def leave_out(self, key: str) -> None:
         """Take an option out of the table for good; :class:`AdaScaleError` if it was the last."""
         self.table = tuple(option for option in self.table if option.id != key)
+        self._without(tuple(name for name in self._possible[1] if name != key))
         self._warm.drop(key)
         if not self.table:
             raise AdaScaleError(ALL_FAIL)
@@ -198,25 +238,69 @@ def _key(branch: Branch, engine: Engine, first: Engine) -> str:
     return branch.id if engine == first else "{}@{}x{}".format(branch.id, *engine)
 
 
-def _open_all(open_one: Callable[[str], Any], keys: Sequence[str]) -> Tuple[Dict[str, Any], Dict[str, str]]:
-    """The runners of all options that can be opened, and why the others cannot; at least one must open."""
-    runners, broken = {}, {}
-    for key in keys:
-        try:
-            runners[key] = open_one(key)
-        except (AdaScaleError, OSError, RuntimeError, ValueError) as error:
-            broken[key] = str(error)
+def _open_all(
+    open_one: Callable[[str], Any], sizes_mb: Mapping[str, float], room: Room, anchors: Optional[Anchors]
+) -> Tuple[Dict[str, Any], Probe, Dict[str, str]]:
+    """Open and time all options that can be opened, in groups that fit into memory together.
+
+    Args:
+        open_one: Opens an option.
+        sizes_mb: What each takes, in MB.
+        room: The device's memory.
+        anchors: What runs beside the options, if anything.
+
+    Returns:
+        The runners of the last group and of the smallest option, what was measured, and why others are not there.
+
+    Raises:
+        AdaScaleError: No option can be opened.
+    """
+    runners: Dict[str, Any] = {}
+    broken: Dict[str, str] = {}
+    probed = Probe({}, {})
+    waiting: Sequence[str] = tuple(sizes_mb) if room.free_mb() is None else sorted(sizes_mb, key=sizes_mb.__getitem__)
+    while waiting:
+        later: List[str] = []
+        group: Dict[str, Any] = {}
+        for key in waiting:
+            if runners and not room.holds(sizes_mb[key]):
+                later.append(key)
+                continue
+            try:
+                runners[key] = group[key] = open_one(key)
+            except (AdaScaleError, OSError, RuntimeError, ValueError) as error:
+                broken[key] = str(error)
+        if not group:
+            broken.update((key, _too_large(sizes_mb[key], room)) for key in later)
+            break
+        timed = probing.probe(group, anchors)
+        # The latest looks at the anchors go first: they tell how fast the device is now.
+        probed = Probe({**timed.latency_ms, **probed.latency_ms}, {**timed.paces, **probed.paces})
+        waiting = later
+        if later:
+            runners = dict(list(runners.items())[:1])
+            group.clear()
+            trim()
     if not runners:
         raise AdaScaleError("No branch can be opened: {}".format(next(iter(broken.values()))))
-    return runners, broken
+    return runners, probed, broken
 
 
-def _option(key: str, branch: Branch, latency_ms: float, predictors: Optional[Predictors], engine: Engine) -> Option:
+def _too_large(size_mb: float, room: Room) -> str:
+    return "It needs about {:.3g} MB, but only {:.3g} MB are free, of which {:.3g} MB are kept in reserve.".format(
+        size_mb, room.free_mb() or 0.0, room.reserve_mb
+    )
+
+
+def _memory_mb(branch: Branch, predictors: Optional[Predictors], engine: Engine) -> float:
+    """What a branch is predicted to hold while it is ready, else an estimate: weights once, activations twice."""
+    predicted = None if predictors is None else predictors.predict("memory_mb", branch, *engine)
+    return (branch.cost.weight_bytes + 2 * branch.cost.peak_bytes) / 1e6 if predicted is None else predicted
+
+
+def _option(
+    key: str, branch: Branch, latency_ms: float, memory_mb: float, predictors: Optional[Predictors], engine: Engine
+) -> Option:
     # Energy, too, is that at usual speed: a table is for the whole session, not for the moment in which it opens.
-    predicted = {} if predictors is None else {
-        name: predictors.predict(name, branch, *engine) for name in ("energy_mj", "memory_mb")
-    }  # fmt: skip
-    memory_mb = predicted.get("memory_mb")
-    if memory_mb is None:  # an estimate: weights once packed, activations twice
-        memory_mb = (branch.cost.weight_bytes + 2 * branch.cost.peak_bytes) / 1e6
-    return Option(key, branch.accuracy.value, latency_ms, predicted.get("energy_mj"), memory_mb, *engine)
+    energy_mj = None if predictors is None else predictors.predict("energy_mj", branch, *engine)
+    return Option(key, branch.accuracy.value, latency_ms, energy_mj, memory_mb, *engine)

@@ -12,9 +12,10 @@ from adascale_runtime.device import audit
 from adascale_runtime.device import monitor as monitors
 from adascale_runtime.device.audit import Auditor
 from adascale_runtime.device.monitor import Monitor
+from adascale_runtime.engines.warm import Room
 from adascale_runtime.errors import AdaScaleError, BadInput
 from adascale_runtime.files import tflite_file
-from adascale_runtime.observer import Observer
+from adascale_runtime.observer import Moment, Observer
 from adascale_runtime.policies import limits, rivals, verdicts
 from adascale_runtime.policies import policy as policies
 from adascale_runtime.policies.limits import Settings, Table
@@ -25,7 +26,6 @@ from adascale_runtime.seams.budget import Budget
 from adascale_runtime.seams.bundle import Bundle
 from adascale_runtime.seams.events import Event
 from adascale_runtime.seams.predictors import Predictors
-from adascale_runtime.seams.records import Context
 
 if TYPE_CHECKING:
     import numpy as np
@@ -77,7 +77,7 @@ class BaseSession:
         known = habits.recall() if remember else habits.NOTHING
         self.ready = Ready(
             self.bundle, budget, engines, predictors, warm_mb=warm_mb, allow_fallback=allow_fallback,
-            anchored=anchors, openings=known.openings,
+            anchored=anchors, openings=known.openings, room=Room(self.monitor.memory_free_mb, settings.reserve_mb),
         )  # fmt: skip
         self._remembers = remember
         self._auditor: Optional[Auditor] = None
@@ -203,7 +203,8 @@ class Session(BaseSession):
         settings: How cautious the policy is and how fast it learns.
         monitor: Where the device's context comes from; by default this device's own sensors.
         warm_mb: Memory for all branches that are kept ready, in MB; others are prepared in the background when the
-            policy wants them, while a ready one answers. None keeps all of them ready.
+            policy wants them, while a ready one answers. None keeps all of them ready. The device's own memory is
+            looked at besides: ``settings.reserve_mb`` of it are left alone.
         allow_fallback: Whether a delegate may leave operators to the CPU.
         best_effort: Whether limits that this device has no sensor for are ignored (``ignored`` names them) instead of
             refused.
@@ -228,7 +229,7 @@ class Session(BaseSession):
         observer = self.observer
         while True:
             moment = observer.begin()
-            decision, runner, absent = self._choose(moment.context)
+            decision, runner, absent = self._choose(moment)
             decided = time.perf_counter()
             switched = observer.state.branch not in (None, decision.branch)
             option = self.ready.option(decision.branch)
@@ -267,16 +268,17 @@ class Session(BaseSession):
             )
             return output
 
-    def _choose(self, context: Context) -> Tuple[Decision, Any, Tuple[str, ...]]:
-        """The decision, what runs it, and the options that could not be chosen because they were not ready."""
-        ready, state = self.ready, self.observer.state
-        decision = self._decide(context, self.budget, ready.table, state, self.settings)
+    def _choose(self, moment: Moment) -> Tuple[Decision, Any, Tuple[str, ...]]:
+        """The decision, what runs it, and the options that could not be chosen: they were not ready, or do not fit."""
+        ready, state, context = self.ready, self.observer.state, moment.context
+        possible, absent = ready.possible(moment.snapshot, state.branch)
+        decision = self._decide(context, self.budget, possible, state, self.settings)
         runner = ready.runner(decision.branch)
         if runner is not None:
-            return decision, runner, ()
+            return decision, runner, absent
         if ready.failed(decision.branch):  # it could be opened once, and cannot any more
             self._leave_out(decision.branch)
-            return self._choose(context)
+            return self._choose(moment)
         ready.prepare(decision.branch)
         there = ready.now()
         if not there:
@@ -284,4 +286,4 @@ class Session(BaseSession):
         decision = self._decide(context, self.budget, there, state, self.settings)
         absent = tuple(option.id for option in ready.table if option not in there)
         runner = ready.runner(decision.branch)
-        return (decision, runner, absent) if runner is not None else self._choose(context)
+        return (decision, runner, absent) if runner is not None else self._choose(moment)

@@ -43,9 +43,10 @@ SHORT = " --min_secs=0 --warmup_min_secs=0"
 CORES = "/sys/devices/system/cpu/cpu[0-9]*/cpufreq"
 #: The files of a phone that tell its context, but for ``/proc/stat``, which is read twice.
 FILES = (
-    f"/proc/loadavg /proc/meminfo {CORES}/scaling_cur_freq /sys/class/thermal/thermal_zone*/type "
-    "/sys/class/thermal/thermal_zone*/temp /sys/class/power_supply/*/type /sys/class/power_supply/*/status "
-    "/sys/class/power_supply/*/capacity /sys/class/power_supply/*/online"
+    f"/proc/loadavg /proc/meminfo {CORES}/scaling_cur_freq {CORES}/scaling_max_freq "
+    "/sys/class/thermal/thermal_zone*/type /sys/class/thermal/thermal_zone*/temp "
+    "/sys/class/power_supply/*/type /sys/class/power_supply/*/status /sys/class/power_supply/*/capacity "
+    "/sys/class/power_supply/*/online"
 )
 #: The beginning of a file's name in what ``grep -H`` prints; no other name is written.
 _NAME = re.compile(r"/(?:proc|sys/devices/system/cpu|sys/class)(?:/[\w@+,=-][\w@+,=.-]{0,99}){1,9}$")

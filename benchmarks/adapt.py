@@ -11,6 +11,7 @@ tables with the goals, for the middle run and the worst, and writes ``benchmarks
     python benchmarks/adapt.py --short                                 two bundles, built first; 2 x 3 x 60 s
     python benchmarks/adapt.py --short --wander                        the same on a machine that wanders
     python benchmarks/adapt.py --bundle ONE --bundle ANOTHER           2 x 3 x 5 minutes
+    python benchmarks/adapt.py --short --ablation                      what memory, clock and forecast are worth
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+import ablation
 import building
 import console
 import drift
@@ -39,13 +41,14 @@ from goals import Row, repeated, show
 
 from adascale_runtime import probing
 from adascale_runtime.engines.delegates import open_branch
-from adascale_runtime.errors import AdaScaleError
+from adascale_runtime.errors import AdaScaleError, BadInput
 from adascale_runtime.policies import rivals
 from adascale_runtime.policies.policy import Option
 from adascale_runtime.seams import bundle
 from adascale_runtime.seams.budget import Budget
 from adascale_runtime.seams.records import quantile
 from adascale_runtime.session import Session
+from profiling import wander
 from profiling.meters import estimate_mj
 
 #: What its figures are of; a change of it makes them stale.
@@ -61,6 +64,7 @@ MEASURES = (
     "adascale_runtime/seams/speed.py",
     "adascale_runtime/session.py",
     "profiling/wander.py",
+    "benchmarks/ablation.py",
     "benchmarks/drift.py",
 )
 RESULTS = Path(__file__).parent / "results" / "adapt.json"
@@ -276,6 +280,23 @@ def bundles(places: list[Path] | None, folder: Path, smoke: bool) -> list[bundle
     return [building.built(folder / backbone, epochs, smoke, backbone=backbone) for backbone, epochs in wanted]
 
 
+def ablate(options: argparse.Namespace, seconds: float, repeats: int) -> None:
+    """Record rows of each bundle, decide on them with and without each feature, print, write."""
+    refusal = wander.refusal()
+    if refusal is not None:
+        raise BadInput(refusal)
+    options.results = options.results.with_name(f"{Path(options.results).stem}_ablation.json")
+    runs = []
+    with tempfile.TemporaryDirectory() as folder:
+        for one in bundles(options.bundle, Path(folder), options.smoke):
+            for seed in range(repeats):
+                recorded = ablation.record(one, seconds, seed, pressure, threads=THREADS, slack=SLACK)
+                runs.append(ablation.outcomes(recorded))
+    console.table("Deadlines missed in %, by what is on", ablation.COLUMNS, list(ablation.lines(runs)))
+    console.table("On a chip that warms up", ablation.HEAT_COLUMNS, list(ablation.heat_lines(runs)))
+    evidence.write(options, __file__, {"fps": ablation.FPS, "seconds": seconds, "runs": runs})
+
+
 def main() -> int:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -283,6 +304,9 @@ def main() -> int:
     parser.add_argument("--short", action="store_true", help="60 s a run instead of 5 minutes")
     parser.add_argument("--seconds", type=float, default=None, help="of a run")
     parser.add_argument("--repeats", type=int, default=3, help="runs of each bundle (default: %(default)s)")
+    parser.add_argument(
+        "--ablation", action="store_true", help="switch memory, clock and forecast off in turn, on the same rows"
+    )
     drift.add_option(parser)
     evidence.add_options(parser, RESULTS)
     options = parser.parse_args()
@@ -291,6 +315,9 @@ def main() -> int:
         seconds, repeats = 6.0, 2
     runs = []
     try:
+        if options.ablation:
+            ablate(options, seconds, repeats)
+            return 0
         drift.check(options)
         with tempfile.TemporaryDirectory() as folder:
             opened = bundles(options.bundle, Path(folder), options.smoke)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import ablation
 import headline_tables
 
 from adascale_runtime.seams.records import quantile
@@ -145,6 +146,25 @@ def adapt(result: Result) -> Section:
 def adapt_wandering(result: Result) -> Section:
     """The same on a machine that wanders."""
     return _wandering(adapt(result))
+
+
+@writer("adapt_ablation")
+def adapt_ablation(result: Result) -> Section:
+    """What memory, clock and forecast are worth."""
+    runs = result["runs"]
+    models = ", ".join(dict.fromkeys(str(run["model"]) for run in runs))
+    text = (
+        f"Bundles: {models}. Runs: {len(runs)} of {result['seconds']:g} s, {result['fps']:g} inputs a second. "
+        "Decisions are taken again and again on the same recorded rows, so two lines differ by nothing but what is "
+        "switched off. "
+        "Deadlines missed in %, by phase, with inputs that were lost; lost: because the process took more memory than "
+        "there was. Real: latencies, load, and cores that are slowed down; told by files: the clock's cap and the free "
+        "memory; scaled: what branches take. The second table is of a model of a chip that warms up."
+    )
+    tables = [
+        table(ablation.COLUMNS, ablation.lines(runs)), table(ablation.HEAT_COLUMNS, ablation.heat_lines(runs))
+    ]  # fmt: skip
+    return Section("Memory, clock and forecast", "adapt.py --short --ablation", text, [], tables)
 
 
 def _wandering(still: Section) -> Section:

@@ -272,5 +272,6 @@ def mean(contexts: Sequence[Context]) -> Context:
         cpu_load=known("cpu_load"),
         runnable=None if runnable is None else max(0, round(runnable - 1)),
         cpu_freq_mhz=known("cpu_freq_mhz"),
+        clock_cap_mhz=known("clock_cap_mhz"),
         memory_free_mb=known("memory_free_mb"),
     )

@@ -7,7 +7,7 @@ import threading
 import time
 from typing import Any, Callable, Dict, Optional, Tuple, Type
 
-from adascale_runtime.device import sensors
+from adascale_runtime.device import memory, sensors
 from adascale_runtime.seams.records import Context
 
 
@@ -47,6 +47,12 @@ class Monitor:
     def latest(self) -> Context:
         """The newest snapshot; ``time_s`` counts from the monitor's creation."""
         return self._latest
+
+    def memory_free_mb(self) -> Optional[float]:
+        """Memory that can be had just now, in MB; that of the newest snapshot where the sampler tells it only there."""
+        tell = getattr(self._sampler, "memory_free_mb", None)
+        free_mb: Optional[float] = self._latest.memory_free_mb if tell is None else tell()
+        return free_mb
 
     def now(self) -> float:
         """Seconds since the monitor's creation."""
@@ -98,7 +104,6 @@ class SystemSampler:
             level, charging = battery or (None, None)
             self._slow = {
                 "cpu_freq_mhz": self._tell("cpu_freq", lambda told: float(told.current)),
-                "memory_free_mb": self._tell("virtual_memory", lambda told: float(told.available) / 1e6),
                 "battery": level,
                 "charging": charging,
                 "temperature_c": self._tell("sensors_temperatures", _highest),
@@ -109,8 +114,14 @@ class SystemSampler:
             cpu_load=self._tell("cpu_times", self._load),
             runnable=_runnable(),
             cores=self._cores,
+            memory_free_mb=self.memory_free_mb(),
+            clock_cap_mhz=sensors.clock_cap_mhz("/"),
             **self._slow,
         )
+
+    def memory_free_mb(self) -> Optional[float]:
+        """What a snapshot would tell of memory just now; from any thread."""
+        return self._tell("virtual_memory", lambda told: memory.free_mb("/", float(told.available) / 1e6))
 
     def _tell(self, name: str, read: Callable[[Any], Any]) -> Any:
         """What ``read`` makes of the answer of psutil's function ``name``; None for a signal that this device lacks."""

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from glob import glob
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
+from adascale_runtime.device import memory
 from adascale_runtime.seams.records import Context
 
 #: Thermal zones whose ``type`` holds one of these tell the heat of what computes, others that of modems or chargers.
@@ -68,6 +69,19 @@ def frequencies_mhz(root: str, name: str = "scaling_cur_freq") -> Dict[int, floa
     return by_core
 
 
+def clock_cap_mhz(root: str) -> Optional[float]:
+    """The clock that the system allows at most just now, mean over the cores that tell it; None where none does.
+
+    Not the clock of the moment, which is low on an idle core and says nothing of what a run will get.
+    """
+    try:
+        by_core = frequencies_mhz(root, "scaling_max_freq")
+    except (OSError, ValueError):
+        return None
+    cap = sum(by_core.values()) / len(by_core)
+    return cap if 0.0 < cap <= 1e6 else None
+
+
 def _finite(text: str) -> float:
     """The number that a text holds; ValueError for what is none, NaN and infinities among it."""
     value = float(text)
@@ -77,10 +91,10 @@ def _finite(text: str) -> float:
 
 
 def memory_free_mb(root: str) -> float:
-    """Memory that can be had without swapping."""
+    """Memory that this process can have without swapping: what the device has left, or its control group."""
     for line in read(root, "/proc/meminfo").splitlines():
         if line.startswith("MemAvailable:"):
-            return _finite(line[len("MemAvailable:") :].split("kB")[0]) * 1024 / 1e6
+            return memory.free_mb(root, _finite(line[len("MemAvailable:") :].split("kB")[0]) * 1024 / 1e6)
     raise ValueError("no MemAvailable")
 
 
@@ -215,7 +229,6 @@ class FileSampler:
             battery = self._try("battery", self._battery) or (None, None)
             self._slow = {
                 "cpu_freq_mhz": self._try("cpu_freq_mhz", self._frequency),
-                "memory_free_mb": self._try("memory_free_mb", lambda: memory_free_mb(self.root)),
                 "battery": battery[0],
                 "charging": battery[1],
                 "temperature_c": self._try("temperature_c", self._temperature),
@@ -226,8 +239,17 @@ class FileSampler:
             cpu_load=self._try("cpu_load", self._load),
             runnable=self._try("runnable", lambda: runnable(self.root)),
             cores=os.cpu_count(),
+            memory_free_mb=self._try("memory_free_mb", lambda: memory_free_mb(self.root)),
+            clock_cap_mhz=clock_cap_mhz(self.root),
             **self._slow,
         )
+
+    def memory_free_mb(self) -> Optional[float]:
+        """What a snapshot would tell of memory just now; from any thread."""
+        try:
+            return memory_free_mb(self.root)
+        except (OSError, ValueError, IndexError):
+            return None
 
     def _try(self, name: str, get: Callable[[], Any]) -> Any:
         self.reasons.pop(name, None)

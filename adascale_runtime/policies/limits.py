@@ -75,6 +75,13 @@ class Settings:
     dwell_s: float = 0.4
     #: What the full battery holds, in watt-hours, for budgets of ``lifetime_h``.
     battery_wh: float = 15.0
+    #: Memory that is left to the device, in MB: what does not fit beside it is not loaded.
+    reserve_mb: float = 64.0
+    #: What is expected of CPUs when the cap of their clock is lowered: at most so many times the slowdown that was seen
+    #: before; 1 leaves the cap out of it.
+    clock: float = 3.0
+    #: How many seconds ahead load and temperature are looked at, along their trend; 0 takes them as they are.
+    forecast_s: float = 0.0
     #: How fast what was seen is learned and forgotten.
     learning: Learning = field(default_factory=Learning)
 
@@ -110,10 +117,11 @@ class Limits(NamedTuple):
     @staticmethod
     def of(
         budget: Budget, table: Table, context: Context, settings: Settings, *,
-        energies: Mapping[Engine, float] = _AS_PREDICTED, rest_mw: Optional[float] = None,
+        energies: Mapping[Engine, float] = _AS_PREDICTED, rest_mw: Optional[float] = None, rise_c: float = 0.0,
     ) -> "Limits":  # fmt: skip
-        """The limits in a context; ``energies`` and ``rest_mw`` as in the policy's state."""
-        share = thermal_share(budget, context)
+        """The limits in a context in which the temperature is going to rise by ``rise_c``; ``energies`` and ``rest_mw``
+        as in the policy's state."""
+        share = thermal_share(budget, context, rise_c)
         effort = math.inf if share >= 1.0 else share * max([_effort(option, energies) for option in table] or [0.0])
         return Limits(budget, allowed_mw(budget, context, settings, rest_mw), effort, energies)
 
@@ -145,11 +153,17 @@ def allowed_mw(
     return min(limits) if limits else None
 
 
-def thermal_share(budget: Budget, context: Context) -> float:
-    """The share of the costliest branch's effort that is allowed: 1 well below the limit, 0 at it."""
+def thermal_share(budget: Budget, context: Context, rise_c: float = 0.0) -> float:
+    """The share of the costliest branch's effort that is allowed: 1 well below the limit, 0 at it.
+
+    Args:
+        budget: The limit.
+        context: The temperature now.
+        rise_c: By how much it is going to rise.
+    """
     if budget.temperature_c is None or context.temperature_c is None:
         return 1.0
-    return min(1.0, max(0.0, (budget.temperature_c - context.temperature_c) / THERMAL_MARGIN_C))
+    return min(1.0, max(0.0, (budget.temperature_c - context.temperature_c - rise_c) / THERMAL_MARGIN_C))
 
 
 def _effort(option: Option, energies: Mapping[Engine, float]) -> float:

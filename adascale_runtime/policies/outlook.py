@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Dict, NamedTuple, Optional
 
+from adascale_runtime.engines.registry import preempted
 from adascale_runtime.policies import pressure
 from adascale_runtime.policies.limits import Engine, Limits, Option, Settings, Table, energy_mj
 from adascale_runtime.policies.pressure import Excesses
@@ -45,11 +46,20 @@ def view(engine: Engine, context: Context, state: State, settings: Settings) -> 
     learning, now_s = settings.learning, context.time_s
     latest = state.windows.get(engine, pressure.EMPTY)
     window = latest.decayed(now_s, learning.window_s)
-    mean, level = window.mean(), pressure.crowding(context, *engine)
+    more = state.load.rise(settings.forecast_s) if settings.forecast_s else 0.0
+    mean, level = window.mean(), pressure.crowding(context, *engine, more)
+    upper = mean + learning.caution * window.deviation()
+    cap_mhz = context.clock_cap_mhz
+    if cap_mhz is not None and state.cap_mhz > cap_mhz and settings.clock > 1.0 and preempted(engine[0]):
+        # What was seen, by the cap at which it was; the one run that stands for none, by the usual one.
+        seen = pressure.throttled(state.caps.get(engine, state.cap_mhz), cap_mhz, settings.clock)
+        usual = pressure.throttled(state.cap_mhz, cap_mhz, settings.clock)
+        mean = (window.ratios * seen + usual) / (window.weight + 1.0)
+        upper = mean + learning.caution * window.deviation() * seen
     excesses = state.excesses.get(engine, pressure.NONE)
     fresh = math.exp(-max(0.0, now_s - latest.time_s) / learning.excess_s)
     habit = state.habits.get((engine, level), pressure.NONE)
-    return View(mean, mean + learning.caution * window.deviation(), excesses, fresh, habit, level)
+    return View(mean, upper, excesses, fresh, habit, level)
 
 
 def lateness(now: View, latency_ms: float, limit_ms: float, settings: Settings) -> float:
@@ -73,7 +83,10 @@ class Prospects:
 
     def __init__(self, context: Context, budget: Budget, table: Table, state: State, settings: Settings) -> None:
         self._context, self._budget, self._state, self._settings = context, budget, state, settings
-        self._limits = Limits.of(budget, table, context, settings, energies=state.energies, rest_mw=state.rest_mw)
+        rise_c = state.heat.rise(settings.forecast_s) if settings.forecast_s else 0.0
+        self._limits = Limits.of(
+            budget, table, context, settings, energies=state.energies, rest_mw=state.rest_mw, rise_c=rise_c
+        )
         self._misses = tolerance(state, settings)
         self._views: Dict[Engine, View] = {}
 

@@ -83,10 +83,30 @@ class Window(NamedTuple):
     def decayed(self, time_s: float, constant_s: float) -> "Window":
         """The window at a later time; a clock that jumps backwards only means no decay."""
         keep = math.exp(-max(0.0, time_s - self.time_s) / constant_s)
-        return self._replace(
-            weight=self.weight * keep, ratios=self.ratios * keep, apart=self.apart * keep, time_s=time_s,
-            others=self.others * keep,
+        return Window(  # _replace() takes three times as long
+            self.weight * keep, self.ratios * keep, self.apart * keep, time_s, self.option, self.others * keep,
+            self.before, self.last, self.upper, self.open_ms,
         )  # fmt: skip
+
+    def slower(self, factor: float) -> "Window":
+        """The window of the same runs, had each taken so many times longer."""
+        return self._replace(
+            ratios=self.ratios * factor, apart=self.apart * factor, before=self.before * factor,
+            last=self.last * factor, upper=self.upper * factor,
+        )  # fmt: skip
+
+
+def throttled(then_mhz: Optional[float], now_mhz: float, most: float) -> float:
+    """How many times longer things take since the cap of the clock was lowered, in [1, ``most``]; 1 if it was not.
+
+    Args:
+        then_mhz: The cap before, in MHz; None or 0 where it is not known.
+        now_mhz: The cap now.
+        most: The highest factor: what waits for memory does not slow down like the clock.
+    """
+    if not then_mhz or now_mhz >= then_mhz:
+        return 1.0
+    return most if then_mhz >= most * now_mhz else then_mhz / now_mhz
 
 
 class Excesses(NamedTuple):
@@ -160,26 +180,38 @@ def begun(slowdown: float, time_s: float) -> Window:
     return Window(TOLD, (TOLD + 1.0) * slowdown - 1.0, 0.0, time_s)
 
 
-def crowding(context: Optional[Context], delegate: str, threads: int = 1) -> int:
+def crowd(context: Context) -> Optional[float]:
+    """How many cores others want; None where that is not known."""
+    if context.runnable is not None:
+        return float(context.runnable)
+    if context.cpu_load is not None and context.cores:
+        return context.cpu_load * context.cores
+    return None
+
+
+def crowding(context: Optional[Context], delegate: str, threads: int = 1, more: float = 0.0) -> int:
     """The level of crowding, an index of :data:`LEVELS`, one more, or :data:`UNKNOWN`.
 
     Args:
         context: What the device has left; None if nothing is known.
         delegate: What executes the branch; accelerators are not taken away by processes.
         threads: On how many threads.
+        more: How many cores others are going to want besides.
     """
     if not preempted(delegate):
         return 0
     if context is None or not context.cores:
         return UNKNOWN
     if context.runnable is not None:
-        crowd = (context.runnable + threads - context.cores) / context.cores
+        wanted = (context.runnable + threads - context.cores) / context.cores
     elif context.cpu_load is not None:
-        crowd = (context.cpu_load - (1 - threads / context.cores)) * context.cores
+        wanted = (context.cpu_load - (1 - threads / context.cores)) * context.cores
     else:
         return UNKNOWN
+    if more:
+        wanted += more / context.cores
     for level, limit in enumerate(LEVELS):
-        if crowd <= limit:
+        if wanted <= limit:
             return level
     return len(LEVELS)
 

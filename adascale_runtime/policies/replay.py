@@ -136,6 +136,7 @@ _OPTION: Ranges = {
 }  # fmt: skip
 _SETTINGS: Ranges = {
     "misses": SHARE, "patience_s": POSITIVE, "headroom": (1e-6, 1e6), "dwell_s": AMOUNT, "battery_wh": POSITIVE,
+    "reserve_mb": AMOUNT, "clock": (1.0, 100.0), "forecast_s": AMOUNT,
 }  # fmt: skip
 _LEARNING: Ranges = {
     "window_s": POSITIVE, "excess_s": POSITIVE, "excess_ms": POSITIVE, "memory_s": POSITIVE, "stall": (1.0, 1e6),

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from typing import Dict, NamedTuple, Optional, Tuple
 
+from adascale_runtime.engines.registry import preempted
 from adascale_runtime.policies import pressure
 from adascale_runtime.policies.limits import Engine, Option, Settings, parse_energies
 from adascale_runtime.policies.pressure import Correction, Excesses, Seen, Window
+from adascale_runtime.policies.trend import HEAT_S, LOAD_S, UNSEEN, Trend
 from adascale_runtime.seams.events import Audit
 from adascale_runtime.seams.records import Context
 
@@ -53,6 +55,12 @@ class State(NamedTuple):
     rest_mw: Optional[float] = None
     #: What inferences drew over about ``patience_s`` seconds.
     drawn: Drawn = Drawn()
+    #: The highest cap of the clock so far, and the one at which each engine's window was learned, in MHz; none without.
+    cap_mhz: float = 0.0
+    caps: Dict[Engine, float] = {}  # noqa: RUF012
+    #: Where the number of processes that want a core is going, and the temperature.
+    load: Trend = UNSEEN
+    heat: Trend = UNSEEN
 
     def correction(self, option_id: str) -> Correction:
         """How a branch differs from the others."""
@@ -90,6 +98,17 @@ def observe(
         state.windows.get(engine, pressure.EMPTY), state.excesses.get(engine, pressure.NONE),
         state.habits.get(place, pressure.NONE), state.correction(option.id),
     )  # fmt: skip
+    cap_mhz, caps = state.cap_mhz, state.caps
+    if context is not None and context.clock_cap_mhz is not None and settings.clock > 1.0 and preempted(engine[0]):
+        factor = pressure.throttled(caps.get(engine, cap_mhz), context.clock_cap_mhz, settings.clock)
+        if factor > 1.0:
+            known = known._replace(window=known.window.slower(factor))
+        cap_mhz, caps = max(cap_mhz, context.clock_cap_mhz), {**caps, engine: context.clock_cap_mhz}
+    load, heat = state.load, state.heat
+    if context is not None and settings.forecast_s > 0.0:
+        crowd = pressure.crowd(context)
+        load = load if crowd is None else load.follow(crowd, time_s, LOAD_S)
+        heat = heat if context.temperature_c is None else heat.follow(context.temperature_c, time_s, HEAT_S)
     after = pressure.seen(known, latency_ms, option.latency_ms, time_s, settings.learning)
     step = 0.0 if state.last_s is None else max(0.0, time_s - state.last_s)
     period_s = state.period_s
@@ -114,6 +133,10 @@ def observe(
         energies=state.energies,
         rest_mw=state.rest_mw,
         drawn=drawn,
+        cap_mhz=cap_mhz,
+        caps=caps,
+        load=load,
+        heat=heat,
     )
 
 

@@ -215,7 +215,7 @@ def _energy(fact: EnergyFact, where: str) -> None:
 
 
 def _context(context: Context, where: str) -> None:
-    for name in ("cpu_load", "runnable", "cores", "cpu_freq_mhz", "memory_free_mb", "battery"):
+    for name in ("cpu_load", "runnable", "cores", "cpu_freq_mhz", "clock_cap_mhz", "memory_free_mb", "battery"):
         _within(getattr(context, name), f"{where}.{name}", 0)
     _within(context.temperature_c, f"{where}.temperature_c", -273.15, 1000)
 

@@ -26,8 +26,10 @@ class Context:
     """A snapshot of what a device has left; None where the device does not report it.
 
     ``cpu_load``: share of all cores that *other* processes used since the last snapshot, in [0, 1]. ``runnable``:
-    processes that want a core now, without this one. ``cpu_freq_mhz``: mean over cores. ``battery``: charge in
-    [0, 1]. ``time_s``: seconds on the recorder's monotonic clock. ``reasons``: why signals are None, where it is known.
+    processes that want a core now, without this one. ``cpu_freq_mhz``: mean over cores. ``memory_free_mb``: what the
+    process can still have; in a control group with a limit, what that leaves. ``battery``: charge in [0, 1].
+    ``time_s``: seconds on the recorder's monotonic clock. ``reasons``: why signals are None, where it is known.
+    ``clock_cap_mhz``: the clock that the system allows at most, mean over cores; heat lowers it.
     """
 
     time_s: float
@@ -40,12 +42,14 @@ class Context:
     charging: Optional[bool] = None
     temperature_c: Optional[float] = None
     reasons: Optional[Dict[str, str]] = None
+    clock_cap_mhz: Optional[float] = None
 
 
 #: What the numbers of a context may be; a charge or load a little above 1 is a matter of rounding and clocks.
 CONTEXT_RANGES: Ranges = {
     "time_s": NUMBER, "cpu_load": (-0.01, 10.0), "runnable": (0, 1e6), "cores": (1, 1e6), "cpu_freq_mhz": (0.0, 1e6),
     "memory_free_mb": AMOUNT, "battery": (-0.01, 1.5), "temperature_c": (-1e3, 1e4),
+    "clock_cap_mhz": (0.0, 1e6),
 }  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 import time
 from pathlib import Path
 from statistics import median
@@ -10,11 +11,16 @@ from statistics import median
 import numpy as np
 import pytest
 
-from adascale_runtime import habits
+from adascale_runtime import habits, loop
+from adascale_runtime.device.monitor import Monitor
 from adascale_runtime.errors import BadInput
 from adascale_runtime.files import cache
+from adascale_runtime.policies.limits import Settings
+from adascale_runtime.policies.replay import replay
+from adascale_runtime.seams import events as traces
 from adascale_runtime.seams.budget import Budget
 from adascale_runtime.seams.bundle import Bundle
+from adascale_runtime.seams.records import Context
 from adascale_runtime.session import Session
 from profiling import wander
 
@@ -64,3 +70,29 @@ def test_a_slow_moment_bends_the_table_only_without_anchors(
     assert median(apart[True]) < 0.6 * median(apart[False])
     assert refused.count(False) > refused.count(True)
     assert median(slowdowns) > 1.2  # and the first decision knows
+
+
+@pytest.mark.parametrize("settings", [Settings(), Settings(forecast_s=2.0), Settings(clock=1.0, reserve_mb=0.0)])
+def test_a_trace_with_caps_memory_load_and_heat_comes_back(
+    healthy: Bundle, image: np.ndarray, tmp_path: Path, settings: Settings
+) -> None:
+    rng = random.Random(1)
+
+    class Sampler:
+        def sample(self, time_s: float) -> Context:
+            return Context(
+                time_s, cores=2, runnable=rng.randrange(6), memory_free_mb=rng.choice([10.0, 90.0, 1e5]),
+                temperature_c=rng.uniform(40.0, 60.0), clock_cap_mhz=rng.choice([None, 800.0, 1500.0, 2000.0]),
+            )  # fmt: skip
+
+    idle = {option.id: option.latency_ms for option in Session(healthy, ROOMY).table}
+    budget = Budget(latency_ms=1.3 * idle["full"], temperature_c=60.0)
+    monitor = Monitor(period_s=0.005, sampler=Sampler())
+    with (
+        Session(healthy, budget, monitor=monitor, settings=settings) as session,
+        loop.writer(tmp_path / "t.jsonl") as write,
+    ):
+        loop.run(session, ((image, 0) for _ in range(10**6)), 0.6, write)
+    header, recorded = traces.read(tmp_path / "t.jsonl")
+    assert {event.context.clock_cap_mhz for event in recorded if event.context} >= {None, 800.0, 2000.0}
+    assert replay(healthy, header, recorded, budget, "adaptive") == recorded

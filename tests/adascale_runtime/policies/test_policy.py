@@ -46,6 +46,7 @@ contexts = st.builds(
     battery=st.none() | st.floats(0, 1),
     charging=st.none() | st.booleans(),
     temperature_c=st.none() | st.floats(-40, 120),
+    clock_cap_mhz=st.none() | st.floats(0, 1e6),
 )
 runs = st.lists(st.tuples(st.integers(0, 5), st.floats(0.01, 5000), st.floats(0, 10)), max_size=8)
 

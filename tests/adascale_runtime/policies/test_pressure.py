@@ -209,3 +209,18 @@ def test_a_branch_differs_from_others_only_by_what_both_have_shown():
         now += 0.005
         slower = pressure.seen(slower, 1.3 * 1.2, 1.0, now, LEARNING)
     assert 1.1 < slower.correction.factor() < 1.25
+
+
+# --- the clock's cap
+
+
+@given(st.none() | st.floats(0.0, 1e6), st.floats(0.0, 1e6), st.floats(1.0, 10.0))
+def test_a_lowered_cap_slows_in_proportion_and_within_bounds(then_mhz, now_mhz, most):
+    factor = pressure.throttled(then_mhz, now_mhz, most)
+    assert 1.0 <= factor <= most
+    if not then_mhz or now_mhz >= then_mhz:
+        assert factor == 1.0
+    elif then_mhz < most * now_mhz:
+        assert factor * now_mhz == pytest.approx(then_mhz)
+    else:
+        assert factor == most
