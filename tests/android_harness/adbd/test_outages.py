@@ -155,11 +155,17 @@ def test_after_an_outage_no_agent_measures_beside_another(
 def test_a_network_that_does_not_come_back_is_said_and_the_same_command_goes_on(
     profile: Profile, remote: Any, impatient: None
 ) -> None:
+    """Also where an answer of ours is on its way when the network goes: the system then sends no keep-alives."""
+    lost: list[float] = []
+
     def away() -> None:
+        lost.append(time.monotonic())
         remote.wire.up = False
 
+    remote.wire.shape(delay_s=0.05)
     with pytest.raises(AdaScaleError, match="What was measured is kept; run the same command again"):
         profile(remote, once("block", away, after=2), patience_s=3)
+    assert time.monotonic() - lost[0] < 25, "it is found after seconds, whatever a job may take"
     kept = dict(profile.kept)
     assert kept and set(kept.values()) == {1}
     remote.wire.up = True
