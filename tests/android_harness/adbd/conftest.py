@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fixtures import namespaces
+from tests.fixtures import namespaces, real_adbd
 from tests.fixtures.adb_client import Client
 from tests.fixtures.namespaces import Room
 from tests.fixtures.native_phone import PORT, NativePhone, native
@@ -32,6 +32,7 @@ def room() -> Iterator[Room]:
     reason = namespaces.missing()
     if reason is not None:
         pytest.skip(reason)
+    real_adbd.get(NativePhone.ABI)  # from the network of this machine, before a test enters its own
     with Room() as found:
         yield found
 

@@ -111,7 +111,7 @@ def witness(phone: NativePhone, client: Client) -> Any:
     return lambda *words, **more: client("-s", where(phone), *words, **more)
 
 
-NAMES = ["plain", "with space", "quote'd \"twice\"", "電話", "$HOME;`id`", "x" * 250, "a\\b"]
+NAMES = ["plain", "with space", 'quote\'d "twice"', "電話", "$HOME;`id`", "x" * 250, "a\\b"]
 
 
 def test_files_are_what_the_adb_client_sees(adb: Adb, witness: Any, phone: NativePhone, tmp_path: Path) -> None:
