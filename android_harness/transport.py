@@ -23,7 +23,7 @@ from adb_shell.exceptions import TcpTimeoutException
 from adb_shell.transport.base_transport import BaseTransport
 
 #: A phone that leaves the network says nothing: after 10 s of silence the system asks it, every 5 s, four times.
-#: It asks only while nothing is on its way; data that is not acknowledged may wait as long (TCP_USER_TIMEOUT, RFC 5482).
+#: It asks only while nothing is on its way; data may wait as long for its acknowledgement (TCP_USER_TIMEOUT, RFC 5482).
 KEEPALIVE = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 4}
 #: For adb-shell's limits on whole messages, which go by the wall clock: it is silence that is limited here.
 NO_LIMIT = math.inf
