@@ -23,6 +23,7 @@ from adb_shell.exceptions import TcpTimeoutException
 from adb_shell.transport.base_transport import BaseTransport
 
 #: A phone that leaves the network says nothing: after 10 s of silence the system asks it, every 5 s, four times.
+#: It asks only while nothing is on its way; data may wait as long for its acknowledgement (TCP_USER_TIMEOUT, RFC 5482).
 KEEPALIVE = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 4}
 #: For adb-shell's limits on whole messages, which go by the wall clock: it is silence that is limited here.
 NO_LIMIT = math.inf
@@ -58,7 +59,8 @@ class TcpTransport(BaseTransport):
         self._socket = socket.create_connection((self.host, self.port), timeout=transport_timeout_s)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        for name, value in KEEPALIVE.items():
+        longest_s = KEEPALIVE["TCP_KEEPIDLE"] + KEEPALIVE["TCP_KEEPINTVL"] * KEEPALIVE["TCP_KEEPCNT"]
+        for name, value in {**KEEPALIVE, "TCP_USER_TIMEOUT": 1000 * longest_s}.items():
             if hasattr(socket, name):  # not all systems have all
                 self._socket.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 

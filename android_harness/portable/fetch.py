@@ -46,9 +46,16 @@ def packages(target: Target, folder: Path) -> list[Package]:
     return _downloaded(apt, folder, [*parts, *_ALWAYS, *libraries])
 
 
-def download(target: Target, folder: Path, names: Sequence[str]) -> list[Package]:
-    """Download Debian packages for a target by their names, as :func:`packages` does."""
-    return _downloaded(_updated(target, folder), folder, names)
+def download(target: Target, folder: Path, names: Sequence[str], sources: str | None = None) -> list[Package]:
+    """Download Debian packages for a target by their names, as :func:`packages` does.
+
+    Args:
+        target: What they are for.
+        folder: Where they are put.
+        names: Their names, where wanted with a suite: ``adbd/bookworm-backports``.
+        sources: Lines of package sources (sources.list(5)) in the place of the machine's own.
+    """
+    return _downloaded(_updated(target, folder, sources), folder, names)
 
 
 def litert(target: Target, folder: Path, python: str = "3.11") -> Path:
@@ -72,12 +79,12 @@ def depends_of(text: str) -> list[str]:
     return [name for name in re.findall(r"^[ |]*(?:Pre)?Depends: (\S+)$", text, re.MULTILINE) if name[0] != "<"]
 
 
-def _updated(target: Target, folder: Path) -> list[str]:
+def _updated(target: Target, folder: Path, sources: str | None = None) -> list[str]:
     """The options of an apt that knows the packages of a target."""
     for program in ("apt-get", "apt-cache", "dpkg-deb"):
         if shutil.which(program) is None:
             raise BadInput(f"A portable Python is made of Debian's packages, with {program}; use a Debian machine.")
-    apt = _private(target, folder)
+    apt = _private(target, folder, sources)
     _run(["apt-get", *apt, "update", "--quiet"], folder)
     return apt
 
@@ -89,7 +96,7 @@ def _downloaded(apt: Sequence[str], folder: Path, names: Sequence[str]) -> list[
     return sorted((deb.look(path) for path in place.glob("*.deb")), key=lambda package: package.name)
 
 
-def _private(target: Target, folder: Path) -> list[str]:
+def _private(target: Target, folder: Path, sources: str | None) -> list[str]:
     """Options that give apt a state and an architecture of its own, and leave it the machine's package sources."""
     state, cache = folder / "apt-state", folder / "apt-cache"
     for place in (state / "lists/partial", cache / "archives/partial"):
@@ -101,6 +108,9 @@ def _private(target: Target, folder: Path) -> list[str]:
         "Acquire::Languages": "none", "Acquire::Retries": 2,
         **{f"Acquire::IndexTargets::deb::{name}::DefaultEnabled": "false" for name in _NO_LISTS},
     }  # fmt: skip
+    if sources is not None:
+        (folder / "sources.list").write_text(sources)
+        chosen |= {"Dir::Etc::SourceList": folder / "sources.list", "Dir::Etc::SourceParts": "-"}
     return [word for name, value in chosen.items() for word in ("-o", f"{name}={value}")]
 
 

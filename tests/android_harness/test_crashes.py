@@ -94,7 +94,7 @@ def test_a_harness_that_is_killed_again_and_again(
     phone, adbd = pixel
     out, runs, rounds = tmp_path / "m.jsonl", 10, 5
     journal = Path(f"{out}.{phone.props['ro.serialno']}.journal")
-    words = [built.root, adbd.address[1], key, out, runs, rounds, *branches]
+    words = [built.root, f"127.0.0.1:{adbd.address[1]}", key, out, runs, rounds, *branches]
     chance, kills = random.Random(seed), 0
     seen: dict[tuple[str, str], Any] = {}
     while True:

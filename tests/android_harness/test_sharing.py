@@ -80,7 +80,7 @@ def test_a_second_command_is_told_who_measures_and_the_first_is_whole(
 ) -> None:
     phone, adbd = pixel
     out = tmp_path / "first.jsonl"
-    words = [built.root, adbd.address[1], key, out, 400, 4, FULL, SMALL]
+    words = [built.root, f"127.0.0.1:{adbd.address[1]}", key, out, 400, 4, FULL, SMALL]
     first = subprocess.Popen([sys.executable, "-c", SCRIPT, *map(str, words)], stdout=subprocess.PIPE, text=True)
     assert first.stdout is not None
     while not first.stdout.readline().startswith("block"):
@@ -101,7 +101,7 @@ def test_a_command_that_was_killed_keeps_nobody_out(
     profile: Profile, pixel: tuple[Phone, Adbd], built: Bundle, key: Path, tmp_path: Path
 ) -> None:
     phone, adbd = pixel
-    words = [built.root, adbd.address[1], key, tmp_path / "first.jsonl", 400, 4, FULL]
+    words = [built.root, f"127.0.0.1:{adbd.address[1]}", key, tmp_path / "first.jsonl", 400, 4, FULL]
     first = subprocess.Popen([sys.executable, "-c", SCRIPT, *map(str, words)], stdout=subprocess.PIPE, text=True)
     assert first.stdout is not None
     while not first.stdout.readline().startswith("block"):

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import random
-import shutil
-import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,33 +12,13 @@ import pytest
 
 from android_harness import keys
 from android_harness.adb import Address, connect
+from tests.fixtures.adb_client import Client
 from tests.fixtures.adbd import Access, Adbd
 from tests.fixtures.emulated_phone import emulated
 from tests.fixtures.phones import SHAPES, Phone
 
-pytestmark = pytest.mark.skipif(
-    shutil.which("adb") is None, reason="the adb client is not installed (Debian package adb)"
-)
+pytestmark = pytest.mark.skipif(Client.missing() is not None, reason=str(Client.missing()))
 SIZE = 20_000_000
-
-
-class Client:
-    """An adb client with a server, a home and keys of its own."""
-
-    def __init__(self, home: Path) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
-        self.home = home
-        self._environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith(("ANDROID_", "ADB_"))},
-            "HOME": str(home), "TMPDIR": str(home),
-            "ADB_LOCAL_TRANSPORT_MAX_PORT": "5554",  # look for no other emulators
-        }  # fmt: skip
-
-    def __call__(self, *words: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-        return subprocess.run(
-            ["adb", "-P", str(self.port), *words], input=stdin, capture_output=True, env=self._environment, timeout=60
-        )
 
 
 @pytest.fixture(scope="module")
