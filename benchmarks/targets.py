@@ -117,7 +117,11 @@ def examples(shape: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def built(name: str, target: str, place: Path) -> dict[str, Any]:
-    """Build a network for a target: its recipes, and what was said meanwhile."""
+    """Build a network for a target: its recipes, what was said meanwhile, and why it is refused, else "".
+
+    Raises:
+        AdaScaleError: no branch can be written.
+    """
     from adascale_tf.verbs.build import build
     from adascale_tf.verbs.training import Training
     from converters import process
@@ -125,13 +129,17 @@ def built(name: str, target: str, place: Path) -> dict[str, Any]:
     said: list[str] = []
     network = model(name)
     training = Training(epochs=1, pretrain=0, join=0, specialise=0)
-    with console.progress(False) as tick:
-        made = build(
-            examples(network.input_shape[1:]), place, model=network, training=training, targets=target, tick=tick,
-            say=said.append,
-        )  # fmt: skip
-    process.stop()
-    return {"recipes": [branch.recipe for branch in made.bundle.manifest.branches], "said": said}
+    try:
+        with console.progress(False) as tick:
+            made = build(
+                examples(network.input_shape[1:]), place, model=network, training=training, targets=target, tick=tick,
+                say=said.append,
+            )  # fmt: skip
+    except BadInput as error:  # the target takes all of no branch
+        return {"recipes": [], "said": said, "refused": str(error)}
+    finally:
+        process.stop()
+    return {"recipes": [branch.recipe for branch in made.bundle.manifest.branches], "said": said, "refused": ""}
 
 
 def look(opened: Bundle, target: str) -> list[Found]:
@@ -182,7 +190,11 @@ def row(parts: Parts, name: str, target: str) -> dict[str, Any]:
     """A line of the table: one network on one target."""
     place = parts.folder / f"{name}-{target}"
     made = parts.take(f"{name}-{target}-built", lambda: built(name, target, place))
-    branches = parts.take(f"{name}-{target}-looked", lambda: {"branches": looked(place, target)})["branches"]
+    none: dict[str, Any] = {"branches": []}
+    seen = (
+        none if made["refused"] else parts.take(f"{name}-{target}-looked", lambda: {"branches": looked(place, target)})
+    )
+    branches = seen["branches"]
     return {"model": name, "target": target, **made, "branches": branches, **summary(branches, target)}
 
 
