@@ -268,7 +268,11 @@ def _delegates(timed: list[Measurement], manifest: Manifest | None) -> dict[str,
 def _predictions(fitted: Predictors | None, timed: list[Measurement]) -> list[Picture]:
     known = fitted.predictors if fitted else ()
     wanted = {(p.device, p.delegate, p.threads): p for p in known if p.quantity == "latency_ms"}
-    points = [(m, wanted[_place(m)].predict(m.cost, m.precision)) for m in timed if _place(m) in wanted]
+    points = [
+        (m, wanted[_place(m)].predict(m.cost, m.precision, partitions=m.partitions))
+        for m in timed
+        if _place(m) in wanted
+    ]
     number = plural(len(points), "measurement")
     label = f"Predicted against measured latency of {number}, with a band of ten percent"
     return [Picture("predictions-0", label, f"{number}.", Markup(plots.predictions(points)))] if points else []
