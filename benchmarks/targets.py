@@ -106,6 +106,22 @@ def model(name: str) -> Any:
     return made(weights=None, input_shape=(SIDE, SIDE, 3), classes=CLASSES)
 
 
+def settled(network: Any, x: np.ndarray) -> Any:
+    """A network whose normalisations have the statistics of inputs (N, ...).
+
+    With those of fresh weights, activations shrink from layer to layer to a billionth, where no arithmetic is exact.
+    """
+    layers = [layer for layer in network.layers if hasattr(layer, "moving_variance")]
+    before = [layer.momentum for layer in layers]
+    for layer in layers:
+        layer.momentum = 0.0
+    if layers:
+        network(x.astype(np.float32), training=True)
+    for layer, momentum in zip(layers, before, strict=True):
+        layer.momentum = momentum
+    return network
+
+
 def examples(shape: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
     """Examples of a shape: noise around a pattern for each class."""
     rng = np.random.default_rng(0)
@@ -128,11 +144,13 @@ def built(name: str, target: str, place: Path) -> dict[str, Any]:
 
     said: list[str] = []
     network = model(name)
+    data = examples(network.input_shape[1:])
+    network = settled(network, data[0])
     training = Training(epochs=1, pretrain=0, join=0, specialise=0)
     try:
         with console.progress(False) as tick:
             made = build(
-                examples(network.input_shape[1:]), place, model=network, training=training, targets=target, tick=tick,
+                data, place, model=network, training=training, targets=target, tick=tick,
                 say=said.append,
             )  # fmt: skip
     except BadInput as error:  # the target takes all of no branch
