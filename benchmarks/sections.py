@@ -303,6 +303,50 @@ def operators_table(result: Result) -> str:
     return table(columns, rows)
 
 
+@writer("targets")
+def targets(result: Result) -> Section:
+    """What delegates take of networks that were built for them."""
+    rows = result["rows"]
+    figures = []
+    for name in result["tolerance"]:
+        own = [row for row in rows if row["target"] == name and not row["refused"]]
+        promised, taken, right = (sum(row[key] for row in own) for key in ("promised", "taken", "right"))
+        for what, count in (("taken as a whole", taken), ("with the CPU's outputs", right)):
+            told = f"{count} of {promised}" if own else "not measured"
+            met = count == promised if own else None
+            figures.append(Figure(f"{name}: branches promised as a whole, {what}", "all", told, met=met))
+    lines = [
+        (
+            row["model"], row["target"], "refused" if row["refused"] else row["count"], row["promised"], row["taken"],
+            row["right"], "-" if row["worst_gap"] is None else f"{row['worst_gap']:.1%}",
+            row["refused"] or "; ".join(row["contrary"]) or "-",
+        )
+        for row in rows
+    ]  # fmt: skip
+    allowed = ", ".join(f"{limit:.0%} on {name}" for name, limit in result["tolerance"].items())
+    absent = "".join(f" {name} was not measured: {reason}" for name, reason in result["absent"].items())
+    text = (
+        f"Keras networks of fresh weights, images of {result['side']}x{result['side']}, sequences of {result['steps']} "
+        "steps, each built with `--for` of one delegate and run there: a software GPU (WebGPU), and OpenVINO's CPU "
+        "device in the place of an NPU. *Promised*: branches that the manifest says the delegate takes as a whole, "
+        "with nothing known to be wrong. *Taken*: those of them that it took as a whole; *right*: those whose outputs "
+        f"are the CPU's within a share of their range: {allowed}, since GPUs may compute in 16-bit floats and OpenVINO "
+        "in bfloat16; or, for 8-bit branches, within what their own rounding amounts to (the CPU's outputs against the "
+        f"float network's).{absent}"
+    )
+    columns = (
+        "network",
+        "for",
+        "branches",
+        "promised",
+        "taken",
+        "right",
+        "largest difference",
+        "what is not as promised",
+    )
+    return Section("Built for delegates", "targets.py", text, figures, [table(columns, lines)])
+
+
 @writer("fleet")
 def fleet(result: Result) -> Section:
     """The simulated fleet."""

@@ -149,7 +149,7 @@ def _freeze(model: tf_keras.Model) -> Any:
     signature = tf.TensorSpec((1, *model.input.shape[1:]), tf.float32, name=name)
     traced = tf.function(lambda x: model(x, training=False), input_signature=[signature]).get_concrete_function()
     frozen = convert_variables_to_constants_v2(traced)
-    graph = lower(frozen.graph.as_graph_def())
+    graph = lower(frozen.graph.as_graph_def(add_shapes=True))
     source, output = frozen.inputs[0].name.split(":")[0], frozen.outputs[0].name
 
     def run(x: tf.Tensor) -> dict[str, tf.Tensor]:

@@ -1,6 +1,6 @@
 """Rewrites of a frozen graph for operators that the TFLite converter lowers badly.
 
-TFLite has no kernel for these curves, so the converter writes them with ``exp(x)`` of whatever x is. Its values reach
+TFLite has no kernel for some curves, so the converter writes them with ``exp(x)`` of whatever x is. Its values reach
 thousands where the curve itself is a straight line, and an 8-bit tensor that covers them has no step left for the part
 that matters. Here ``exp`` is taken of numbers that are never positive, so its values lie between 0 and 1.
 """
@@ -62,14 +62,31 @@ def _softplus(nodes: _Nodes, x: str, name: str) -> None:
 _LOWERED: dict[str, Callable[[_Nodes, str, str], None]] = {"Selu": _selu, "Softplus": _softplus}
 
 
+def _split(node: Any) -> Any | None:
+    """The plain split that takes the place of one by sizes; None where these differ or are not known."""
+    shapes = [[side.size for side in shape.dim] for shape in node.attr["_output_shapes"].list.shape]
+    known = bool(shapes) and all(size >= 0 for size in shapes[0])
+    if not known or any(shape != shapes[0] for shape in shapes):
+        return None
+    value, _, axis = node.input
+    plain = tf.compat.v1.NodeDef(op="Split", name=node.name, input=[axis, value])
+    for name in ("T", "num_split", "_output_shapes"):
+        plain.attr[name].CopyFrom(node.attr[name])
+    return plain
+
+
 def lower(graph: Any) -> Any:
-    """A ``GraphDef`` that computes the same, without the operators listed here; names of all others stay."""
+    """A ``GraphDef`` that computes the same, without the operators listed here; names of all others stay.
+
+    Splits by sizes are rewritten where the graph tells the shapes (``as_graph_def(add_shapes=True)``).
+    """
     lowered = tf.compat.v1.GraphDef()
     lowered.CopyFrom(graph)
     del lowered.node[:]
     for node in graph.node:
         if node.op not in _LOWERED:
-            lowered.node.append(node)
+            plain = _split(node) if node.op == "SplitV" else None
+            lowered.node.append(node if plain is None else plain)
             continue
         nodes = _Nodes(node)
         _LOWERED[node.op](nodes, node.input[0], node.name)

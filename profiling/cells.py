@@ -26,6 +26,7 @@ from adascale_runtime.seams.manifest import Branch
 from adascale_runtime.seams.pace import Pace
 from adascale_runtime.seams.records import Agreement, Delegation, Energy, Measurement
 from profiling import meters
+from profiling.promises import supported
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,8 @@ def measurement(
     process: Process = journal.get("process", cell.key)
     blocks = journal.all("block", f"{cell.key}#")
     branch = cell.branch
+    known = None if start.delegation is not None else supported(branch, cell.delegate, device, versions)
+    promised = None if known is None else known.partitions
     measured = Measurement(
         format=records.FORMAT,
         bundle=bundle.digest,
@@ -123,6 +126,7 @@ def measurement(
         versions=versions,
         settings=settings,
         operators=start.operators,
+        promised_partitions=promised,
     )
     line(measured)
     return measured

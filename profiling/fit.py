@@ -14,12 +14,14 @@ import numpy as np
 from sklearn.linear_model import LinearRegression
 from sklearn.model_selection import KFold
 
+from adascale_runtime.engines.delegates import DELEGATES
 from adascale_runtime.errors import BadInput
 from adascale_runtime.seams import predictors, speed
 from adascale_runtime.seams.predictors import Predictor, Predictors
 from adascale_runtime.seams.records import Context, Measurement, quantile
 from adascale_runtime.seams.speed import Usual
 from profiling import device, meters
+from profiling.promises import variants
 from profiling.regression import regression
 
 #: Sets of features, from few to all: with a dozen branches fewer often predict better, so the error decides.
@@ -97,7 +99,15 @@ def fit_cell(members: Sequence[Measurement], name: str, usual: Usual | None = No
     empty = replace(empty, caches=caches, about=_about(members), anchors=_anchors(idle, usual))
     latencies = {id(m): idle_ms(m, usual) for m in idle}
     rows = _rows(idle, [latencies[id(m)] for m in idle], caches)
-    latency, guessed = _fit(replace(empty, quantity="latency_ms"), rows, (*FEATURE_SETS, _kernel_set(rows)))
+    sets = (*FEATURE_SETS, _kernel_set(rows))
+    latency, guessed = _fit(replace(empty, quantity="latency_ms"), rows, sets)
+    names = _support(idle)
+    if names:
+        rows = [replace(r, values={**r.values, predictors.PARTITIONS: float(r.source.partitions or 0)}) for r in rows]
+        cut = replace(empty, quantity="latency_ms", support=names)
+        other, others = _fit(cut, rows, tuple((*own, predictors.PARTITIONS) for own in sets))
+        if other.error is not None and latency.error is not None and other.error < latency.error:
+            latency, guessed, empty = other, others, replace(empty, support=names)
     slowdown, spread, reference = _slowdown(members, latencies)
     latency = replace(latency, slowdown=slowdown, strained=spread, reference=reference)
     fitted = [latency]
@@ -133,6 +143,20 @@ def _anchors(idle: Sequence[Measurement], usual: Usual) -> dict[str, float]:
         for kind, figure in usual[place].items():
             found.setdefault(kind, []).append(figure.value_ms)
     return {kind: float(quantile(values, 0.5)) for kind, values in found.items()}
+
+
+def _support(idle: Sequence[Measurement]) -> tuple[str, ...]:
+    """The entries of branches' support that tell in how many partitions the delegate takes them.
+
+    None where that tells nothing of latency: on the CPU, whose kernels need no copies, and where it is the same for all
+    branches, or not known of all.
+    """
+    first, counts = idle[0], {m.partitions for m in idle}
+    if first.delegate not in DELEGATES or DELEGATES[first.delegate].hardware == "cpu":
+        return ()
+    if None in counts or len(counts) < 2:
+        return ()
+    return variants(first.delegate, first.device, first.versions)
 
 
 def is_idle(m: Measurement) -> bool:

@@ -85,6 +85,7 @@ def profile(
     study = _study(bundle, cells, runs, out, again=again, anchors=anchors)
 
     def measure(todo: list[Cell], journal: Journal) -> Driven:
+        _try_again(journal)
         schedule = Schedule(runs, ROUNDS, lasting_ms=lasting(precise))
         aim = Aim(precise, speed.place_of(study.device, study.settings))
         driven = drive_rounds(does, todo, schedule, journal, aim, tick=tick)
@@ -124,7 +125,9 @@ def part(
         raise AdaScaleError(sentence)
     study = _study(bundle, cells, runs, out, journal=journal, again=again, anchors=anchors)
     does = HostRunner(HostOptions(allow_fallback, anchors=anchors), bundle)
-    return Part(study, does, Schedule(runs, ROUNDS), lambda cell, journal, begun: _conclude(cell, journal))
+    return Part(
+        study, does, Schedule(runs, ROUNDS), lambda cell, journal, begun: _conclude(cell, journal), prepare=_try_again
+    )
 
 
 def _cells(
@@ -142,6 +145,11 @@ def _study(
 ) -> Study:  # fmt: skip
     settings = {"runs": runs, **({} if anchors else {"anchors": False})}
     return Study(bundle, cells, device.facts(), settings, out, journal or Path(f"{out}.journal"), again)
+
+
+def _try_again(journal: Journal) -> None:
+    """Forget what could not be loaded: what was missing, a driver or a library, may have been installed since."""
+    journal.forget("process", lambda process: process.load_ms is None)
 
 
 def _conclude(cell: Cell, journal: Journal) -> None:

@@ -24,7 +24,7 @@ from adascale_runtime.seams.manifest import Manifest
 from adascale_runtime.seams.predictors import Predictors
 from adascale_runtime.seams.records import Measurement
 from adascale_runtime.seams.speed import Usual
-from profiling import plots, report_delegates
+from profiling import plots, report_delegates, report_support
 from profiling import report_words as words
 from profiling.report_words import FILTERS, ReportCell, budget, device, percent, phases, plural, share, short, size
 
@@ -151,7 +151,7 @@ def write(
     usual = speed.usual(measurements)
     facts.update(at_usual=lambda m: words.at_usual(m, usual), speeds=_speeds(timed, usual))
     facts.update(predictions=_predictions(predictors, timed), remarks=losses.remarks(manifest) if manifest else [])
-    facts.update(_delegates(timed, manifest))
+    facts.update(_delegates(timed, manifest), support=report_support.table(manifest, _digest(manifest), timed))
     codec.write_text(out, environment.get_template("report.html.j2").render(facts))
 
 
@@ -268,7 +268,11 @@ def _delegates(timed: list[Measurement], manifest: Manifest | None) -> dict[str,
 def _predictions(fitted: Predictors | None, timed: list[Measurement]) -> list[Picture]:
     known = fitted.predictors if fitted else ()
     wanted = {(p.device, p.delegate, p.threads): p for p in known if p.quantity == "latency_ms"}
-    points = [(m, wanted[_place(m)].predict(m.cost, m.precision)) for m in timed if _place(m) in wanted]
+    points = [
+        (m, wanted[_place(m)].predict(m.cost, m.precision, partitions=m.partitions))
+        for m in timed
+        if _place(m) in wanted
+    ]
     number = plural(len(points), "measurement")
     label = f"Predicted against measured latency of {number}, with a band of ten percent"
     return [Picture("predictions-0", label, f"{number}.", Markup(plots.predictions(points)))] if points else []

@@ -28,7 +28,7 @@ BUNDLE = "BUNDLE"
 COMMANDS = {
     "startup": [], "switching": [BUNDLE], "harness": [BUNDLE], "adapt": ["--bundle", BUNDLE, "--bundle", BUNDLE],
     "again": ["--bundle", BUNDLE], "fleet": [BUNDLE], "predict": [], "operators": [], "headline": [],
-    "adascale_sgd": [],
+    "adascale_sgd": [], "targets": [],
 }  # fmt: skip
 
 
@@ -81,6 +81,19 @@ def test_a_smoke_run_gives_a_complete_result(smoke: Any, name: str) -> None:
     assert [one.quantity for one in ours.figures] == [one.quantity for one in theirs.figures]
     assert all(one.middle and "nan" not in one.middle for one in ours.figures)
     assert len(ours.tables) == len(theirs.tables)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_what_a_target_was_promised_is_looked_at_on_the_real_one(smoke: Any) -> None:
+    found = smoke("targets")
+    assert set(found["absent"]) | {row["target"] for row in found["rows"]} == {"gpu", "npu"}
+    for row in found["rows"]:
+        assert row["refused"] == "" and row["promised"] >= row["count"] / 2
+        told = {branch["verdict"] for branch in row["branches"]}
+        if told == {"failed"}:  # there is no such processor
+            pytest.skip(row["branches"][0]["reason"])
+        assert row["taken"] == row["promised"] == row["right"], row["contrary"]
 
 
 def test_switching_is_compared_with_opening_anew(built: Bundle, tmp_path: Path) -> None:

@@ -18,10 +18,13 @@ from adascale_runtime.seams.manifest import Branch, Cost
 from adascale_runtime.seams.pace import LONGEST_MS, SHORTEST_MS
 from adascale_runtime.seams.precisions import ARITHMETICS, arithmetic
 from adascale_runtime.seams.records import Context
+from adascale_runtime.seams.support import Support
 from adascale_runtime.text import excerpt
 
 FORMAT = "adascale-predictors/1"
 
+#: The feature of branches that a delegate takes in several pieces: each costs copies to the delegate and back.
+PARTITIONS = "partitions"
 #: The share of all cores that is left to a branch at least, however many others want them.
 _LEAST = 0.02
 #: What others take of an idle device counts as usual up to this share of its cores.
@@ -30,13 +33,15 @@ _ALWAYS = 0.5
 _ONES, _THOUSANDS = ("count", "operators"), ("rows", "tiles", "fetches")
 
 
-def features(cost: Cost, precision: str, caches: Optional[Mapping[str, int]] = None) -> Dict[str, float]:
+def features(
+    cost: Cost, precision: str, caches: Optional[Mapping[str, int]] = None, partitions: Optional[float] = None
+) -> Dict[str, float]:
     """The named, non-negative features of a branch.
 
     MACs in millions by kind of arithmetic, and 1 for the kind it is; bytes moved in MB, ops. ``CLASS.SUM`` for every
     sum of ``cost.kernels``, such as ``conv-integer.macs_7x16``: counts as they are, rows, tiles and fetches in
     thousands, MACs in millions, bytes in MB. With ``caches``, sizes in bytes by name: ``hit_mb``, MB that the last of
-    them serves, and ``miss_L2_mb``, MB that it does not.
+    them serves, and ``miss_L2_mb``, MB that it does not. ``partitions``: in how many pieces a delegate takes it.
     """
     values = {"one": 1.0, **{"macs_{}_m".format(kind): 0.0 for kind in ARITHMETICS}}
     own = arithmetic(precision, cost.arithmetic)
@@ -58,6 +63,8 @@ def features(cost: Cost, precision: str, caches: Optional[Mapping[str, int]] = N
     if caches:
         outermost = max(caches.values())
         values["hit_mb"] = (moved_bytes(cost) - missed_bytes(cost, outermost)) / 1e6
+    if partitions is not None:
+        values[PARTITIONS] = float(partitions)
     return values
 
 
@@ -127,7 +134,9 @@ class Predictor:
     :func:`strain` adds to 1, fitted in a sweep of contexts against the idle ``reference``; empty if there was none;
     ``strained`` is the sweep's ``spread``. ``about``: serial, model and processor of the device, as far as it told.
     ``anchors``: what each anchor usually takes there, in ms by kind, so that who runs anchors knows the speed of the
-    moment (:func:`adascale_runtime.seams.speed.speed_of`); empty if the device was measured without them.
+    moment (:func:`adascale_runtime.seams.speed.speed_of`); empty if the device was measured without them. ``support``:
+    the entries of a branch's ``support`` that tell in how many partitions the delegate takes it, the most exact first;
+    empty if its partitions do not matter.
     """
 
     quantity: str
@@ -147,10 +156,21 @@ class Predictor:
     reference: Dict[str, float] = field(default_factory=dict)
     about: Dict[str, str] = field(default_factory=dict)
     anchors: Dict[str, float] = field(default_factory=dict)
+    support: Tuple[str, ...] = ()
+
+    def partitions(self, support: Sequence[Support]) -> Optional[float]:
+        """In how many pieces the delegate takes a branch, by its ``support``; None where that is not known."""
+        told = {one.delegate: float(one.partitions) for one in support}
+        return next((told[name] for name in self.support if name in told), None)
+
+    def features(self, cost: Cost, precision: str, partitions: Optional[float] = None) -> Dict[str, float]:
+        """The :func:`features` that this predictor was fitted on; where the number of partitions is not known, 1."""
+        known = 1.0 if partitions is None else partitions
+        return features(cost, precision, self.caches, known if self.support else None)
 
     def predict(
         self, cost: Cost, precision: str, context: Optional[Context] = None, latency_ms: Optional[float] = None, *,
-        speed: float = 1.0,
+        speed: float = 1.0, partitions: Optional[float] = None,
     ) -> float:  # fmt: skip
         """The predicted quantity, in the unit that its name says.
 
@@ -158,11 +178,12 @@ class Predictor:
         the mean, since a loaded core is lost for milliseconds at a time. ``latency_ms``: a measured idle latency, which
         predicts energy better than a predicted one. ``speed``: how fast the device is, relative to its usual speed; at
         0.8 everything takes 1/0.8 as long. A clock that a context tells counts as well, so give one of the two.
-        :class:`BadInput` for a speed that is not positive.
+        ``partitions``: in how many pieces the delegate takes the branch (:meth:`partitions`), 1 where that is not
+        known. :class:`BadInput` for a speed that is not positive.
         """
         if not 0.0 < speed < math.inf:
             raise BadInput("A device cannot have {:g} times its usual speed; give a positive number.".format(speed))
-        values = features(cost, precision, self.caches)
+        values = self.features(cost, precision, partitions)
         if self.latency:
             values["latency_ms"] = _dot(self.latency, values) / speed if latency_ms is None else latency_ms
         value = _dot(self.coefficients, values) / (speed if self.quantity == "latency_ms" else 1.0)
@@ -174,23 +195,23 @@ class Predictor:
 
     def interval(
         self, cost: Cost, precision: str, context: Optional[Context] = None, latency_ms: Optional[float] = None, *,
-        speed: float = 1.0,
+        speed: float = 1.0, partitions: Optional[float] = None,
     ) -> Optional[Tuple[float, float]]:  # fmt: skip
         """Bounds that held nine of ten held-out branches; None if no branch was held out. See :meth:`predict`."""
         if len(self.spread) != 2:
             return None
-        middle = self.predict(cost, precision, context, latency_ms, speed=speed)
+        middle = self.predict(cost, precision, context, latency_ms, speed=speed, partitions=partitions)
         low, high = self.spread
         if context is not None and len(self.strained) == 2:
             low, high = low * min(1.0, self.strained[0]), high * max(1.0, self.strained[1])
         return middle * low, middle * high
 
-    def outside(self, cost: Cost, precision: str) -> Tuple[str, ...]:
+    def outside(self, cost: Cost, precision: str, partitions: Optional[float] = None) -> Tuple[str, ...]:
         """The features of a branch that lie outside the data this predictor holds for; sorted.
 
         A kernel that was never measured counts as outside if the branch has it.
         """
-        values = features(cost, precision, self.caches)
+        values = self.features(cost, precision, partitions)
         wrong = [n for n, (low, high) in self.ranges.items() if not low <= values.get(n, 0.0) <= high]
         if any(name.endswith(".count") for name in self.ranges):
             wrong += [n for n, v in values.items() if n.endswith(".count") and v and n not in self.ranges]
@@ -254,7 +275,10 @@ class Predictors:
     ) -> Optional[float]:  # fmt: skip
         """The prediction for a branch, or None where there is no predictor. See :meth:`Predictor.predict`."""
         found = self.find(quantity, delegate, threads)
-        return None if found is None else found.predict(branch.cost, branch.precision, context, speed=speed)
+        if found is None:
+            return None
+        pieces = found.partitions(branch.support)
+        return found.predict(branch.cost, branch.precision, context, speed=speed, partitions=pieces)
 
     def interval(
         self, quantity: str, branch: Branch, delegate: str, threads: int, context: Optional[Context] = None, *,
@@ -262,7 +286,10 @@ class Predictors:
     ) -> Optional[Tuple[float, float]]:  # fmt: skip
         """Bounds for a branch that held nine of ten held-out ones, or None where they are not known."""
         found = self.find(quantity, delegate, threads)
-        return None if found is None else found.interval(branch.cost, branch.precision, context, speed=speed)
+        if found is None:
+            return None
+        pieces = found.partitions(branch.support)
+        return found.interval(branch.cost, branch.precision, context, speed=speed, partitions=pieces)
 
 
 #: The facts that name a device's processor.

@@ -112,6 +112,8 @@ class Measurement:
     interleaved rounds the runs come from. ``precision`` and ``cost`` repeat the manifest, so that a predictor can be
     fitted from measurements alone. ``operators``: what each took in a run of its own, where that was asked for.
     ``paces``: what anchors took beside the runs, each after so many of them; none in older files and without anchors.
+    ``promised_partitions``: where the delegate does not tell what it took, in how many pieces the support table says
+    that it takes the branch.
     """
 
     format: str
@@ -140,11 +142,17 @@ class Measurement:
     settings: Dict[str, Any] = field(default_factory=dict)
     operators: Tuple[OperatorTime, ...] = ()
     paces: Tuple[Pace, ...] = ()
+    promised_partitions: Optional[int] = None
 
     @property
     def key(self) -> Tuple[str, str, str, int]:
         """What makes two measurements the same cell on one device."""
         return (self.bundle, self.branch, self.delegate, self.threads)
+
+    @property
+    def partitions(self) -> Optional[int]:
+        """In how many pieces the delegate took the branch: measured, else by the support table; None if not known."""
+        return self.promised_partitions if self.delegation is None else self.delegation.partitions
 
     def latency_quantile_ms(self, q: float) -> float:
         """The ``q`` quantile (0..1) of the timed runs, in milliseconds."""
@@ -193,7 +201,7 @@ def runs(paths: Sequence[Path]) -> List[Measurement]:
 #: The same for a measurement, its parts and its cost. A difference of energies may be below zero.
 _RANGES: Ranges = {
     "threads": (1, 1e4), "warmup_ms": POSITIVE, "latency_ms": POSITIVE, "rounds": (0, 1e9), "load_ms": AMOUNT,
-    "memory_mb": NUMBER,
+    "memory_mb": NUMBER, "promised_partitions": (0, 1e9),
 }  # fmt: skip
 _COST_RANGES: Ranges = dict.fromkeys(
     ("macs", "params", "weight_bytes", "activation_bytes", "peak_bytes", "ops"), AMOUNT

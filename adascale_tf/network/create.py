@@ -53,10 +53,15 @@ def elastic(
     return ElasticNetwork(backbone, chosen)
 
 
-def default_recipes(backbone: tf_keras.Model) -> list[Recipe]:
-    """The branches of a backbone when the user names none."""
+def default_recipes(backbone: tf_keras.Model, built_in: str = "") -> list[Recipe]:
+    """The branches of a backbone when the user names none.
+
+    Args:
+        backbone: whose graph decides what applies.
+        built_in: the name of the built-in backbone that it is; empty for a user's model, whatever its name.
+    """
     ranks = {key: len(slot.variable.shape) for key, slot in slots(backbone).items()}
-    return defaults.recipes(backbone.name, Plan(read_graph(backbone), ranks))
+    return defaults.recipes(built_in, Plan(read_graph(backbone), ranks))
 
 
 def with_exits(model: tf_keras.Model) -> tf_keras.Model:

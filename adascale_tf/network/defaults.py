@@ -26,8 +26,11 @@ CANDIDATES = (
 )
 
 
-def recipes(name: str, plan: Plan) -> list[Recipe]:
-    """The recipes for a backbone: those of its name, or every candidate that applies to its graph and changes it."""
-    if name in BUILT_IN:
-        return parse_list(BUILT_IN[name])
+def recipes(built_in: str, plan: Plan) -> list[Recipe]:
+    """The recipes for a backbone: a built-in one's own, or every candidate that applies to its graph and changes it.
+
+    ``built_in``: the name of the built-in backbone; empty for any other model.
+    """
+    if built_in in BUILT_IN:
+        return parse_list(BUILT_IN[built_in])
     return [recipe for recipe in parse_list(CANDIDATES) if operators.applies(plan, recipe)]

@@ -12,7 +12,7 @@ from adascale_runtime.seams import predictors
 from adascale_runtime.text import excerpt
 
 if TYPE_CHECKING:
-    from adascale_runtime.seams.manifest import Cost
+    from adascale_runtime.seams.manifest import Branch
     from adascale_tf.network.front import Objective
 
 
@@ -25,12 +25,16 @@ class Costs:
     #: The predictors by quantity.
     by_quantity: dict[str, predictors.Predictor]
 
-    def of(self, cost: Cost, precision: str, size_bytes: int) -> dict[str, float]:
+    def of(self, branch: Branch) -> dict[str, float]:
         """A branch's costs by quantity."""
         return {
-            one.quantity: self.by_quantity[one.quantity].predict(cost, precision) if one.predicted else size_bytes
+            one.quantity: self._predicted(one.quantity, branch) if one.predicted else branch.size_bytes
             for one in self.objectives
         }
+
+    def _predicted(self, quantity: str, branch: Branch) -> float:
+        known = self.by_quantity[quantity]
+        return known.predict(branch.cost, branch.precision, partitions=known.partitions(branch.support))
 
 
 def known_costs(

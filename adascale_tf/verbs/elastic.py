@@ -98,7 +98,7 @@ def fresh(
     tf_keras.utils.set_random_seed(seed)
     name = backbone or backbones.default_for(data.input_shape)
     model = backbones.build(name, data.input_shape, len(data.labels))
-    network = ElasticNetwork(model, recipes or create.default_recipes(model))
+    network = ElasticNetwork(model, recipes or create.default_recipes(model, name))
     return ElasticModel(network, name, seed=seed, trained=False, targets=wanted, chosen=bool(recipes))
 
 

@@ -98,5 +98,5 @@ class Judge:
             file.write_bytes(converted.model)
             answers = verify.outputs_apart(file, branch, self._inputs)
         accuracy = verify.accuracy(answers, self._labels, "validation")
-        costs = self._costs.of(branch.cost, branch.precision, branch.size_bytes)
+        costs = self._costs.of(branch)
         return Candidate(recipe, accuracy.value, costs, accuracy.interval)

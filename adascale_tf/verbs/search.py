@@ -99,9 +99,7 @@ def search(
         if out is not None:
             raise BadInput("--out needs a CHECKPOINT to build from; a BUNDLE's branches exist already.")
         known = [
-            front.Candidate(
-                parse(b.recipe), b.accuracy.value, costs.of(b.cost, b.precision, b.size_bytes), b.accuracy.interval
-            )
+            front.Candidate(parse(b.recipe), b.accuracy.value, costs.of(b), b.accuracy.interval)
             for b in opened.manifest.branches
             if not wanted or targeting.sound(opened.path(b.file).read_bytes(), b.signature, wanted)
         ]

@@ -12,6 +12,7 @@ import tf_keras
 
 from adascale_runtime.seams.manifest import Verification
 from converters import convert, flatbuffer, graphs, verify
+from converters.delegates import support
 from converters.lowering import lower
 
 
@@ -78,3 +79,32 @@ def test_the_rewritten_graph_gives_the_same_values(name: str) -> None:
         tf.import_graph_def(lowered, name="")
         found = session.run("y:0", {"x:0": x})
     np.testing.assert_allclose(found, getattr(tf.nn, name)(x).numpy(), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("mode", ["float32", "int8"])
+def test_the_gates_of_a_recurrent_cell_are_split_plainly_so_that_delegates_take_them(mode: str, tmp_path: Path) -> None:
+    tf_keras.utils.set_random_seed(2)
+    sequence = tf_keras.Input((6, 5), name="sequence")
+    model = tf_keras.Model(sequence, tf_keras.layers.Dense(3)(tf_keras.layers.GRU(8, unroll=True)(sequence)))
+    x = np.random.default_rng(0).normal(size=(40, 6, 5)).astype(np.float32)
+    facts, one = compared(model, mode, x, tmp_path)
+    kinds = [operator.kind for operator in flatbuffer.operators(one.model, "net")]
+    assert "SPLIT" in kinds and "SPLIT_V" not in kinds
+    assert facts.max_abs_difference <= (1e-5 if mode == "float32" else 0.05) * facts.output_range
+    for delegate in ("cpu", "npu"):
+        assert not any(r.kind == "SPLIT" for r in support.support(one.model, "net", delegate).refusals), delegate
+
+
+@pytest.mark.parametrize(("sizes", "kind"), [((2, 2, 2), "Split"), ((2, 2, -1), "Split"), ((1, 2, 3), "SplitV")])
+def test_splits_by_equal_sizes_become_plain_ones(sizes: tuple[int, ...], kind: str) -> None:
+    x = np.arange(12, dtype=np.float32).reshape(2, 6)
+    graph = tf.Graph()
+    with graph.as_default():
+        parts = tf.split(tf.compat.v1.placeholder(tf.float32, [2, 6], "x"), sizes, 1, name="y")
+    lowered = lower(graph.as_graph_def(add_shapes=True))
+    assert [node.op for node in lowered.node if node.name == "y"] == [kind]
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        tf.import_graph_def(lowered, name="")
+        found = session.run([part.name for part in parts], {"x:0": x})
+    for part, wanted in zip(found, np.split(x, np.cumsum([2, 2] if kind == "Split" else [1, 2]), 1), strict=True):
+        np.testing.assert_array_equal(part, wanted)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -26,6 +27,23 @@ def test_what_native_code_writes_is_held_back_and_told(capfd: pytest.CaptureFixt
         assert said() == "native\n"
     os.write(2, b"after\n")
     assert capfd.readouterr().err == "after\n"
+
+
+def test_remarks_on_standard_output_are_held_back_and_pythons_own_words_are_not(tmp_path: Path) -> None:
+    code = (
+        "import os\n"
+        "from adascale_runtime.engines.native_words import held_back\n"
+        "print('before')\n"
+        "with held_back() as said:\n"
+        "    os.write(1, b'INFO: no OpenCL\\n')\n"
+        "    print('meanwhile')\n"
+        "    assert said() == 'INFO: no OpenCL\\n'\n"
+        "print('after')\n"
+    )
+    out = tmp_path / "out"  # a file, which Python buffers
+    with out.open("wb") as file:
+        assert subprocess.run([sys.executable, "-c", code], stdout=file, check=False).returncode == 0
+    assert out.read_text() == "before\nmeanwhile\nafter\n"
 
 
 def test_an_error_of_ours_tells_all_that_is_needed(capfd: pytest.CaptureFixture[str]) -> None:

@@ -40,7 +40,7 @@ def test_the_cost_of_a_backbone(name: str, millions: float) -> None:
     model = backbones.build(name, (32, 32, 3), 10)
     assert model.name == name and len(model.outputs) == 3
     assert shapes.macs(read_graph(model)) / 1e6 == pytest.approx(millions, abs=0.1)
-    assert len(create.default_recipes(model)) == 11
+    assert len(create.default_recipes(model, name)) == 11
 
 
 @pytest.mark.parametrize(("shape", "name"), [((32, 32, 3), "resnet"), ((64, 40), "gru")])

@@ -96,6 +96,14 @@ def test_networks_over_samples_are_not_given_frames(tmp_path: Path) -> None:
         load(classifier((4000, 1)), folder(tmp_path / "sounds", wav))
 
 
+@pytest.mark.parametrize("name", ["gru", "resnet"])
+def test_a_model_with_the_name_of_a_built_in_backbone_gets_what_its_own_graph_allows(name: str) -> None:
+    inputs = tf_keras.Input((6, 4))
+    model = tf_keras.Model(inputs, tf_keras.layers.Dense(3)(tf_keras.layers.GRU(8)(inputs)), name=name)
+    chosen = [str(recipe) for recipe in create.elastic(model).recipes]
+    assert "full" in chosen and "int8" in chosen and not any("prune" in recipe for recipe in chosen)
+
+
 @LIBRARIES
 def test_open_sizes_are_fixed_by_an_option(library: Any) -> None:
     model = classifier((None, None, 3), 2, library)

@@ -1,0 +1,297 @@
+"""Do delegates take what ``build --for`` promises? Known networks, built for a GPU and for an NPU, and run on them.
+
+Each network is built once for each target, as ``adascale build --model M.keras --for gpu`` does, from fresh weights and
+without training: what files hold does not depend on it. Then a process of its own runs every branch on the target, and
+holds what the target took against the manifest, and the outputs against the CPU's. Writes
+``benchmarks/results/targets.json``. A killed run goes on where it was.
+
+The GPU is the one that LiteRT finds; a software one does where ``VK_DRIVER_FILES`` names its driver. The NPU needs
+OpenVINO (pip install 'adascale-tf[npu]'), and is its CPU device where there is none. What is not there is not measured.
+
+    python benchmarks/targets.py
+    python benchmarks/targets.py --models gru,mobilenet-v2 --targets gpu --out found.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import console
+import evidence
+import numpy as np
+from parts import Parts
+
+from adascale_runtime.engines import accelerators, delegates
+from adascale_runtime.errors import AdaScaleError, BadInput
+from adascale_runtime.seams import bundle
+from adascale_runtime.seams.bundle import Bundle
+from adascale_runtime.seams.manifest import Branch
+
+#: What its figures are of; a change of it makes them stale.
+MEASURES = (
+    "converters/delegates",
+    "converters/convert.py",
+    "converters/lowering.py",
+    "adascale_tf/verbs/targets.py",
+    "adascale_runtime/engines/accelerators.py",
+)
+RESULTS = Path(__file__).parent / "results" / "targets.json"
+PARTS = evidence.ROOT / "build" / "targets"
+TARGETS = ("gpu", "npu")
+#: The networks; the last is a smoke run's.
+MODELS = ("gru", "mobilenet-v2", "mobilenet-v3-small", "efficientnet-b0", "resnet50", "small")
+CLASSES, EXAMPLES, SIDE, STEPS = 4, 40, 64, 16
+#: How far outputs may be from the CPU's, as a share of their range. GPUs compute in 16-bit floats (11 bits of mantissa)
+#: and OpenVINO's CPU device in bfloat16 (8 bits); what rounds adds up over a hundred operators.
+TOLERANCE = {"gpu": 0.02, "npu": 0.1}
+#: Seconds for all branches of a bundle on a target; a software GPU compiles each operator.
+LIMIT_S = 900.0
+
+
+@dataclass(frozen=True)
+class Found:
+    """What became of one branch on its target."""
+
+    branch: str
+    precision: str
+    #: What the manifest says, and whether that is all of it with nothing known to be wrong.
+    promised: str
+    sound: bool
+    #: ``fully``, ``partly``, ``not``, or ``failed``.
+    verdict: str
+    #: Why it is not fully, or what went wrong.
+    reason: str
+    #: The largest difference of an output from the CPU's, as a share of the range of the CPU's; None if it did not run.
+    gap: float | None
+    #: The same between the CPU and the float network: what the branch's own rounding amounts to.
+    own_gap: float
+    #: The share of samples with the class that is the CPU's.
+    agreement: float | None
+
+    def right(self, target: str) -> bool:
+        """Whether its outputs are the CPU's, as far as rounding allows.
+
+        Two ways to round an 8-bit network differ as much as either from the float one.
+        """
+        return self.gap is not None and self.gap <= max(TOLERANCE[target], self.own_gap)
+
+
+def model(name: str) -> Any:
+    """A Keras model of fresh weights."""
+    import keras
+
+    if name == "gru":
+        inputs = keras.Input((STEPS, 12))
+        return keras.Model(inputs, keras.layers.Dense(CLASSES)(keras.layers.GRU(32)(inputs)), name="gru")
+    if name == "small":
+        inputs = keras.Input((16, 16, 3))
+        x = keras.layers.Conv2D(8, 3, activation="relu")(inputs)
+        x = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(8, 1, strides=2, activation="relu")(x))
+        return keras.Model(inputs, keras.layers.Dense(CLASSES)(x), name="small")
+    made = {
+        "mobilenet-v2": keras.applications.MobileNetV2, "mobilenet-v3-small": keras.applications.MobileNetV3Small,
+        "efficientnet-b0": keras.applications.EfficientNetB0, "resnet50": keras.applications.ResNet50,
+    }[name]  # fmt: skip
+    return made(weights=None, input_shape=(SIDE, SIDE, 3), classes=CLASSES)
+
+
+def settled(network: Any, x: np.ndarray) -> Any:
+    """A network whose normalisations have the statistics of inputs (N, ...).
+
+    With those of fresh weights, activations shrink from layer to layer to a billionth, where no arithmetic is exact.
+    """
+    layers = [layer for layer in network.layers if hasattr(layer, "moving_variance")]
+    before = [layer.momentum for layer in layers]
+    for layer in layers:
+        layer.momentum = 0.0
+    if layers:
+        network(x.astype(np.float32), training=True)
+    for layer, momentum in zip(layers, before, strict=True):
+        layer.momentum = momentum
+    return network
+
+
+def examples(shape: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    """Examples of a shape: noise around a pattern for each class."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(EXAMPLES) % CLASSES
+    x = rng.normal(size=(CLASSES, *shape))[labels] + 0.5 * rng.normal(size=(EXAMPLES, *shape))
+    if len(shape) == 3:
+        return np.clip(128 + 50 * x, 0, 255).astype(np.uint8), labels
+    return x.astype(np.float32), labels
+
+
+def built(name: str, target: str, place: Path) -> dict[str, Any]:
+    """Build a network for a target: its recipes, what was said meanwhile, and why it is refused, else "".
+
+    Raises:
+        AdaScaleError: no branch can be written.
+    """
+    from adascale_tf.verbs.build import build
+    from adascale_tf.verbs.training import Training
+    from converters import process
+
+    said: list[str] = []
+    network = model(name)
+    data = examples(network.input_shape[1:])
+    network = settled(network, data[0])
+    training = Training(epochs=1, pretrain=0, join=0, specialise=0)
+    try:
+        with console.progress(False) as tick:
+            made = build(
+                data, place, model=network, training=training, targets=target, tick=tick,
+                say=said.append,
+            )  # fmt: skip
+    except BadInput as error:  # the target takes all of no branch
+        return {"recipes": [], "said": said, "refused": str(error)}
+    finally:
+        process.stop()
+    return {"recipes": [branch.recipe for branch in made.bundle.manifest.branches], "said": said, "refused": ""}
+
+
+def look(opened: Bundle, target: str) -> list[Found]:
+    """Run every branch of a bundle on a target, and on the CPU."""
+    count = opened.manifest.samples.count
+    samples = np.fromfile(opened.path(opened.manifest.samples.file), "<f4")
+    inputs = samples.reshape(count, *opened.manifest.branches[0].input.shape)
+    delegates.check_delegate(target)
+    return [_look(opened, branch, target, inputs) for branch in opened.manifest.branches]
+
+
+def _look(opened: Bundle, branch: Branch, target: str, inputs: np.ndarray) -> Found:
+    known = next(one for one in branch.support if one.delegate == target)
+    checked = branch.verification
+    promise = (branch.recipe, branch.precision, "; ".join((known.words, *known.warnings)), known.sound)
+    own_gap = checked.max_abs_difference / checked.output_range if checked.output_range else 0.0
+    try:
+        there = delegates.open_branch(opened, branch, target, 1, allow_fallback=True)
+        path = str(opened.path(branch.file))
+        taken, reason = accelerators.taken(delegates.library(), path, branch.signature, target)
+        found = np.concatenate([there(x) for x in inputs])
+    except AdaScaleError as error:
+        return Found(*promise, "failed", str(error), None, own_gap, None)
+    cpu = delegates.open_branch(opened, branch, "cpu")
+    wanted = np.concatenate([cpu(x) for x in inputs])
+    gap = float(np.abs(found - wanted).max() / (np.ptp(wanted) or 1.0))
+    agreement = float(np.mean(found.argmax(-1) == wanted.argmax(-1)))
+    if not np.isfinite(gap):
+        return Found(*promise, "failed", "outputs are not finite numbers", None, own_gap, agreement)
+    verdict = "partly" if taken is None else taken.verdict
+    return Found(*promise, verdict, reason or "", gap, own_gap, agreement)
+
+
+def looked(place: Path, target: str) -> list[dict[str, Any]]:
+    """:func:`look` in a process of its own, which drivers may end."""
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "found.json"
+        command = [sys.executable, __file__, "--look", str(place), "--targets", target, "--out", str(out)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_S, check=False)
+        if not out.exists():
+            last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+            raise AdaScaleError(f"{target} ended with code {done.returncode}: {last}")
+        found: list[dict[str, Any]] = json.loads(out.read_text())
+    return found
+
+
+def row(parts: Parts, name: str, target: str) -> dict[str, Any]:
+    """A line of the table: one network on one target."""
+    place = parts.folder / f"{name}-{target}"
+    made = parts.take(f"{name}-{target}-built", lambda: built(name, target, place))
+    none: dict[str, Any] = {"branches": []}
+    seen = (
+        none if made["refused"] else parts.take(f"{name}-{target}-looked", lambda: {"branches": looked(place, target)})
+    )
+    branches = seen["branches"]
+    return {"model": name, "target": target, **made, "branches": branches, **summary(branches, target)}
+
+
+def summary(branches: Sequence[dict[str, Any]], target: str) -> dict[str, Any]:
+    """What branches amount to: how many were promised whole, and were taken whole, and were right."""
+    found = [Found(**branch) for branch in branches]
+    promised = [one for one in found if one.sound]
+    taken = [one for one in promised if one.verdict == "fully"]
+    gaps = [one.gap for one in taken if one.gap is not None]
+    return {
+        "count": len(found), "promised": len(promised), "taken": len(taken),
+        "right": sum(one.right(target) for one in taken), "worst_gap": max(gaps, default=None),
+        "unpromised_taken": sum(one.verdict == "fully" for one in found if not one.sound),
+        "contrary": [f"{one.branch}: {one.verdict}, {one.reason}".rstrip(", ") for one in promised
+                     if one.verdict != "fully"]
+        + [f"{one.branch}: off by {one.gap:.1%} of the range" for one in taken if not one.right(target)],
+    }  # fmt: skip
+
+
+def missing(target: str) -> str:
+    """Why a target cannot be measured here; empty if it can."""
+    code = f"from adascale_runtime.engines.delegates import check_delegate; check_delegate({target!r})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    return "" if done.returncode == 0 else done.stderr.strip().splitlines()[-1].partition(": ")[2]
+
+
+def main() -> int:
+    """Build, run, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", default=",".join(MODELS[:-1]), help="(default: %(default)s)")
+    parser.add_argument("--targets", default=",".join(TARGETS), help="(default: %(default)s)")
+    parser.add_argument("--look", type=Path, help=argparse.SUPPRESS)
+    evidence.add_options(parser, RESULTS)
+    options = parser.parse_args()
+    targets = options.targets.split(",")
+    try:
+        if options.look:
+            found = look(bundle.load(options.look), options.targets)
+            options.out.write_text(json.dumps([asdict(one) for one in found]))
+            os._exit(0)  # drivers may be gone before LiteRT is
+        return _measure(options, ["small"] if options.smoke else options.models.split(","), targets)
+    except AdaScaleError as error:
+        print(f"targets: {error}", file=sys.stderr)
+        return error.exit_code
+
+
+def _measure(options: argparse.Namespace, models: Sequence[str], targets: Sequence[str]) -> int:
+    for names, known in ((models, MODELS), (targets, TARGETS)):
+        for name in names:
+            if name not in known:
+                raise BadInput(f"'{name}' is unknown; choose among {', '.join(known)}.")
+    absent = {target: reason for target in targets if (reason := missing(target))}
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        settings = {"digest": evidence.digest(Path(__file__)), "side": SIDE, "examples": EXAMPLES}
+        parts = Parts(Path(folder) / "parts" if options.smoke else PARTS, settings)
+        for name in models:
+            for target in targets:
+                if target not in absent:
+                    rows.append(row(parts, name, target))
+                    print(f"{name} for {target}: {rows[-1]['contrary'] or 'as promised'}", file=sys.stderr, flush=True)
+        evidence.write(
+            options, __file__,
+            {"side": SIDE, "steps": STEPS, "tolerance": TOLERANCE, "absent": absent, "seconds": parts.seconds,
+             "rows": rows},
+        )  # fmt: skip
+    for target, reason in absent.items():
+        print(f"{target} is not measured: {reason}")
+    columns = ("network", "for", "branches", "promised", "taken", "right", "worst gap")
+    console.table(
+        "Built for targets", columns,
+        [
+            (r["model"], r["target"], r["count"], r["promised"], r["taken"], r["right"],
+             "-" if r["worst_gap"] is None else f"{r['worst_gap']:.2%}")
+            for r in rows
+        ],
+    )  # fmt: skip
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
