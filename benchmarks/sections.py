@@ -332,7 +332,7 @@ def targets(result: Result) -> Section:
         "with nothing known to be wrong. *Taken*: those of them that it took as a whole; *right*: those whose outputs "
         f"are the CPU's within a share of their range: {allowed}, since GPUs may compute in 16-bit floats and OpenVINO "
         "in bfloat16; or, for 8-bit branches, within what their own rounding amounts to (the CPU's outputs against the "
-        f"float network's).{absent}"
+        f"float network's). The networks are untrained.{absent}"
     )
     columns = (
         "network",

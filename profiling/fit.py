@@ -99,7 +99,7 @@ def fit_cell(members: Sequence[Measurement], name: str, usual: Usual | None = No
     empty = replace(empty, caches=caches, about=_about(members), anchors=_anchors(idle, usual))
     latencies = {id(m): idle_ms(m, usual) for m in idle}
     rows = _rows(idle, [latencies[id(m)] for m in idle], caches)
-    sets = (*FEATURE_SETS, _kernel_set(rows))
+    sets: tuple[tuple[str, ...], ...] = (*FEATURE_SETS, _kernel_set(rows))
     latency, guessed = _fit(replace(empty, quantity="latency_ms"), rows, sets)
     names = _support(idle)
     if names:

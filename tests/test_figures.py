@@ -28,6 +28,7 @@ BENCHMARKS = {
     "predict",
     "startup",
     "switching",
+    "targets",
 }
 
 

@@ -23,9 +23,9 @@ _ERROR = re.compile(r"^(?:ERROR\b|E\d{4} )[^\]]*\] *(\S.*)$", re.MULTILINE)
 def held_back() -> Iterator[Callable[[], str]]:
     """Hold back what native code writes to file descriptors 1 and 2 in the block; gives a function that tells it.
 
-    Some drivers write remarks to standard output, where facts as JSON go. Python's own streams go on.
-    If anything but an :class:`AdaScaleError` leaves the block, what was held back
-    is written after all. Nothing is held back with ``ADASCALE_DEBUG`` set, or without a place for it.
+    Some drivers write remarks to standard output, where facts as JSON go. Python's own streams go on. If anything but
+    an :class:`AdaScaleError` leaves the block, what was held back is written after all. Nothing is held back with
+    ``ADASCALE_DEBUG`` set, or without a place for it.
     """
     with _ALONE:
         descriptors = _descriptors()
@@ -61,8 +61,9 @@ def _descriptors() -> Optional[Tuple[int, int, int]]:
         return None
     made: List[int] = []
     try:
-        for make in (lambda: os.memfd_create("words"), lambda: os.dup(1), lambda: os.dup(2)):
-            made.append(make())
+        made.append(os.memfd_create("words"))
+        made.append(os.dup(1))
+        made.append(os.dup(2))
     except OSError:
         for descriptor in made:
             os.close(descriptor)
