@@ -134,8 +134,8 @@ def adapt(result: Result) -> Section:
     text = (
         f"Bundles: {bundles}. Runs: {len(result['runs'])} of {result['seconds']:g} s, {result['fps']:g} inputs a "
         "second, under CPU burners and memory thrashers. The budget is 1.3 times the full branch's idle latency. The "
-        "second table has the deadlines missed in the worst run, by phase, in %; the third those of every run beside what "
-        "could be reached: by the smallest branch alone, and by an oracle that knows the future."
+        "second table has the deadlines missed in the worst run, by phase, in %; the third those of every run beside "
+        "what could be reached: by the smallest branch alone, and by an oracle that knows the future."
     )
     reached = [
         (run["model"], f"{run['budget_ms']:.2f}", *(f"{100 * run['judged'][name]['all'][0]:.1f}" for name in _REACHED),
