@@ -35,6 +35,9 @@ class Phone(Monitor):
     def sample(self, time_s: float) -> Context:
         return Context(time_s, battery=round(self.wh / BATTERY_WH, 2), charging=False)
 
+    def memory_free_mb(self) -> None:
+        """Nobody knows."""
+
     def live(self, joules: float) -> None:
         """An inference took so much; the time until the next passes."""
         self.device.pass_(PERIOD_S, joules)

@@ -143,12 +143,13 @@ def test_opening_and_giving_up_branches_for_long_grows_nothing(healthy, image, m
         open_one = session.ready._warm._open
         monkeypatch.setattr(session.ready._warm, "_open", lambda key: opened.append(key) or open_one(key))
         process, before, half = psutil.Process(), 0, 0
-        for number in range(8000):
+        for number in itertools.count():
             output = session.predict(image)
             assert (output == own[session.last.branch]).all()
             if number == 4000:
                 gc.collect()
                 before, half = process.memory_info().rss, len(opened)
+            if number >= 8000 and len(opened) - half > 100:  # a busy machine opens slowly
+                break
         gc.collect()
         assert (process.memory_info().rss - before) / 1e6 < 30
-        assert len(opened) - half > 100
