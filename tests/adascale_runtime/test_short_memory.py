@@ -30,7 +30,7 @@ import sys, time
 held = []
 for _ in range(int(sys.argv[1])):
     held.append(bytearray(b"x" * 1000000))
-    time.sleep(0.006)
+    time.sleep(0.01)
 sys.stdin.read()
 """
 #: Opens a session again and again; beside each, a process takes memory in steps of a megabyte.
@@ -83,7 +83,7 @@ for number in range(trials):
         command = [sys.executable, "-c", sys.argv[6], str(taken)]
         holder = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         begun, served, absent = time.monotonic(), 0, 0
-        while time.monotonic() - begun < 0.006 * taken + 0.3:
+        while time.monotonic() - begun < 0.01 * taken + 0.3:
             session.predict(x)
             served += 1
             absent += bool(session.last.absent)
@@ -138,7 +138,7 @@ def sessions(heavy: Bundle, group: groups.Group, trials: int, told: bool) -> Ite
         yield from map(json.loads, process.stdout)
 
 
-@pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.skipif(groups.refusal() is not None, reason=str(groups.refusal()))
 def test_no_session_is_ended_for_want_of_memory(heavy: Bundle) -> None:
     with groups.group(1_000_000_000) as group:
@@ -151,7 +151,7 @@ def test_no_session_is_ended_for_want_of_memory(heavy: Bundle) -> None:
     assert sum(one["absent"] > 0 or one["out"] > 0 for one in done) > TRIALS / 4
 
 
-@pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.skipif(groups.refusal() is not None, reason=str(groups.refusal()))
 def test_the_same_sessions_are_ended_where_nobody_tells_the_memory(heavy: Bundle) -> None:
     with groups.group(1_000_000_000) as group:
