@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from adascale_runtime.engines import trial
+from adascale_runtime.engines import releases, trial
 from adascale_runtime.errors import AdaScaleError
 from adascale_runtime.files import codec
 from adascale_runtime.progress import Tick, silent
@@ -105,13 +104,8 @@ def write_bundle(
 
 def versions() -> dict[str, str]:
     """The versions of the tools that a bundle depends on."""
-    known = {}
-    for package in _PACKAGES:
-        try:
-            known[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return known
+    found = ((package, releases.release(package)) for package in _PACKAGES)
+    return {package: number for package, number in found if number}
 
 
 def _branches(
