@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -114,6 +114,7 @@ def _branches(
     """Every branch, its file written into ``folder``, with the file's outputs (N, classes) for the test split."""
     from adascale_tf.training.quantization import train_quantized
     from converters import convert, precisions, verify
+    from converters.delegates import support
 
     groups: dict[tuple[Trunk, str], list[Recipe]] = {}
     for recipe in network.recipes:
@@ -135,7 +136,7 @@ def _branches(
             shared = len(recipes) > 1 and one.size_bytes != len(one.model)
             file = f"{(recipes[0] if shared else recipe).id}.tflite"
             (folder / file).write_bytes(one.model)
-            branch, keras = entry(network, recipe, one, file), expected[recipe.id]
+            branch, keras = entry(network, recipe, one, file, support.names()), expected[recipe.id]
             actual = verify.outputs_apart(folder / file, branch, scratch / "inputs.npy")
             _check_outputs(branch, keras, actual)
             branch = replace(
@@ -154,8 +155,10 @@ def _branches(
             yield branch, actual
 
 
-def entry(network: ElasticNetwork, recipe: Recipe, one: Converted, file: str) -> Branch:
-    """The manifest's entry of a branch before anything is measured of it."""
+def entry(
+    network: ElasticNetwork, recipe: Recipe, one: Converted, file: str, delegates: Collection[str] = ()
+) -> Branch:
+    """The manifest's entry of a branch before anything is measured of it, with the support of some delegates."""
     from converters.delegates import support
 
     plan = network.plan(recipe)
@@ -173,7 +176,7 @@ def entry(network: ElasticNetwork, recipe: Recipe, one: Converted, file: str) ->
         accuracy=Accuracy("top-1", 0.0, 0, "test"),
         verification=Verification(0, 0.0, 0.0, 0.0),
         expected=f"samples/{recipe.id}.bin",
-        support=support.every(one.model, one.signature),
+        support=support.several(one.model, one.signature, delegates),
         min_runtime=support.min_runtime(one.model),
     )
 
