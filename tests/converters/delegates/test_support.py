@@ -19,8 +19,7 @@ from adascale_runtime.errors import BadInput
 from converters.delegates import support, table
 from converters.delegates.operator import read
 from tests.fixtures import small_model
-from tests.fixtures.operator_families import IMAGE
-from tests.fixtures.operator_matrix import SIGNATURE, T, build, cases, drawn, numbers
+from tests.fixtures.operator_matrix import IMAGE, SIGNATURE, T, build, cases, drawn, numbers
 
 DELEGATES = sorted(table.TABLES)
 
