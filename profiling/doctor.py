@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import platform
 import shutil
@@ -16,7 +15,7 @@ import psutil
 
 from adascale_runtime import plugins
 from adascale_runtime.device import identity, meters, nnapi
-from adascale_runtime.engines import registry, vendors
+from adascale_runtime.engines import registry, releases, vendors
 from adascale_runtime.errors import UnknownDelegate
 from profiling import device
 
@@ -73,9 +72,9 @@ def _packages() -> list[Check]:
     extras = {"distributed": "'adascale-tf[fleet]'"}
     checks = []
     for name, purpose in needs.items():
-        try:
-            checks.append(Check(name, "ok", importlib.metadata.version(name)))
-        except importlib.metadata.PackageNotFoundError:
+        if number := releases.release(name):
+            checks.append(Check(name, "ok", number))
+        else:
             checks.append(Check(name, "missing", f"needed for {purpose}", f"pip install {extras.get(name, name)}"))
     return checks
 

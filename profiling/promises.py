@@ -58,7 +58,10 @@ def supported(
 
 
 def variants(delegate: str, device: Mapping[str, object], versions: Mapping[str, str]) -> tuple[str, ...]:
-    """The names of the support table that a measured delegate may stand under, the most exact first."""
+    """The names of the support table that a measured delegate may stand under, the most exact first.
+
+    One table may have two names; which of them manifests hold depends on their age.
+    """
     if delegate == "gpu" and versions.get("engine") == "benchmark_model":
         return ("gpu:classic",)
     if delegate == "nnapi":

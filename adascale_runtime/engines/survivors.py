@@ -12,6 +12,7 @@ from typing import Dict, List, Optional, Sequence
 
 from adascale_runtime.device import identity
 from adascale_runtime.engines.registry import lookup
+from adascale_runtime.engines.releases import release
 from adascale_runtime.errors import BadInput
 from adascale_runtime.files import cache
 from adascale_runtime.seams import bundle as bundles
@@ -69,17 +70,7 @@ _MACHINE: List[str] = []
 def _machine() -> str:
     """The versions of LiteRT and of what it runs NPUs with, and the processor."""
     if not _MACHINE:
-        releases = [_release("ai-edge-litert"), _release("openvino")]
+        releases = [release("ai-edge-litert"), release("openvino")]
         words = [releases[0] or "unknown", *filter(None, releases[1:]), platform.machine(), identity.processor()]
         _MACHINE.append("\n".join(words))
     return _MACHINE[0]
-
-
-def _release(package: str) -> str:
-    """The version of a package; empty if it is not installed as one."""
-    try:
-        from importlib.metadata import version
-
-        return version(package)
-    except Exception:
-        return ""

@@ -19,6 +19,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Dict, List, Tuple
 
+from adascale_runtime.engines import releases
 from adascale_runtime.errors import UnknownDelegate
 
 #: Intel's folder beside ``libLiteRt.so``, the libraries in it, and how the plugin numbers OpenVINO's devices.
@@ -119,13 +120,7 @@ def _openvino() -> Tuple[str, Path]:
                 INSTALL
             )
         )
-    try:
-        from importlib.metadata import version
-
-        release = version("openvino")
-    except Exception:  # not installed as a package
-        release = "of an unknown release"
-    return release, Path(spec.origin).parent / "libs"
+    return releases.release("openvino") or "of an unknown release", Path(spec.origin).parent / "libs"
 
 
 def _wanted(plugin: Path) -> List[str]:

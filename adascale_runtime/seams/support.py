@@ -25,7 +25,7 @@ class Refusal:
 class Support:
     """What one delegate takes of one branch."""
 
-    #: The delegate, or a variant of it: "gpu", "gpu:classic", "nnapi:1.2", "npu:openvino".
+    #: The delegate, or a variant of it: "gpu", "gpu:classic", "nnapi:1.2", "npu".
     delegate: str
     #: Operators of the branch.
     operators: int

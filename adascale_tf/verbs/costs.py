@@ -25,6 +25,11 @@ class Costs:
     #: The predictors by quantity.
     by_quantity: dict[str, predictors.Predictor]
 
+    @property
+    def support(self) -> frozenset[str]:
+        """The entries of a branch's support that its costs depend on."""
+        return frozenset(name for predictor in self.by_quantity.values() for name in predictor.support)
+
     def of(self, branch: Branch) -> dict[str, float]:
         """A branch's costs by quantity."""
         return {

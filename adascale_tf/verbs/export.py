@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from adascale_runtime.engines import trial
+from adascale_runtime.engines import releases, trial
 from adascale_runtime.errors import AdaScaleError
 from adascale_runtime.files import codec
 from adascale_runtime.progress import Tick, silent
@@ -105,13 +104,8 @@ def write_bundle(
 
 def versions() -> dict[str, str]:
     """The versions of the tools that a bundle depends on."""
-    known = {}
-    for package in _PACKAGES:
-        try:
-            known[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return known
+    found = ((package, releases.release(package)) for package in _PACKAGES)
+    return {package: number for package, number in found if number}
 
 
 def _branches(
@@ -120,6 +114,7 @@ def _branches(
     """Every branch, its file written into ``folder``, with the file's outputs (N, classes) for the test split."""
     from adascale_tf.training.quantization import train_quantized
     from converters import convert, precisions, verify
+    from converters.delegates import support
 
     groups: dict[tuple[Trunk, str], list[Recipe]] = {}
     for recipe in network.recipes:
@@ -141,7 +136,7 @@ def _branches(
             shared = len(recipes) > 1 and one.size_bytes != len(one.model)
             file = f"{(recipes[0] if shared else recipe).id}.tflite"
             (folder / file).write_bytes(one.model)
-            branch, keras = entry(network, recipe, one, file), expected[recipe.id]
+            branch, keras = entry(network, recipe, one, file, support.names()), expected[recipe.id]
             actual = verify.outputs_apart(folder / file, branch, scratch / "inputs.npy")
             _check_outputs(branch, keras, actual)
             branch = replace(
@@ -160,8 +155,10 @@ def _branches(
             yield branch, actual
 
 
-def entry(network: ElasticNetwork, recipe: Recipe, one: Converted, file: str) -> Branch:
-    """The manifest's entry of a branch before anything is measured of it."""
+def entry(
+    network: ElasticNetwork, recipe: Recipe, one: Converted, file: str, delegates: Collection[str] = ()
+) -> Branch:
+    """The manifest's entry of a branch before anything is measured of it, with the support of some delegates."""
     from converters.delegates import support
 
     plan = network.plan(recipe)
@@ -179,7 +176,7 @@ def entry(network: ElasticNetwork, recipe: Recipe, one: Converted, file: str) ->
         accuracy=Accuracy("top-1", 0.0, 0, "test"),
         verification=Verification(0, 0.0, 0.0, 0.0),
         expected=f"samples/{recipe.id}.bin",
-        support=support.every(one.model, one.signature),
+        support=support.several(one.model, one.signature, delegates),
         min_runtime=support.min_runtime(one.model),
     )
 

@@ -90,7 +90,7 @@ class Judge:
         exact = precisions.lookup(precision).exact
         answers = model.predict(self._examples, batch_size=256, verbose=0) if exact else None
         converted = finish()[_SIGNATURE]
-        branch = export.entry(evolved, recipe, converted, "branch.tflite")
+        branch = export.entry(evolved, recipe, converted, "branch.tflite", {*self._targets, *self._costs.support})
         if not all(one.sound for one in branch.support if one.delegate in self._targets):
             return None
         if answers is None:

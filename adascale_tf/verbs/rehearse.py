@@ -31,7 +31,12 @@ def rehearse(network: ElasticNetwork, data: Dataset, tick: Tick = silent) -> Non
 
 
 def trials(
-    network: ElasticNetwork, data: Dataset, recipes: Sequence[Recipe], *, run: bool = False
+    network: ElasticNetwork,
+    data: Dataset,
+    recipes: Sequence[Recipe],
+    delegates: Sequence[str] = (),
+    *,
+    run: bool = False,
 ) -> Iterator[tuple[Recipe, Branch]]:
     """Each recipe with the manifest's entry of its branch, converted alone from the weights that there are.
 
@@ -39,6 +44,7 @@ def trials(
         network: has these recipes.
         data: gives examples for ranges.
         recipes: what is converted.
+        delegates: those whose support the entries tell.
         run: run each file once, too.
 
     Raises:
@@ -55,7 +61,7 @@ def trials(
             model, precision = network.trunk(recipe).network(recipe), network.plan(recipe).precision
             networks = {recipe.id: wrap(model) if precisions.lookup(precision).trained else model}
             one = convert.convert(networks, precision, examples, {recipe.id: str(recipe)})[recipe.id]
-            branch = entry(network, recipe, one, file.name)
+            branch = entry(network, recipe, one, file.name, delegates)
             if run:
                 file.write_bytes(one.model)
                 verify.outputs_apart(file, branch, inputs)

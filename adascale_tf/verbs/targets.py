@@ -46,7 +46,7 @@ def sound(model: bytes, signature: str, targets: Iterable[str]) -> bool:
     """Whether every target takes all of a signature of a .tflite, and nothing is known to be wrong with that."""
     from converters.delegates import support
 
-    return all(support.support(model, signature, name).sound for name in targets)
+    return all(one.sound for one in support.several(model, signature, targets))
 
 
 def suit(
@@ -85,13 +85,12 @@ def suit(
         wrong = [recipe for recipe in reversed(recipes) if not known[recipe][target].sound]
         instead = {recipe: _in_other_precisions(network, recipe) for recipe in wrong}
         for attempt in range(len(_INSTEAD)):
+            if _content(recipes, target, targets, known):
+                break
             tried = {recipe: instead[recipe][attempt] for recipe in wrong if attempt < len(instead[recipe])}
-            if not (len(targets) > 1 and _enough(recipes, target, known)):
-                look(dict.fromkeys(tried.values()))
+            look(dict.fromkeys(tried.values()))
             for recipe, other in tried.items():
-                if len(targets) > 1 and _enough(recipes, target, known):  # what other targets take is left to them
-                    break
-                if _serves(other, recipe, target, targets, known):
+                if not _content(recipes, target, targets, known) and _serves(other, recipe, target, targets, known):
                     recipes[recipes.index(recipe)] = other
                     wrong.remove(recipe)
     recipes = list(dict.fromkeys(recipes))
@@ -107,15 +106,17 @@ def _converted(
     from adascale_tf.verbs.rehearse import trials
 
     found = {}
-    for number, (recipe, branch) in enumerate(trials(network.evolved(recipes), data, recipes), start=1):
-        found[recipe] = {one.delegate: one for one in branch.support if one.delegate in targets}
+    for number, (recipe, branch) in enumerate(trials(network.evolved(recipes), data, recipes, targets), start=1):
+        found[recipe] = {one.delegate: one for one in branch.support}
         tick("check delegates", number, len(recipes), str(recipe))
     return found
 
 
-def _enough(recipes: Sequence[Recipe], target: str, known: Known) -> bool:
+def _content(recipes: Sequence[Recipe], target: str, targets: Sequence[str], known: Known) -> bool:
+    """Whether a target takes enough: all, or beside other targets, to which the rest is left, its share."""
     distinct = set(recipes)  # two may have become one
-    return sum(known[recipe][target].sound for recipe in distinct) >= SHARE * len(distinct)
+    share = SHARE if len(targets) > 1 else 1.0
+    return sum(known[recipe][target].sound for recipe in distinct) >= share * len(distinct)
 
 
 def _in_other_precisions(network: ElasticNetwork, recipe: Recipe) -> list[Recipe]:

@@ -1,4 +1,4 @@
-"""What Android's neural networks API takes, by version: delegates "nnapi:1.0" to "nnapi:1.3", and "nnapi".
+"""What Android's neural networks API takes, by version: delegates "nnapi:1.0" to "nnapi:1.3", which is "nnapi", too.
 
 TensorFlow Lite's delegate decides by the API level of the phone which operators it hands over; the phone's driver may
 take fewer, and without an accelerator none is used at all. Sources: ``Validate`` in
@@ -86,10 +86,12 @@ def _rows(level: int) -> dict[str, Row]:
     }
 
 
-for _name, _level in LEVELS.items():
-    _summary = f"Android's NNAPI {_name}, API level {_level}."
-    declare(Table(f"nnapi:{_name}", _summary, VERSION, _rows(_level), pieces=_PIECES))
+*_OLDER, _NEWEST = LEVELS
+for _name in _OLDER:
+    _summary = f"Android's NNAPI {_name}, API level {LEVELS[_name]}."
+    declare(Table(f"nnapi:{_name}", _summary, VERSION, _rows(LEVELS[_name]), pieces=_PIECES))
 #: The newest version, which phones from Android 11 on have.
 TABLE = declare(
-    Table("nnapi", "Android's NNAPI, deprecated since Android 15.", VERSION, _rows(LEVELS["1.3"]), pieces=_PIECES)
+    Table("nnapi", "Android's NNAPI, deprecated since Android 15.", VERSION, _rows(LEVELS[_NEWEST]), pieces=_PIECES),
+    f"nnapi:{_NEWEST}",
 )

@@ -1,12 +1,11 @@
 """What NPUs take. "npu:openvino" is Intel's plugin of LiteRT with OpenVINO, which hosts have as the delegate ``npu``.
 
+It is the one plugin that there is a table for, so that it stands for NPUs in general, and manifests hold it as "npu".
 The plugin selects operators by their kind, whatever their form. What OpenVINO then cannot compile ends the compiler,
 and nothing of the file is taken. Phones' NPUs have compilers of their own, whose rules are not known from files alone.
 """
 
 from __future__ import annotations
-
-from dataclasses import replace
 
 from converters.delegates.operator import File, Operator
 from converters.delegates.table import FileRow, Row, Table, declare, first, merged, rows, taken
@@ -146,12 +145,11 @@ def _compiles(file: File) -> str:
 
 TABLE = declare(
     Table(
-        "npu:openvino",
+        "npu",
         "Intel's NPU plugin of LiteRT with OpenVINO, as hosts have it.",
         VERSION,
         ROWS,
         files=(FileRow(_border, _MEASURED), FileRow(_compiles, _MEASURED)),
-    )
+    ),
+    "npu:openvino",
 )
-#: The one plugin that there is a table for stands for NPUs in general.
-PLAIN = declare(replace(TABLE, delegate="npu"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from adascale_runtime.device.nnapi import LEVELS
@@ -15,7 +15,7 @@ from converters.delegates import nnapi as _nnapi  # noqa: F401
 from converters.delegates import npu as _npu  # noqa: F401
 from converters.delegates import xnnpack as _xnnpack  # noqa: F401
 from converters.delegates.operator import File, Operator, Subgraph, read
-from converters.delegates.table import TABLES, Table, lookup
+from converters.delegates.table import TABLES, Table, known, lookup
 from converters.kernel_classes import pieces
 
 #: The metadata in which TensorFlow's converter says which runtime a file needs.
@@ -54,14 +54,22 @@ def support(model: bytes, signature: str, delegate: str) -> Support:
     return _support(lookup(delegate), read(model, signature))
 
 
-def every(model: bytes, signature: str) -> tuple[Support, ...]:
-    """What each delegate that there is a table for takes of a signature, by the delegates' names.
+def several(model: bytes, signature: str, delegates: Collection[str]) -> tuple[Support, ...]:
+    """What delegates take of a signature, by their names; those that there is no table for are left out.
 
     Raises:
         BadInput: It is no .tflite, it is damaged, or it lacks the signature.
     """
+    tables = [lookup(name) for name in sorted(delegates) if known(name)]
+    if not tables:
+        return ()
     file = read(model, signature)
-    return tuple(_support(TABLES[name], file) for name in sorted(TABLES))
+    return tuple(_support(table, file) for table in tables)
+
+
+def names() -> tuple[str, ...]:
+    """The delegates that there are tables for, each under one name."""
+    return tuple(sorted(TABLES))
 
 
 def _support(table: Table, file: File) -> Support:

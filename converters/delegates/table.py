@@ -7,7 +7,7 @@ options, and says as part of a sentence why the delegate does not take it ("rank
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from adascale_runtime.errors import BadInput
 from adascale_runtime.text import excerpt
@@ -114,16 +114,24 @@ def warned(words: str, kinds: str, wrong: Callable[[Operator], bool], source: st
     return FileRow(check, source)
 
 
-#: The tables by delegate.
+#: The tables by delegate, and the delegates' other names.
 TABLES: dict[str, Table] = {}
+ALIASES: dict[str, str] = {}
 
 
-def declare(table: Table) -> Table:
-    """Enter a table; :class:`BadInput` if the delegate has one."""
-    if table.delegate in TABLES:
-        raise BadInput(f"There are two tables for the delegate '{table.delegate}'; give one another name.")
+def declare(table: Table, *aliases: str) -> Table:
+    """Enter a table, with other names that it is looked up by; :class:`BadInput` if one of them has a table."""
+    for name in (table.delegate, *aliases):
+        if known(name):
+            raise BadInput(f"There are two tables for the delegate '{name}'; give one another name.")
     TABLES[table.delegate] = table
+    ALIASES.update(dict.fromkeys(aliases, table.delegate))
     return table
+
+
+def known(delegate: str) -> bool:
+    """Whether there is a table for a delegate."""
+    return delegate in TABLES or delegate in ALIASES
 
 
 def rows(kinds: str, check: Check, source: str, versions: tuple[int, int] = (1, 99)) -> dict[str, Row]:
@@ -143,11 +151,11 @@ def merged(parts: Iterable[Mapping[str, Row]]) -> dict[str, Row]:
 
 
 def lookup(delegate: str) -> Table:
-    """The table of a delegate; :class:`BadInput` lists those that there are."""
-    if delegate not in TABLES:
-        known = ", ".join(sorted(TABLES))
-        raise BadInput(f"Nothing is known of what delegate '{excerpt(delegate)}' takes; choose among {known}.")
-    return TABLES[delegate]
+    """The table of a delegate, under the name that it is looked up by; :class:`BadInput` lists those that there are."""
+    if not known(delegate):
+        names = ", ".join(sorted({*TABLES, *ALIASES}))
+        raise BadInput(f"Nothing is known of what delegate '{excerpt(delegate)}' takes; choose among {names}.")
+    return TABLES[delegate] if delegate in TABLES else replace(TABLES[ALIASES[delegate]], delegate=delegate)
 
 
 def first(*reasons: str) -> str:

@@ -70,7 +70,8 @@ def test_kinds_of_no_level_are_not_in_the_table() -> None:
 
 
 def test_the_tables_are_those_of_the_versions_and_the_newest_is_the_plain_one() -> None:
-    assert {name for name in table.TABLES if name.startswith("nnapi")} == {"nnapi", *(f"nnapi:{v}" for v in LEVELS)}
+    names = {name for name in (*table.TABLES, *table.ALIASES) if name.startswith("nnapi")}
+    assert names == {"nnapi", *(f"nnapi:{v}" for v in LEVELS)} and table.ALIASES["nnapi:1.3"] == "nnapi"
     assert set(nnapi.TABLE.rows) == set(KINDS) == set(table.lookup("nnapi:1.0").rows)
     for row in nnapi.TABLE.rows.values():
         assert row.source.endswith("nnapi_delegate.cc") and row.versions[0] == 1

@@ -259,14 +259,17 @@ def test_without_a_table_a_promise_is_not_known(tmp_path: Path) -> None:
     assert not found.contradictions and any("is not known" in note for note in found.notes)
 
 
-def test_nnapi_is_held_against_the_feature_level_of_the_phone(tmp_path: Path) -> None:
-    levels = [Support(f"nnapi:1.{n}", 5, n + 1, 1) for n in range(4)]
+@pytest.mark.parametrize("newest", ["nnapi", "nnapi:1.3"])
+def test_nnapi_is_held_against_the_feature_level_of_the_phone(tmp_path: Path, newest: str) -> None:
+    """Manifests hold the newest level as "nnapi", which stands for phones of an unknown level, too."""
+    levels = [Support(name, 5, n + 1, 1) for n, name in enumerate(("nnapi:1.0", "nnapi:1.1", "nnapi:1.2", newest))]
     manifest = promising(tmp_path, "full", *levels)
     wanted = {"26": None, "27": 0, "28": 1, "29": 2, "30": 3, "31": 3, "36": 3, "": None, "x": None, "9" * 50: None}
     for sdk, level in wanted.items():
         cells = [measured(d, 1.0, device={"name": "P", "sdk": sdk}) for d in ("cpu", "nnapi")]
         promise = entry(compare(cells, {"b" * 12: manifest}), "nnapi").promise
-        assert promise.support == (None if level is None else levels[level]), sdk
+        unknown = levels[3] if newest == "nnapi" else None
+        assert promise.support == (unknown if level is None else levels[level]), sdk
 
 
 @given(st.permutations([("cpu", 1), ("gpu", 1), ("cpu", 4), ("npu", 1)]), st.integers(0, 3))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +92,7 @@ def test_the_files_hold_what_the_manifest_says(built: Bundle) -> None:
     inspection = adascale_tf.inspect(built, delegates="cpu,gpu,gpu:classic")
     for branch in built.manifest.branches:
         told = {one.delegate: one for one in branch.support}
-        assert set(told) == set(support.TABLES)
+        assert set(told) == set(support.names())
         assert [told[one.delegate] for one in inspection.support[branch.id]] == list(inspection.support[branch.id])
         assert told["cpu"].operators == branch.cost.ops and branch.min_runtime
 
@@ -103,6 +104,20 @@ def test_a_search_for_a_target_chooses_only_what_it_takes(built: Bundle) -> None
     sound = {recipe for recipe, (model, key) in files.items() if targets.sound(model, key, ["gpu"])}
     assert {str(one.recipe) for one in chosen.chosen} <= sound < {b.recipe for b in built.manifest.branches}
     assert {str(one.recipe) for one in everything.chosen} - sound
+
+
+def test_a_search_of_a_checkpoint_judges_new_recipes_by_its_targets(tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    model = adascale_tf.elastic(small(), "full,int8,width(0.5)+int8")
+    model.fit(examples(), training=replace(ONCE, checkpoint=kept))
+    options: dict[str, Any] = {"data": examples(), "objectives": "size", "trials": 3, "steps": 0}
+    everything = adascale_tf.search(kept, **options)
+    chosen = adascale_tf.search(kept, **options, targets="gpu", out=tmp_path / "bundle")
+    assert any("int8" in str(one.recipe) for one in everything.chosen)  # the smallest, which a GPU computes wrongly
+    assert chosen.written is not None and chosen.written.manifest.targets == ("gpu",)
+    assert list(whole(chosen.written, "gpu").values()) == [True] * len(chosen.chosen) and chosen.chosen
+    for branch in chosen.written.manifest.branches:  # of the file that ships, every delegate is told
+        assert {one.delegate for one in branch.support} == set(support.names())
 
 
 def test_names_are_told_once() -> None:

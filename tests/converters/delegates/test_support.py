@@ -6,6 +6,7 @@ import functools
 import random
 import struct
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,8 +19,7 @@ from adascale_runtime.errors import BadInput
 from converters.delegates import support, table
 from converters.delegates.operator import read
 from tests.fixtures import small_model
-from tests.fixtures.operator_families import IMAGE
-from tests.fixtures.operator_matrix import SIGNATURE, T, build, cases, drawn, numbers
+from tests.fixtures.operator_matrix import IMAGE, SIGNATURE, T, build, cases, drawn, numbers
 
 DELEGATES = sorted(table.TABLES)
 
@@ -40,6 +40,30 @@ def test_there_is_a_table_for_the_cpu_and_both_kinds_of_gpu() -> None:
 def test_an_unknown_delegate_is_refused_with_those_that_are_known() -> None:
     with pytest.raises(BadInput, match="gpu:classic"):
         support.support(small_model.pack(small_model.tree()), "main", "gpu:other")
+
+
+@pytest.mark.parametrize("alias", sorted(table.ALIASES))
+def test_another_name_gives_the_same_and_manifests_hold_one(alias: str) -> None:
+    name = table.ALIASES[alias]
+    assert name in support.names() and alias not in support.names()
+    for case in cases()[::97]:
+        told = support.support(case.model, SIGNATURE, name)
+        assert support.support(case.model, SIGNATURE, alias) == replace(told, delegate=alias)
+        assert support.verdicts(case.model, SIGNATURE, alias) == support.verdicts(case.model, SIGNATURE, name)
+
+
+def test_a_name_has_one_table() -> None:
+    for name in (*table.TABLES, *table.ALIASES):
+        with pytest.raises(BadInput, match=f"two tables for the delegate '{name}'"):
+            table.declare(replace(table.lookup("cpu"), delegate="another"), name)
+    assert "another" not in table.TABLES
+
+
+def test_several_delegates_are_told_at_once_without_those_that_nothing_is_known_of() -> None:
+    model = cases()[0].model
+    found = support.several(model, SIGNATURE, ["npu:openvino", "theirs", "cpu"])
+    assert found == tuple(support.support(model, SIGNATURE, name) for name in ("cpu", "npu:openvino"))
+    assert support.several(model, SIGNATURE, ()) == ()
 
 
 def test_support_counts_what_the_verdicts_say() -> None:
