@@ -1,4 +1,4 @@
-"""What LiteRT's GPU accelerator takes and computes wrongly.
+"""What LiteRT's GPU accelerator takes and computes wrongly, or crashes on.
 
 Found by comparing outputs with those of LiteRT's own kernels, operator by operator, with the WebGPU build on Vulkan in
 software. Whether a phone's build does the same is for a run on the phone to say.
@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable
 
 from adascale_runtime.errors import BadInput
-from converters.delegates.operator import DAMAGED, Operator, Tensor
+from converters.delegates.operator import DAMAGED, File, Operator, Tensor
 from converters.delegates.table import FileRow, warned
 
 VERSION = "LiteRT 2.3.0"
@@ -122,7 +122,24 @@ def _rule(what: str, kinds: str, wrong: Callable[[Operator], bool]) -> FileRow:
     return warned(f"{VERSION} (WebGPU) computes {what} wrongly; compare outputs on the device.", kinds, guarded, SOURCE)
 
 
+def _unread(file: File) -> str:
+    """Several 8-bit outputs of which one is read by nobody; the run ends with SIGSEGV, each time.
+
+    Converters write it for a recurrent layer that they unroll: its first step has no use for one of the gates. UNPACK,
+    SPLIT and SPLIT_V were seen to crash, in int8 and in uint8, at any position of the output; in float32 none does. The
+    rule is wider: it holds for every kind of operator with several outputs.
+    """
+    for graph in file.subgraphs:
+        read = {t.index for one in graph.operators for t in one.inputs if t is not None}
+        read.update(t.index for t in graph.outputs)
+        for one in graph.operators:
+            if len(one.outputs) > 1 and any(t.dtype in _EIGHT and t.index not in read for t in one.outputs):
+                return f"{VERSION} (WebGPU) crashes on {one.kind} with an 8-bit output that nothing reads."
+    return ""
+
+
 WARNINGS: tuple[FileRow, ...] = (
+    FileRow(_unread, SOURCE),
     _rule("1x1 convolutions with strides and integer weights", "CONV_2D", _points_apart),
     _rule("grouped convolutions with weights that are made as it runs", "CONV_2D", _loose_groups),
     _rule("dense layers that fold their input", "FULLY_CONNECTED", _folded),
