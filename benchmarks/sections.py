@@ -344,8 +344,9 @@ def targets(result: Result) -> Section:
         "device in the place of an NPU. *Promised*: branches that the manifest says the delegate takes as a whole, "
         "with nothing known to be wrong. *Taken*: those of them that it took as a whole; *right*: those whose outputs "
         f"are the CPU's within a share of their range: {allowed}, since GPUs may compute in 16-bit floats and OpenVINO "
-        "in bfloat16; or, for 8-bit branches, within what their own rounding amounts to (the CPU's outputs against the "
-        f"float network's). The networks are untrained.{absent}"
+        "in bfloat16; or within twice what rounding alone does to the branch on the CPU, which untrained networks "
+        "amplify: its outputs against the float network's, and, on npu, against those with its float weights in "
+        f"bfloat16.{absent}"
     )
     columns = (
         "network",

@@ -1,4 +1,4 @@
-"""What LiteRT's GPU accelerator takes and computes wrongly.
+"""What LiteRT's GPU accelerator takes and computes wrongly, or crashes on.
 
 Found by comparing outputs with those of LiteRT's own kernels, operator by operator, with the WebGPU build on Vulkan in
 software. Whether a phone's build does the same is for a run on the phone to say.
@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable
 
 from adascale_runtime.errors import BadInput
-from converters.delegates.operator import DAMAGED, Operator, Tensor
+from converters.delegates.operator import DAMAGED, File, Operator, Subgraph, Tensor
 from converters.delegates.table import FileRow, warned
 
 VERSION = "LiteRT 2.3.0"
@@ -18,6 +18,7 @@ SOURCE = f"measured: {VERSION}, WebGPU"
 _NARROW = ("int8", "uint8", "int4")
 _EIGHT = ("int8", "uint8")
 _JOINED = "ADD SUB MUL DIV MAXIMUM MINIMUM SQUARED_DIFFERENCE POW FLOOR_DIV FLOOR_MOD LESS"
+_SIBLINGS = f"{_JOINED} GREATER GREATER_EQUAL LESS_EQUAL EQUAL NOT_EQUAL ADD_N LOGICAL_AND LOGICAL_OR"
 _MOVED = "RESHAPE TRANSPOSE SLICE STRIDED_SLICE PAD SPLIT DEPTH_TO_SPACE SPACE_TO_DEPTH RESIZE_BILINEAR MAX_POOL_2D"
 
 
@@ -122,7 +123,56 @@ def _rule(what: str, kinds: str, wrong: Callable[[Operator], bool]) -> FileRow:
     return warned(f"{VERSION} (WebGPU) computes {what} wrongly; compare outputs on the device.", kinds, guarded, SOURCE)
 
 
+def _unread(file: File) -> str:
+    """Several 8-bit outputs of which one is read by nobody; the run ends with SIGSEGV, each time.
+
+    Converters write it for a recurrent layer that they unroll: its first step has no use for one of the gates. UNPACK,
+    SPLIT and SPLIT_V were seen to crash, in int8 and in uint8, at any position of the output; in float32 none does. The
+    rule is wider: it holds for every kind of operator with several outputs.
+    """
+    for graph in file.subgraphs:
+        read = {t.index for one in graph.operators for t in one.inputs if t is not None}
+        read.update(t.index for t in graph.outputs)
+        for one in graph.operators:
+            if len(one.outputs) > 1 and any(t.dtype in _EIGHT and t.index not in read for t in one.outputs):
+                return f"{VERSION} (WebGPU) crashes on {one.kind} with an 8-bit output that nothing reads."
+    return ""
+
+
+def _origins(graph: Subgraph) -> dict[int, tuple[int, bool]]:
+    """For tensors: the operator of several outputs that they come from, and whether directly or through activations."""
+    found: dict[int, tuple[int, bool]] = {}
+    for one in graph.operators:
+        sources = one.variables
+        if len(one.outputs) > 1:
+            found.update({t.index: (one.index, True) for t in one.outputs})
+        elif len(sources) == 1 and sources[0].index in found and one.outputs:
+            found[one.target.index] = (found[sources[0].index][0], False)
+    return found
+
+
+def _siblings(file: File) -> str:
+    """Arithmetic that joins two outputs of one operator.
+
+    All kinds that were tried are wrong after SPLIT and UNPACK of floats (ADD, SUB, MUL, DIV, MAXIMUM, MINIMUM,
+    SQUARED_DIFFERENCE, POW, GREATER), by 0.15 to 3 times the range; only MUL of the first output by a later one is
+    right. One of the two may go through an activation (RELU of the first: wrong; TANH of the last: right); the rule is
+    wider by these. Where both do, as in recurrent layers, outputs are right, and so are those of slices.
+    """
+    among = frozenset(_SIBLINGS.split())
+    for graph in file.subgraphs:
+        origins = _origins(graph)
+        for one in graph.operators:
+            came = [origins[t.index] for t in one.variables if t.index in origins] if one.kind in among else []
+            first = [origin for origin, _ in came]
+            if len(set(first)) < len(first) and any(direct for _, direct in came):
+                return f"{VERSION} (WebGPU) computes {one.kind} of two outputs of one operator wrongly."
+    return ""
+
+
 WARNINGS: tuple[FileRow, ...] = (
+    FileRow(_unread, SOURCE),
+    FileRow(_siblings, SOURCE),
     _rule("1x1 convolutions with strides and integer weights", "CONV_2D", _points_apart),
     _rule("grouped convolutions with weights that are made as it runs", "CONV_2D", _loose_groups),
     _rule("dense layers that fold their input", "FULLY_CONNECTED", _folded),

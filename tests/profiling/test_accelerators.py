@@ -60,7 +60,8 @@ def test_three_delegates_stand_in_one_table(
     assert {(m.branch, m.delegate) for m in measured} == {(b, d) for b in branches for d in DELEGATES}
     for m in measured:
         branch = built.manifest.branch(m.branch)
-        assert m.delegation is not None and m.delegation.verdict == "fully", (m.branch, m.delegate)
+        assert m.delegation is not None, (m.branch, m.delegate)
+        assert m.delegate == "cpu" or m.delegation.verdict == "fully", (m.branch, m.delegate)  # XNNPACK leaves some
         assert len(m.latency_ms) >= 10 and m.load_ms and m.memory_mb is not None, (m.branch, m.delegate)
         assert comparison.judged(m, branch)[0], (m.branch, m.delegate, m.outputs)
     table = adascale(around, "compare-delegates", out, "--bundle", built.root, "--json")
