@@ -138,6 +138,7 @@ def sessions(heavy: Bundle, group: groups.Group, trials: int, told: bool) -> Ite
         yield from map(json.loads, process.stdout)
 
 
+@pytest.mark.slow
 @pytest.mark.alone
 @pytest.mark.skipif(groups.refusal() is not None, reason=str(groups.refusal()))
 def test_no_session_is_ended_for_want_of_memory(heavy: Bundle) -> None:
@@ -151,6 +152,7 @@ def test_no_session_is_ended_for_want_of_memory(heavy: Bundle) -> None:
     assert sum(one["absent"] > 0 or one["out"] > 0 for one in done) > TRIALS / 4
 
 
+@pytest.mark.slow
 @pytest.mark.alone
 @pytest.mark.skipif(groups.refusal() is not None, reason=str(groups.refusal()))
 def test_the_same_sessions_are_ended_where_nobody_tells_the_memory(heavy: Bundle) -> None:

@@ -93,6 +93,7 @@ def alone(phone: Phone) -> Looped:
     return looped
 
 
+@pytest.mark.slow
 @pytest.mark.alone
 @pytest.mark.parametrize("wrong", [1.0, WRONG])
 @pytest.mark.parametrize("name", ["energy_mj", "power_mw"])
