@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -156,7 +156,7 @@ def _branches(
 
 
 def entry(
-    network: ElasticNetwork, recipe: Recipe, one: Converted, file: str, delegates: Collection[str] = ()
+    network: ElasticNetwork, recipe: Recipe, one: Converted, file: str, delegates: Iterable[str] = ()
 ) -> Branch:
     """The manifest's entry of a branch before anything is measured of it, with the support of some delegates."""
     from converters.delegates import support

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from adascale_runtime.device.nnapi import LEVELS
@@ -54,7 +54,7 @@ def support(model: bytes, signature: str, delegate: str) -> Support:
     return _support(lookup(delegate), read(model, signature))
 
 
-def several(model: bytes, signature: str, delegates: Collection[str]) -> tuple[Support, ...]:
+def several(model: bytes, signature: str, delegates: Iterable[str]) -> tuple[Support, ...]:
     """What delegates take of a signature, by their names; those that there is no table for are left out.
 
     Raises:
