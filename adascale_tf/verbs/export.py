@@ -155,9 +155,7 @@ def _branches(
             yield branch, actual
 
 
-def entry(
-    network: ElasticNetwork, recipe: Recipe, one: Converted, file: str, delegates: Iterable[str] = ()
-) -> Branch:
+def entry(network: ElasticNetwork, recipe: Recipe, one: Converted, file: str, delegates: Iterable[str] = ()) -> Branch:
     """The manifest's entry of a branch before anything is measured of it, with the support of some delegates."""
     from converters.delegates import support
 
