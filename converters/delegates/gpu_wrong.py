@@ -113,6 +113,10 @@ def _eight(operator: Operator) -> bool:
     return operator.source.dtype in _EIGHT
 
 
+def _without_bias(operator: Operator) -> bool:
+    return len(operator.inputs) < 3 or operator.inputs[2] is None
+
+
 def _rule(what: str, kinds: str, wrong: Callable[[Operator], bool]) -> FileRow:
     def guarded(operator: Operator) -> bool:
         try:
@@ -173,6 +177,12 @@ def _siblings(file: File) -> str:
 WARNINGS: tuple[FileRow, ...] = (
     FileRow(_unread, SOURCE),
     FileRow(_siblings, SOURCE),
+    warned(
+        f"{VERSION} (WebGPU) crashes on depthwise convolutions without a bias.",
+        "DEPTHWISE_CONV_2D",
+        _without_bias,
+        SOURCE,
+    ),
     _rule("1x1 convolutions with strides and integer weights", "CONV_2D", _points_apart),
     _rule("grouped convolutions with weights that are made as it runs", "CONV_2D", _loose_groups),
     _rule("dense layers that fold their input", "FULLY_CONNECTED", _folded),
