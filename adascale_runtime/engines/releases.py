@@ -15,5 +15,5 @@ def release(package: str) -> str:
         return ""
     try:
         return version(package) or ""  # None where the metadata lack it
-    except (PackageNotFoundError, KeyError):  # newer Pythons say KeyError then
+    except (PackageNotFoundError, KeyError, OSError):  # newer Pythons say KeyError then, backports an OSError
         return ""
