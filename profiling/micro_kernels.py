@@ -221,7 +221,7 @@ def _gru(writer: _Writer, kernel: Kernel, state: int) -> int:
     def both(name: str, left: int, right: int) -> int:
         return int(pair[name](writer, kernel, left, right))
 
-    heard, kept = (_parts(writer, dense(name), 3, "SPLIT") for name in ("heard", "kept"))
+    heard, kept = _parts(writer, dense("heard"), 3, "SPLIT"), _parts(writer, dense("kept"), 3, "SPLIT_V")
     update, reset = (_curve("LOGISTIC")(writer, kernel, both("ADD", heard + i, kept + i)) for i in (0, 1))
     proposed = _curve("TANH")(writer, kernel, both("ADD", heard + 2, both("MUL", reset, kept + 2)))
     return both("ADD", both("MUL", update, state), both("MUL", both("SUB", _FIRST, update), proposed))
