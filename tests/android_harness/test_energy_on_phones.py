@@ -110,7 +110,9 @@ def test_energy_and_power_are_kept_where_latency_alone_breaks_them_twice(
         f"used {looped.used_mj * unit:.1f}, {looped.summary['branches']}, {audits[-1]}, kept {looped.summary['kept']}"
     )
     assert alone.used_mj * unit >= 1.9 * limit
-    assert 0.6 * limit <= looped.used_mj * unit <= 1.1 * limit
+    # Wrong predictions hold until the audit has learned, an eighth of the time; without it 1.5 times the limit is used.
+    most = 1.1 if wrong == 1.0 else 1.3
+    assert 0.6 * limit <= looped.used_mj * unit <= most * limit
     assert audits[-1].energies["cpu x 1"] == pytest.approx(wrong, rel=0.25)
     assert audits[-1].rest_mw == pytest.approx(1e3 * phone.idle_w, rel=0.2)
 
