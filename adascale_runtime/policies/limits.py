@@ -131,7 +131,7 @@ class Limits(NamedTuple):
         if budget.min_accuracy is not None and option.accuracy < budget.min_accuracy:
             return False
         if budget.energy_mj is not None:
-            energy = energy_mj(option, self.energies) if self.energies else option.energy_mj
+            energy = energy_mj(option, self.energies)
             if energy is not None and energy > budget.energy_mj:
                 return False
         if budget.memory_mb is not None and option.memory_mb is not None and option.memory_mb > budget.memory_mb:

@@ -127,8 +127,7 @@ class Prospects:
 
     def _power_mw(self, option: Option) -> Optional[float]:
         period_s = self._state.period_s
-        energies = self._state.energies
-        energy = energy_mj(option, energies) if energies else option.energy_mj
+        energy = energy_mj(option, self._state.energies)
         if energy is None or not period_s:
             return None
         return energy / max(period_s, self.expected_ms(option) / 1e3)

@@ -7,7 +7,7 @@ from typing import Dict, NamedTuple, Optional, Tuple
 
 from adascale_runtime.engines.registry import preempted
 from adascale_runtime.policies import pressure
-from adascale_runtime.policies.limits import Engine, Option, Settings, parse_energies
+from adascale_runtime.policies.limits import Engine, Option, Settings, energy_mj, parse_energies
 from adascale_runtime.policies.pressure import Correction, Excesses, Seen, Window
 from adascale_runtime.policies.trend import HEAT_S, LOAD_S, UNSEEN, Trend
 from adascale_runtime.seams.events import Audit
@@ -115,10 +115,9 @@ def observe(
     if state.last_s is not None:
         period_s = step if period_s is None else period_s + 0.1 * (step - period_s)
     keep = math.exp(-step / settings.patience_s)
-    drawn, energy_mj = state.drawn, option.energy_mj
-    if energy_mj is not None and state.last_s is not None:  # of the first one nobody knows how long it is for
-        energy_mj *= state.energies.get(engine, 1.0)
-        drawn = Drawn(drawn.energy_mj * keep + energy_mj, drawn.seconds * keep + step)
+    drawn, spent_mj = state.drawn, energy_mj(option, state.energies)
+    if spent_mj is not None and state.last_s is not None:  # of the first one nobody knows how long it is for
+        drawn = Drawn(drawn.energy_mj * keep + spent_mj, drawn.seconds * keep + step)
     return State(
         state.branch,
         state.since_s,
