@@ -14,8 +14,8 @@ from adascale_runtime.policies.limits import Engine
 
 #: How far predictions may be off, as a standard deviation of ``k``; how unknown the rest is at first, in mW.
 WRONG, UNKNOWN_MW = 0.5, 1e5
-#: What the model does not know of a span's power, as a share of it.
-NOISE = 0.02
+#: What the model does not know of a span's power, as a share of it, and in mW: no meter tells power better than that.
+NOISE, FLOOR_MW = 0.02, 1.0
 #: How far ``rest`` (as a share of the power) and ``k`` may drift in the square root of a second.
 REST_DRIFT, DRIFT = 0.01, 0.003
 #: A span that is further than this from what was expected, in standard deviations, counts as this far.
@@ -61,19 +61,26 @@ def seen(
         drift = REST_DRIFT * power_mw if index == 0 else DRIFT
         covariance[index][index] += seconds * drift**2
     spread = [_dot(row, inputs) for row in covariance]
-    variance = _dot(spread, inputs) + error_mw**2 + (NOISE * power_mw) ** 2
-    if not variance > 0.0:
-        return known
+    noise = error_mw**2 + (NOISE * power_mw) ** 2 + FLOOR_MW**2
+    variance = _dot(spread, inputs) + noise
     surprise = power_mw - _dot(known.mean, inputs)
     most = SURPRISE * math.sqrt(variance)
     surprise = min(most, max(-most, surprise))
-    mean = [value + gained / variance * surprise for value, gained in zip(known.mean, spread)]
+    gain = [value / variance for value in spread]
+    mean = [value + share * surprise for value, share in zip(known.mean, gain)]
     mean = [max(0.0, mean[0])] + [min(FACTORS[1], max(FACTORS[0], value)) for value in mean[1:]]
-    left = [
-        tuple(value - spread[i] * spread[j] / variance for j, value in enumerate(row))
-        for i, row in enumerate(covariance)
-    ]
-    return Attribution(known.engines, tuple(mean), tuple(left))
+    return Attribution(known.engines, tuple(mean), _left(covariance, gain, inputs, noise))
+
+
+def _left(
+    covariance: Sequence[Sequence[float]], gain: Sequence[float], inputs: Sequence[float], noise: float
+) -> Tuple[Tuple[float, ...], ...]:
+    """The covariance after a span, in Joseph's form: rounding makes the short one, ``P - gain spread'``, negative."""
+    size = range(len(gain))
+    keeps = [[(1.0 if i == j else 0.0) - gain[i] * inputs[j] for j in size] for i in size]
+    columns = list(zip(*covariance))
+    kept = [[_dot(row, column) for column in columns] for row in keeps]
+    return tuple(tuple(_dot(kept[i], keeps[j]) + noise * gain[i] * gain[j] for j in size) for i in size)
 
 
 def _with(known: Attribution, engines: Sequence[Engine]) -> Attribution:
