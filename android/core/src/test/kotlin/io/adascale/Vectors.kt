@@ -53,6 +53,8 @@ object Vectors {
         } catch (refused: BadInput) {
             // Whole numbers of more than 32 bits, where no device has so many, are refused here alone.
             if ("more than 32 bits" in refused.sentence) return null
+            // Who stops at the deepest level does not see what is wrong after it.
+            if (error != null && "nested deeper" in refused.sentence) return null
             if (error == null) return "refused with: ${refused.sentence}"
             val same = problem(error) == problem(refused.sentence)
             return if (same) null else "refused with: ${refused.sentence}\n  but Python: $error"
