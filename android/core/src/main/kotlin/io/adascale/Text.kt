@@ -132,11 +132,13 @@ public object Text {
         false -> "False"
         is Double -> repr(value)
         is String -> quoted(head(value, LIMIT))
-        is List<*> -> value.take(ITEMS).joinToString(", ", "[", if (value.size > ITEMS) ", ...]" else "]") { brief(it) }
-        is Map<*, *> -> value.entries.take(ITEMS)
-            .joinToString(", ", "{", if (value.size > ITEMS) ", ...}" else "}") { brief(it.key) + ": " + brief(it.value) }
+        is List<*> -> "[" + items(value) { brief(it) } + "]"
+        is Map<*, *> -> "{" + items(value.entries) { brief(it.key) + ": " + brief(it.value) } + "}"
         else -> value.toString()
     }
+
+    private fun <T> items(all: Collection<T>, one: (T) -> String): String =
+        all.take(ITEMS).joinToString(", ", transform = one) + (if (all.size > ITEMS) ", ..." else "")
 
     private fun length(text: String): Int = text.codePointCount(0, text.length)
 

@@ -6,8 +6,8 @@ import kotlin.random.Random
 /** Damage to files, drawn from a seed. */
 object Damage {
     private val PIECES = listOf(
-        "", "}", "]", ",", ":", "\"", "\\", "\\u12", "\\ud834", "\u0000", "NaN", "-", "0", "1e999", "-1", "9".repeat(30),
-        "\n", "[".repeat(80), "null", "true", "{}", "[]", "\uFEFF", "\u202e",
+        "", "}", "]", ",", ":", "\"", "\\", "\\u12", "\\ud834", "\u0000", "NaN", "-", "0", "1e999", "-1",
+        "9".repeat(30), "\n", "[".repeat(80), "null", "true", "{}", "[]", "\uFEFF", "\u202e",
     ).map { it.toByteArray() }
 
     /** The content, cut off, or with some bytes that are flipped, replaced or put in. */

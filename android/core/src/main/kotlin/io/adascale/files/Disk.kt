@@ -131,7 +131,7 @@ public object Disk {
     private fun hex(bytes: ByteArray): String {
         val digits = StringBuilder(2 * bytes.size)
         for (byte in bytes) {
-            digits.append("0123456789abcdef"[(byte.toInt() shr 4) and 15]).append("0123456789abcdef"[byte.toInt() and 15])
+            digits.append(DIGITS[(byte.toInt() shr 4) and 15]).append(DIGITS[byte.toInt() and 15])
         }
         return digits.toString()
     }
@@ -146,5 +146,6 @@ public object Disk {
         else -> error.message ?: error.javaClass.simpleName
     }
 
+    private const val DIGITS = "0123456789abcdef"
     private val BLANK: Set<Byte> = " \t\n\r\u000b\u000c".map { it.code.toByte() }.toSet()
 }

@@ -6,7 +6,7 @@ public object Losses {
     /** Points of accuracy below the full branch from which a structure is said to have collapsed. */
     private const val COLLAPSED = 15.0
 
-    /** A sentence for each thing that a person should know about a bundle before using it; empty if nothing is wrong. */
+    /** A sentence for each thing that a person should know about a bundle; empty if nothing is wrong. */
     @JvmStatic
     public fun remarks(manifest: Manifest): List<String> {
         val sentences = ArrayList<String>()

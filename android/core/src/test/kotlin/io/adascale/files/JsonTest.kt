@@ -19,8 +19,10 @@ class JsonTest {
     fun `what is written is read again`() {
         assertEquals(value, Json.parse(Json.dump(value), "w"))
         assertEquals(value, Json.parse(Json.dumpLine(value).toByteArray(), "w"))
-        assertEquals("{\"a\":[1,2.0],\"b\":null}\n", Json.dumpLine(linkedMapOf("a" to listOf(1, 2.0), "b" to Double.NaN)))
-        assertEquals("{\n \"a\": [\n  1\n ],\n \"b\": {}\n}\n", Json.dump(linkedMapOf("a" to listOf(1), "b" to emptyMap<String, Any>())))
+        val line = Json.dumpLine(linkedMapOf("a" to listOf(1, 2.0), "b" to Double.NaN))
+        assertEquals("{\"a\":[1,2.0],\"b\":null}\n", line)
+        val pretty = Json.dump(linkedMapOf("a" to listOf(1), "b" to emptyMap<String, Any>()))
+        assertEquals("{\n \"a\": [\n  1\n ],\n \"b\": {}\n}\n", pretty)
     }
 
     @Test
@@ -34,7 +36,8 @@ class JsonTest {
                 assertTrue(written.count { it.isDigit() } <= number.toString().count { it.isDigit() } + 3, written)
             }
         }
-        assertEquals(listOf("1e+16", "1e-05", "0.0001", "100.0", "-0.0", "5e-324"), listOf(1e16, 1e-5, 1e-4, 100.0, -0.0, 5e-324).map { Text.repr(it) })
+        val written = listOf(1e16, 1e-5, 1e-4, 100.0, -0.0, 5e-324).map { Text.repr(it) }
+        assertEquals(listOf("1e+16", "1e-05", "0.0001", "100.0", "-0.0", "5e-324"), written)
     }
 
     @Test

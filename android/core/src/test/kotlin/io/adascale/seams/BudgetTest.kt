@@ -19,10 +19,16 @@ class BudgetTest {
 
     @Test
     fun `what is no budget is refused`() {
-        for (text in listOf("latency_ms=5f", "latency_ms=0", "latency_ms", "x=1", "latency_ms=1,latency_ms=2", "", "min_accuracy=90")) {
+        val texts = listOf(
+            "latency_ms=5f", "latency_ms=0", "latency_ms", "x=1", "latency_ms=1,latency_ms=2", "", "min_accuracy=90",
+        )
+        for (text in texts) {
             assertThrows(BadInput::class.java, { Budget.parse(text) }, text)
         }
-        for (limits in listOf(mapOf("x" to 1.0), mapOf("latency_ms" to "5"), mapOf("latency_ms" to -1), mapOf("latency_ms" to true))) {
+        for (value in listOf("5", -1, 0.0, true, Double.NaN, listOf(1))) {
+            assertThrows(BadInput::class.java, { Budget.of(mapOf("latency_ms" to value)) }, value.toString())
+        }
+        for (limits in listOf(mapOf("x" to 1.0), mapOf("min_accuracy" to 90))) {
             assertThrows(BadInput::class.java, { Budget.of(limits) }, limits.toString())
         }
         val sentence = assertThrows(BadInput::class.java) { Budget.parse("min_accuracy=90") }.sentence

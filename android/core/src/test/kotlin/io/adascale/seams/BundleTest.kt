@@ -29,14 +29,17 @@ class BundleTest {
     private fun manifest(files: List<FileEntry>): Manifest {
         val output = TensorSpec("y", listOf(1, 2), "int8", 0.5, -3)
         val branch = Branch(
-            "full", "full", 1, "int8", "full.tflite", "serving_default", 100, TensorSpec("x", listOf(1, 24), "float32"),
-            output, Cost(1000, 10, 40, 80, 60, 3, mapOf("dense-integer" to mapOf("count" to 1.0)), "integer"),
+            "full", "full", 1, "int8", "full.tflite", "serving_default", 100,
+            TensorSpec("x", listOf(1, 24), "float32"), output,
+            Cost(1000, 10, 40, 80, 60, 3, mapOf("dense-integer" to mapOf("count" to 1.0)), "integer"),
             Accuracy("top-1", 0.75, 64, "test"), Verification(2, 1.0, 0.01, 3.5), "expected.bin",
-            mapOf("keras_accuracy" to 0.875), listOf(Support("npu", 3, 2, 1, listOf(Refusal("GELU", "float32")))), "2.1.0",
+            mapOf("keras_accuracy" to 0.875),
+            listOf(Support("npu", 3, 2, 1, listOf(Refusal("GELU", "float32")))), "2.1.0",
         )
         return Manifest(
-            Bundle.FORMAT, "tiny", "classification", "plain", listOf("a", "b"), mapOf("kind" to "array"), listOf(branch),
-            files, Samples("samples.bin", 2, listOf(0, 1)), "2026-01-01T00:00:00Z", mapOf("adascale" to "1"),
+            Bundle.FORMAT, "tiny", "classification", "plain", listOf("a", "b"), mapOf("kind" to "array"),
+            listOf(branch), files, Samples("samples.bin", 2, listOf(0, 1)),
+            "2026-01-01T00:00:00Z", mapOf("adascale" to "1"),
             Accuracy("top-1", 0.9, 64, "test"), 2.5, mapOf("exit(1)" to "it is worse"), listOf("cpu"),
         )
     }
@@ -84,7 +87,8 @@ class BundleTest {
         assertTrue("twice" in refusal { it.copy(branches = it.branches + it.branches) })
         assertTrue("lists no branch" in refusal { it.copy(branches = emptyList()) })
         assertTrue("has format" in refusal { it.copy(format = "adascale-bundle/2") })
-        assertTrue("precision 'float8'" in refusal(branch { it.copy(precision = "float8", cost = it.cost.copy(arithmetic = "")) }))
+        val unknown = branch { it.copy(precision = "float8", cost = it.cost.copy(arithmetic = "")) }
+        assertTrue("precision 'float8'" in refusal(unknown))
         val huge = List(8) { if (it == 0) 1 else Int.MAX_VALUE }
         assertTrue("of the shape" in refusal(branch { it.copy(input = it.input.copy(shape = huge)) }))
         assertTrue("zero point 200" in refusal(branch { it.copy(output = it.output.copy(zeroPoint = 200)) }))

@@ -20,8 +20,9 @@ class TracesTest {
     )
     private val plain = Event(0.5, 0.75, "full", "it's \u201ccalm\u201d", false, 0.01, 0.02, 4.0, 3.5, 1.25, true)
     private val rich = plain.copy(
-        correct = false, failed = listOf("a"), phase = "idle", absent = listOf("b"), broken = mapOf("latency_ms" to 0.5),
-        context = Context(1.0, 0.5, 3, 8, 2000.0, 500.0, 0.5, true, 40.0, mapOf("battery" to "none"), 2400.0),
+        correct = false, failed = listOf("a"), phase = "idle", absent = listOf("b"),
+        broken = mapOf("latency_ms" to 0.5),
+        context = Context(1.0, 0.5, 3, 8, 2000.0, 500.0, 0.5, true, 40.0, mapOf("x" to "none"), 2400.0),
         audit = Audit(300.0, mapOf("cpu x 4" to 1.5)),
     )
 
