@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from adascale_runtime import probing
@@ -29,7 +30,8 @@ ALL_FAIL = "Every branch of the bundle fails on this device; look at 'adascale d
 
 
 class Ready:
-    """Options by id: the branches of a bundle on each engine, and what runs them. Not thread-safe.
+    """Options by id: the branches of a bundle on each engine, and what runs them. Only :meth:`make_way` is
+    thread-safe.
 
     Options of the first engine have the branch's id, others ``branch@delegatexTHREADS``. All are opened once, to be
     timed: the smallest first, then together what fits into the device's memory, the rest in further groups. What does
@@ -105,6 +107,8 @@ class Ready:
         self._options = {option.id: option for option in self.table}
         self._shape = branches[0].input.shape
         self._snapshot: Optional[Context] = None
+        self._made_way: Optional[Context] = None
+        self._making_way = threading.Lock()
         self._possible: Tuple[Table, Tuple[str, ...]] = self.table, ()
         safe = policies.fallback(budget, self.table).id
         self._warm = Warm(open_one, sizes, warm_mb, safe, room)
@@ -149,21 +153,29 @@ class Ready:
     def possible(self, snapshot: Context, serving: Optional[str]) -> Tuple[Table, Tuple[str, ...]]:
         """The options that are ready or that the device's memory has room for, and the ids of the others.
 
-        Looked at once for each snapshot of the device. Where it has less memory left than the reserve, options are
-        given up; if that is not enough, the one that serves is no longer possible. The whole :attr:`table` is possible
+        Looked at once for each snapshot of the device, after :meth:`make_way`. The whole :attr:`table` is possible
         where nobody knows the memory.
 
         Args:
             snapshot: What the device has left.
-            serving: The option that answered last, which is not given up.
+            serving: The option that answered last.
         """
         if snapshot is not self._snapshot:
             self._snapshot, free_mb = snapshot, snapshot.memory_free_mb
-            given, warm = self._warm.give_way(free_mb, serving), self._warm
-            left = serving if not given and warm.in_need(serving, free_mb) else None  # given up once another serves
-            absent = tuple(o.id for o in self.table if o.id == left or not warm.holds(o.id, free_mb))
-            self._without(absent)
+            self.make_way(snapshot, serving)
+            self._without(tuple(o.id for o in self.table if not self._warm.holds(o.id, free_mb)))
         return self._possible
+
+    def make_way(self, snapshot: Context, serving: Optional[str]) -> None:
+        """Give options up where a snapshot has less memory left than the reserve; from any thread.
+
+        Once for each snapshot, whether the monitor tells it first or an inference finds it. What gives way is closed
+        when no inference runs on it any more.
+        """
+        with self._making_way:
+            if snapshot is not self._made_way:
+                self._made_way = snapshot
+                self._warm.give_way(snapshot.memory_free_mb, serving)
 
     def _without(self, absent: Tuple[str, ...]) -> None:
         """Keep what is possible: the same objects as long as nothing changes, which decisions remember."""

@@ -155,7 +155,8 @@ class Warm:
 
         Args:
             free_mb: What the device has left, in MB; None if that is not known.
-            serving: What stays beside the safe one.
+            serving: What stays beside the safe one, unless nothing else is left to give and that is not enough
+                (:func:`in_need`).
 
         Returns:
             What was given up.
@@ -165,6 +166,9 @@ class Warm:
         with self._lock:
             missing_mb, kept = self._room.reserve_mb - free_mb, (serving, self._safe)
             given = giving_way(tuple(self._runners), self._sizes, missing_mb, kept)
+            if not given and serving is not None and serving != self._safe and serving in self._runners:
+                size_mb = self._sizes.get(serving) or 0.0
+                given = [serving] if in_need(size_mb, free_mb, self._room.reserve_mb) else []
             runners = [self._runners.pop(key) for key in given]
             late = [key for key in self._preparing if key not in kept]
             self._preparing.difference_update(late)
@@ -173,17 +177,11 @@ class Warm:
             threading.Thread(target=_release, args=(runners,), name="adascale-release", daemon=True).start()
         return given
 
-    def in_need(self, key: Optional[str], free_mb: Optional[float]) -> bool:
-        """Whether a runner that serves has to be left for want of memory; the safe one never has."""
-        if key is None or key == self._safe or key not in self._runners:
-            return False
-        return in_need(self._sizes.get(key) or 0.0, free_mb, self._room.reserve_mb)
-
     def only(self, keys: Sequence[str]) -> None:
         """Keep these ready from now on, whatever they hold, and nothing else; opens at once what is not ready."""
         opened = {key: self.get(key) or self._open(key) for key in keys}
         with self._lock:
-            self._limit = None
+            self._limit, self._room = None, Room()
             self._preparing.clear()
             self._runners = OrderedDict(opened)
 
