@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping, Optional, 
 
 from adascale_runtime import probing
 from adascale_runtime.engines.delegates import LoadedBranch, check_delegate, examine, open_branch
-from adascale_runtime.engines.warm import Room, Warm, trim
+from adascale_runtime.engines.warm import Room, Warm, estimate_mb, trim
 from adascale_runtime.errors import AdaScaleError, BadInput
 from adascale_runtime.measuring.anchors import Anchors, open_anchors
 from adascale_runtime.policies import policy as policies
@@ -82,10 +82,15 @@ class Ready:
 
         def open_one(key: str) -> LoadedBranch:  # knows nothing of this object, so that dropping it frees everything
             branch, engine = keys[key]
+            if key in refused:
+                raise AdaScaleError(refused[key])
             return open_branch(bundle, branch, engine[0], engine[1], allow_fallback)
 
-        for delegate, threads in engines:
-            examine(bundle, branches, delegate, threads, allow_fallback)
+        refused = {
+            _key(bundle.manifest.branch(name), engine, engines[0]): why
+            for engine in engines
+            for name, why in examine(bundle, branches, *engine, allow_fallback, room=room).items()
+        }
         sizes = {key: _memory_mb(branch, predictors, engine) for key, (branch, engine) in keys.items()}
         anchors = {
             key: anchor_of(engine[0], branch.precision, branch.cost.arithmetic)
@@ -283,7 +288,7 @@ def _open_all(
             except (AdaScaleError, OSError, RuntimeError, ValueError) as error:
                 broken[key] = str(error)
         if not group:
-            broken.update((key, _too_large(sizes_mb[key], room)) for key in later)
+            broken.update((key, "It {}.".format(room.lack(sizes_mb[key]))) for key in later)
             break
         timed = probing.probe(group, anchors)
         # The latest looks at the anchors go first: they tell how fast the device is now.
@@ -298,16 +303,10 @@ def _open_all(
     return runners, probed, broken
 
 
-def _too_large(size_mb: float, room: Room) -> str:
-    return "It needs about {:.3g} MB, but only {:.3g} MB are free, of which {:.3g} MB are kept in reserve.".format(
-        size_mb, room.free_mb() or 0.0, room.reserve_mb
-    )
-
-
 def _memory_mb(branch: Branch, predictors: Optional[Predictors], engine: Engine) -> float:
-    """What a branch is predicted to hold while it is ready, else an estimate: weights once, activations twice."""
+    """What a branch is predicted to hold while it is ready, else an estimate."""
     predicted = None if predictors is None else predictors.predict("memory_mb", branch, *engine)
-    return (branch.cost.weight_bytes + 2 * branch.cost.peak_bytes) / 1e6 if predicted is None else predicted
+    return estimate_mb(branch) if predicted is None else predicted
 
 
 def _option(

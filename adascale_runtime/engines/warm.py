@@ -7,7 +7,10 @@ import threading
 import time
 from collections import OrderedDict
 from contextlib import suppress
-from typing import Any, Callable, Collection, Dict, List, Mapping, NamedTuple, Optional, Sequence, Set
+from typing import TYPE_CHECKING, Any, Callable, Collection, Dict, List, Mapping, NamedTuple, Optional, Sequence, Set
+
+if TYPE_CHECKING:
+    from adascale_runtime.seams.manifest import Branch
 
 Open = Callable[[str], Any]
 #: Seconds for which a runner that was given up for want of memory is not opened again: sizes are estimates.
@@ -28,6 +31,17 @@ class Room(NamedTuple):
     def holds(self, size_mb: float) -> bool:
         """Whether so much more fits just now."""
         return fits(size_mb, self.free_mb(), self.reserve_mb)
+
+    def lack(self, size_mb: float) -> str:
+        """What to say of something that does not fit, from its verb on."""
+        return "needs about {:.3g} MB, but only {:.3g} MB are free, of which {:.3g} MB are kept in reserve".format(
+            size_mb, self.free_mb() or 0.0, self.reserve_mb
+        )
+
+
+def estimate_mb(branch: "Branch") -> float:
+    """What a loaded branch holds, in MB, where nothing predicts it: weights once, activations twice."""
+    return (branch.cost.weight_bytes + 2 * branch.cost.peak_bytes) / 1e6
 
 
 def fits(size_mb: float, free_mb: Optional[float], reserve_mb: float) -> bool:
