@@ -175,7 +175,7 @@ class BaseSession:
         self.observer.restart()
 
     def _make_way(self, snapshot: Context) -> None:
-        """Give memory back as soon as it runs short, also while an inference runs or none comes; takes no lock of it."""
+        """Give memory back as soon as it runs short, also while an inference runs or none comes."""
         self.ready.make_way(snapshot, self.observer.state.branch)
 
     def _leave_out(self, key: str) -> None:

@@ -248,7 +248,7 @@ def test_a_session_opens_what_there_was_memory_to_try(tmp_path: Path) -> None:
 
     found = opened(tmp_path, good=GOOD, evil=CRASH)
     settings = Settings(reserve_mb=40.0)
-    with pytest.raises(AdaScaleError, match="No branch can be opened: Branch '.*' was not tried on delegate cpu"):
+    with pytest.raises(AdaScaleError, match=r"No branch can be opened: Branch '.*' was not tried on delegate cpu"):
         Session(found, ROOMY, monitor=Monitor(sampler=Sampler()), settings=settings)
     trial.remember(replace(found, manifest=replace(found.manifest, branches=found.manifest.branches[:1])))
     with Session(found, ROOMY, monitor=Monitor(sampler=Sampler()), settings=settings) as session:
