@@ -188,7 +188,8 @@ class Warm:
             self._preparing.difference_update(late)
             self._given_s.update(dict.fromkeys([*given, *late], time.monotonic()))
         if runners:
-            threading.Thread(target=_release, args=(runners,), name="adascale-release", daemon=True).start()
+            with suppress(RuntimeError):  # no memory for a thread: they go when this returns
+                threading.Thread(target=_release, args=(runners,), name="adascale-release", daemon=True).start()
         return given
 
     def only(self, keys: Sequence[str]) -> None:
