@@ -26,7 +26,7 @@ VERSIONS = {"float32": 2, "int32": 1, "int8": 2, "uint8": 2, "int16": 2}
 def split(dtype: str, sizes: tuple[int, ...], axis: int, kind: str = "SPLIT_V") -> bytes:
     """A file of one split of (1, 2, sum of sizes), whose last axis may be named from the back."""
     place, source = T((), "int32", np.array(axis)), T((1, 2, sum(sizes)), dtype)
-    given = [place, source] if kind == "SPLIT" else [source, numbers(*sizes), place]
+    given: list[T | None] = [place, source] if kind == "SPLIT" else [source, numbers(*sizes), place]
     outputs = [T((1, 2, size), dtype) for size in sizes]
     options = "SplitOptions" if kind == "SPLIT" else "SplitVOptions"
     return build(kind, given, outputs, options, VERSIONS[dtype], numSplits=len(sizes))
