@@ -342,8 +342,8 @@ def targets(result: Result) -> Section:
         f"Keras networks after a training of seconds on made-up examples, images of {result['side']}x{result['side']}, "
         f"sequences of {result['steps']} steps, each built with `--for` of one delegate and run there: a software GPU "
         "(WebGPU), and OpenVINO's CPU device in the place of an NPU, in float32. *Promised*: branches that the "
-        "manifest says the delegate takes as a whole, with nothing known to be wrong. *Taken*: those of them that it took as a "
-        "whole; *right*: those whose outputs are the CPU's within a share of their range: "
+        "manifest says the delegate takes as a whole, with nothing known to be wrong. *Taken*: those of them that it "
+        "took as a whole; *right*: those whose outputs are the CPU's within a share of their range: "
         f"{allowed}; or within twice what rounding to 8 bits alone does to the branch on the CPU.{absent}"
     )
     columns = (
