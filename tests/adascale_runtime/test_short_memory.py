@@ -141,6 +141,7 @@ def sessions(heavy: Bundle, group: groups.Group, trials: int, told: bool) -> Ite
 
 @pytest.mark.slow
 @pytest.mark.alone
+@pytest.mark.timeout(600)  # a busy machine took 250 s
 @pytest.mark.skipif(groups.refusal() is not None, reason=str(groups.refusal()))
 def test_no_session_is_ended_for_want_of_memory(heavy: Bundle) -> None:
     with groups.group(1_000_000_000) as group:
