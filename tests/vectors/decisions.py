@@ -54,9 +54,11 @@ class Case:
 
     def play(self) -> dict[str, Any]:
         """The case as JSON."""
+        context = codec.to_json(self.context)
         steps = [self.step() for _ in range(self.r.choice((1, 2, 3, 5, 8, 13, 34)))]
         return {
             "policy": self.policy,
+            "context": context,
             "table": [codec.to_json(option) for option in self.all],
             "budget": self.budget.limits(),
             "settings": codec.to_json(self.settings),
