@@ -21,15 +21,15 @@ class DecisionVectorsTest {
     }
 
     private inner class Case(private val data: Map<String, Any?>, private val where: String) {
-        private val all = table(data["table"])
+        private val all: Table = table(data["table"])
         private val budget: Budget = budget(data["budget"])
-        private val settings = settings(data["settings"])
+        private val settings: Settings = settings(data["settings"])
         private val policy = Policies.find(data["policy"] as String)
         private val state = State(all, Habits.parse(data["habits"]), Habits.parseTold(data["told"]))
         private val decision = Decision()
         private val verdicts = Verdicts()
-        private var table = all
-        private var context: Context? = null
+        private var table: Table = all
+        private var context: Context = checkNotNull(context(data["context"]))
 
         fun play() {
             val all = data.getValue("steps").list()
@@ -48,7 +48,7 @@ class DecisionVectorsTest {
                 state.audited(factors, audit["rest_mw"].numberOrNull())
             }
             context(step["context"])?.let { context = it }
-            val context = this.context ?: this@Case.first()
+            val context = this.context
             val there = table.without(step["absent"].strings()).let { if (it.size == 0) table else it }
             val timeS = step.num("time_s")
             same.number(step["tolerance"], Prospects.tolerance(state, settings)) { what() + " tolerance" }
@@ -76,11 +76,9 @@ class DecisionVectorsTest {
             sums(step["sums"], decision.option, what)
         }
 
-        private fun first(): Context = checkNotNull(context(data["context"]))
-
         private fun seen(step: Map<String, Any?>, what: () -> String) {
             val option = checkNotNull(all.find(step["seen"] as String))
-            val known = if (step["known"] == true) context ?: first() else null
+            val known = if (step["known"] == true) context else null
             state.observe(
                 option, step.num("latency_ms"), step.num("ended_s"), settings, step["late"] == true, known,
             )
