@@ -71,7 +71,10 @@ def recorded(r: Random) -> tuple[Header, list[Event], Budget]:
         if len(left) > 2 and r.random() < 0.004:
             failed = (left.pop(r.randrange(len(left))).id,)
         option, begun_s = r.choice(left), device.idle()
-        context = draws.context(r, budget) if number % 7 == 0 or r.random() < 0.1 else None
+        context = None
+        if number % 7 == 0 or r.random() < 0.1:
+            context = draws.context(r, budget)
+            context = replace(context, cores=context.cores or None)  # as files have it
         latency_ms, ended_s = device.run(option)
         events.append(
             Event(

@@ -8,7 +8,7 @@ import io.adascale.files.Fields
 import io.adascale.files.Range
 import io.adascale.seams.Header
 
-/** Options and settings as they stand in a trace's first line. */
+/** Options and settings as they stand in a trace's first line, and states for tests. */
 public object PolicyJson {
     /** A table's options as JSON, by id. */
     @JvmStatic
@@ -16,7 +16,7 @@ public object PolicyJson {
         option.id to linkedMapOf(
             "id" to option.id, "accuracy" to option.accuracy, "latency_ms" to option.latencyMs,
             "energy_mj" to option.energyMj, "memory_mb" to option.memoryMb, "delegate" to option.delegate,
-            "threads" to option.threads,
+            "threads" to option.threads.toLong(), // as parsed JSON has it
         )
     }
 
@@ -32,6 +32,32 @@ public object PolicyJson {
         "window_s" to learning.windowS, "excess_s" to learning.excessS, "memory_s" to learning.memoryS,
         "excess_ms" to learning.excessMs, "stall" to learning.stall, "surely" to learning.surely,
         "trust_ms" to learning.trustMs, "habit_ms" to learning.habitMs, "caution" to learning.caution,
+    )
+
+    /** All that a state remembers, with the slowdowns of engines and corrections of options by their names. */
+    internal fun toJson(state: State): Map<String, Any?> = linkedMapOf(
+        "branch" to state.branch, "since_s" to state.sinceS, "period_s" to state.periodS, "last_s" to state.lastS,
+        "served" to state.served, "late" to state.late, "rest_mw" to state.restMw, "drawn_mj" to state.drawnMj,
+        "drawn_s" to state.drawnS, "cap_mhz" to state.capMhz,
+        "energies" to state.root.engines.associate { it.name to state.energies[state.root.engines.indexOf(it)] },
+        "windows" to state.root.engines.associate { it.name to toJson(checkNotNull(state.window(it)), state.root) },
+        "excesses" to state.root.engines.associate { engine ->
+            val had = checkNotNull(state.excesses(engine))
+            engine.name to (listOf(had.exposureMs) + had.counts().toList())
+        },
+        "habits" to Habits.toJson(state.habits()),
+        "corrections" to state.root.options.associate { option ->
+            val one = checkNotNull(state.correction(option))
+            option.id to listOf(one.weight, one.total, one.timeS, one.recent)
+        },
+        "load" to listOf(state.load.value, state.load.slope, state.load.timeS),
+        "heat" to listOf(state.heat.value, state.heat.slope, state.heat.timeS),
+    )
+
+    private fun toJson(window: Window, table: Table): Map<String, Any?> = linkedMapOf(
+        "weight" to window.weight, "ratios" to window.ratios, "apart" to window.apart, "time_s" to window.timeS,
+        "option" to if (window.option < 0) "" else table.at(window.option).id, "others" to window.others,
+        "before" to window.before, "last" to window.last, "upper" to window.upper, "open_ms" to window.openMs,
     )
 
     /**
