@@ -35,6 +35,8 @@ from tests.vectors import draws, rules, traces
 
 #: Cases of decisions in a file.
 CASES = 2500
+#: The share of cases at the ends of what files may hold.
+_WILD = 0.1
 _RIVALS = tuple(name for name in sorted(policies.POLICIES) if name not in ("adaptive", *rivals.REPLAY_ONLY))
 
 
@@ -43,10 +45,12 @@ class Case:
 
     def __init__(self, r: Random) -> None:
         self.r = r
-        self.all = self.table = draws.table(r)
-        self.budget, self.settings = draws.budget(r, self.all), draws.settings(r)
+        wild = r.random() < _WILD
+        self.all = self.table = draws.wild_table(r) if wild else draws.table(r)
+        self.budget = draws.wild_budget(r) if wild else draws.budget(r, self.all)
+        self.settings = draws.wild_settings(r) if wild else draws.settings(r)
         self.policy = "adaptive" if r.random() < 0.85 else r.choice(_RIVALS)
-        self.device = draws.Device(r)
+        self.device = draws.WildDevice(r) if wild else draws.Device(r)
         self.habits, self.told = draws.habits(r, self.all), draws.told(r, self.all)
         self.state = begin(self.habits, self.told)
         self.context = draws.context(r, self.budget)
