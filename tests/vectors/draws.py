@@ -102,8 +102,9 @@ def wild_budget(r: Random) -> Budget:
 def wild_settings(r: Random) -> Settings:
     """Settings at the ends of what files may hold."""
     learning = Learning(
-        *(ends(r, 1e-9, 1e12) for _ in range(4)), ends(r, 1.0, 1e6), ends(r, 1.0, 1e6), ends(r, 1e-9, 1e12),
-        ends(r, 1e-9, 1e12), r.choice((0.0, 1.0, 1e6)),
+        window_s=ends(r, 1e-9, 1e12), excess_s=ends(r, 1e-9, 1e12), memory_s=ends(r, 1e-9, 1e12),
+        excess_ms=ends(r, 1e-9, 1e12), stall=ends(r, 1.0, 1e6), surely=ends(r, 1.0, 1e6),
+        trust_ms=ends(r, 1e-9, 1e12), habit_ms=ends(r, 1e-9, 1e12), caution=r.choice((0.0, 1.0, 1e6)),
     )  # fmt: skip
     return Settings(
         misses=r.choice((0.0, 1e-300, 0.04, 1.0)), patience_s=ends(r, 1e-9, 1e12), headroom=ends(r, 1e-6, 1e6),
