@@ -67,7 +67,7 @@ class PolicyTest {
         assertEquals("half", down.branch)
         assertEquals(2.5, down.slowdown, 0.25)
         state.settle(down)
-        val laterS = state.ran(half, 4000, 1.0, slowS)
+        val laterS = state.ran(half, 4000, 1.0, state.ran(half, 150, 2.5, slowS))
         val patient = Decision()
         Policies.find("adaptive").decide(quiet, laterS, budget, table, state, Settings(dwellS = 60.0), patient)
         assertEquals("dwells", patient.reason)
