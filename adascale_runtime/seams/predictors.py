@@ -38,10 +38,11 @@ def features(
 ) -> Dict[str, float]:
     """The named, non-negative features of a branch.
 
-    MACs in millions by kind of arithmetic, and 1 for the kind it is; bytes moved in MB, ops. ``CLASS.SUM`` for every
-    sum of ``cost.kernels``, such as ``conv-integer.macs_7x16``: counts as they are, rows, tiles and fetches in
-    thousands, MACs in millions, bytes in MB. With ``caches``, sizes in bytes by name: ``hit_mb``, MB that the last of
-    them serves, and ``miss_L2_mb``, MB that it does not. ``partitions``: in how many pieces a delegate takes it.
+    MACs in millions by kind of arithmetic, and 1 for the kind it is; bytes moved in MB, ops; ``kinds``, the classes of
+    kernels, each of which is code that a process maps. ``CLASS.SUM`` for every sum of ``cost.kernels``, such as
+    ``conv-integer.macs_7x16``: counts as they are, rows, tiles and fetches in thousands, MACs in millions, bytes in MB.
+    With ``caches``, sizes in bytes by name: ``hit_mb``, MB that the last of them serves, and ``miss_L2_mb``, MB that it
+    does not. ``partitions``: in how many pieces a delegate takes it.
     """
     values = {"one": 1.0, **{"macs_{}_m".format(kind): 0.0 for kind in ARITHMETICS}}
     own = arithmetic(precision, cost.arithmetic)
@@ -51,6 +52,7 @@ def features(
     values["activations_mb"] = cost.activation_bytes / 1e6
     values["peak_mb"] = cost.peak_bytes / 1e6
     values["ops"] = float(cost.ops)
+    values["kinds"] = float(sum("-" in name for name in cost.kernels))
     for name, sums in cost.kernels.items():
         if name == "reuse":
             continue

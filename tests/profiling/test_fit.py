@@ -77,6 +77,27 @@ def test_micro_kernels_are_learned_from_and_branches_judged() -> None:
     assert "deconv-float.count" in latency.outside(stranger, "float32")
 
 
+def test_the_memory_of_code_is_learned_from_branches_beside_micro_kernels() -> None:
+    """A micro-kernel maps the code of one class of kernels, a branch that of several."""
+    names = ("conv-integer", "dense-integer", "mean-integer", "view-integer", "elementwise-integer")
+
+    def mapping(number: int, cost: Cost, count: int, kernel: bool) -> Measurement:
+        own = {"file": {"bytes": 1e4, "packed_bytes": 1e4, "operators": float(1 + number % 7)}}
+        own.update({name: {"count": 1.0} for name in names[:count]})
+        m = measurement(
+            number, dataclasses.replace(cost, kernels=own, peak_bytes=1000), "int8", 1.0, 3.0 + 0.25 * count
+        )
+        return dataclasses.replace(m, settings={**m.settings, "kernel": True} if kernel else m.settings)
+
+    few, whole = costs(14), costs(6, seed=1)
+    rows = [mapping(n, cost, 1, True) for n, cost in enumerate(few)]
+    rows += [mapping(50 + n, cost, 3 + n % 2, False) for n, cost in enumerate(whole[:4])]
+    unseen = mapping(99, whole[5], 5, False)
+    memory = fit.fit(rows).find("memory_mb", "cpu", 1)
+    assert memory is not None
+    assert memory.predict(unseen.cost, "int8") == pytest.approx(4.25, rel=0.01)
+
+
 def test_a_sweep_of_contexts_gives_the_slowdown() -> None:
     idle = kernel_set()
     busy = [

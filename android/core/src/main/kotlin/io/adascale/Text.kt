@@ -66,6 +66,18 @@ public object Text {
     /** A text without white space at its ends, as Python's `strip` leaves it. */
     internal fun strip(text: String): String = text.trim { isSpace(it) }
 
+    /** A number as Python's `float` reads it from text without white space around it; null where it reads none. */
+    internal fun number(text: String): Double? {
+        val ascii = text.map { if (it.code >= 0x80 && Character.isDigit(it)) '0' + Character.digit(it, 10) else it }
+        val plain = ascii.joinToString("").lowercase()
+        if (NUMBER.matches(plain)) return plain.replace("_", "").toDouble()
+        return when (plain.trimStart('+', '-').takeIf { plain.length - it.length < 2 }) {
+            "inf", "infinity" -> if (plain[0] == '-') Double.NEGATIVE_INFINITY else Double.POSITIVE_INFINITY
+            "nan" -> Double.NaN
+            else -> null
+        }
+    }
+
     internal fun isSpace(c: Char): Boolean = c in SPACES
 
     /** A text in Python's quotes. */
@@ -145,6 +157,9 @@ public object Text {
         Character.CONTROL, Character.FORMAT, Character.SURROGATE, Character.PRIVATE_USE, Character.UNASSIGNED,
         Character.LINE_SEPARATOR, Character.PARAGRAPH_SEPARATOR, Character.SPACE_SEPARATOR,
     )
+
+    private const val DIGITS = "[0-9]+(?:_[0-9]+)*"
+    private val NUMBER = Regex("[+-]?(?:$DIGITS\\.?(?:$DIGITS)?|\\.$DIGITS)(?:e[+-]?$DIGITS)?")
 
     /** What Python takes for white space. */
     private val SPACES: CharArray = (

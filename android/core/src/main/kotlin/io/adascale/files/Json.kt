@@ -60,10 +60,8 @@ public object Json {
         StringBuilder().also { write(it, value, null, ":") }.append('\n').toString()
 
     /** A value in the middle of a sentence. */
-    internal fun shown(value: Any?): String {
-        if (value == TooLong) return "a whole number of more than 64 bits"
-        return Text.excerpt(StringBuilder().also { write(it, value, null, ": ", ", ") }.toString())
-    }
+    internal fun shown(value: Any?): String =
+        Text.excerpt(StringBuilder().also { write(it, value, null, ": ", ", ") }.toString())
 
     private fun decoded(content: ByteArray, where: String): String {
         val decoder = Charsets.UTF_8.newDecoder()

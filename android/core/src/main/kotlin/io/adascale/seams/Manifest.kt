@@ -14,10 +14,10 @@ import io.adascale.BadInput
  */
 public data class TensorSpec @JvmOverloads constructor(
     val name: String,
-    val shape: List<Long>,
+    val shape: List<Int>,
     val dtype: String,
     val scale: Double? = null,
-    val zeroPoint: Long? = null,
+    val zeroPoint: Int? = null,
 )
 
 /**
@@ -118,7 +118,7 @@ public data class Compiled @JvmOverloads constructor(
 public data class Branch @JvmOverloads constructor(
     val id: String,
     val recipe: String,
-    val exit: Long,
+    val exit: Int,
     val precision: String,
     val file: String,
     val signature: String,
@@ -153,7 +153,7 @@ public data class FileEntry(val path: String, val sha256: String, val sizeBytes:
  * @property count How many.
  * @property labels The class of each.
  */
-public data class Samples(val file: String, val count: Long, val labels: List<Long>)
+public data class Samples(val file: String, val count: Int, val labels: List<Int>)
 
 /**
  * Everything about a bundle.

@@ -30,9 +30,9 @@ internal object ManifestJson {
     private val tensor: Decode<TensorSpec> = { data, where ->
         val fields = Fields(data, where)
         TensorSpec(
-            fields.need("name", Codec.string), fields.need("shape", Codec.list(Codec.long)),
+            fields.need("name", Codec.string), fields.need("shape", Codec.list(Codec.int)),
             fields.need("dtype", Codec.string), fields.maybe("scale", Codec.double),
-            fields.maybe("zero_point", Codec.long),
+            fields.maybe("zero_point", Codec.int),
         )
     }
 
@@ -85,7 +85,7 @@ internal object ManifestJson {
         Branch(
             id = fields.need("id", Codec.string),
             recipe = fields.need("recipe", Codec.string),
-            exit = fields.need("exit", Codec.long),
+            exit = fields.need("exit", Codec.int),
             precision = fields.need("precision", Codec.string),
             file = fields.need("file", Codec.string),
             signature = fields.need("signature", Codec.string),
@@ -114,8 +114,8 @@ internal object ManifestJson {
     private val samples: Decode<Samples> = { data, where ->
         val fields = Fields(data, where)
         Samples(
-            fields.need("file", Codec.string), fields.need("count", Codec.long),
-            fields.need("labels", Codec.list(Codec.long)),
+            fields.need("file", Codec.string), fields.need("count", Codec.int),
+            fields.need("labels", Codec.list(Codec.int)),
         )
     }
 
