@@ -15,6 +15,8 @@ public interface Opener {
     /**
      * Opens a branch and runs it once on zeros, so that the first real input finds everything allocated.
      *
+     * LiteRT crashes on damaged files: look at them with [io.adascale.files.Tflite.check] first.
+     *
      * @param model the branch's file.
      * @param branch its signature, input and output.
      * @param delegate one of [delegates]; it takes the whole branch, else this fails.

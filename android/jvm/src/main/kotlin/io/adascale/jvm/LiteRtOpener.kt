@@ -7,14 +7,15 @@ import io.adascale.engines.Model
 import io.adascale.engines.Opener
 import io.adascale.engines.Openers
 import io.adascale.engines.Runner
+import io.adascale.files.Tflite
 import io.adascale.seams.Branch
 import java.nio.FloatBuffer
 
 /**
  * Opens branches with LiteRT's C library on this machine's CPU. Thread-safe.
  *
- * `cpu` is LiteRT with XNNPACK, `builtin` its own optimized kernels without it. A file that is made to crash LiteRT ends
- * the process: open bundles whose origin you trust.
+ * `cpu` is LiteRT with XNNPACK, `builtin` its own optimized kernels without it. Files are looked at first ([Tflite]);
+ * one that passes and crashes LiteRT all the same ends the process: open bundles whose origin you trust.
  */
 public class LiteRtOpener private constructor(private val library: LiteRt) : Opener {
     override val delegates: List<String> = listOf("cpu", "builtin")
@@ -22,6 +23,7 @@ public class LiteRtOpener private constructor(private val library: LiteRt) : Ope
     override fun open(model: Model, branch: Branch, delegate: String, threads: Int): Runner {
         Openers.check(this, delegate)
         if (threads !in 1..MOST_THREADS) throw BadInput("A branch cannot run on $threads threads; give 1 to $MOST_THREADS.")
+        Tflite.check(model.bytes(), model.name, branch)
         val runner = Compiled(library, model, branch, threads, if (delegate == "cpu") "xnnpack" else delegate)
         try {
             runner.run(FloatBuffer.allocate(runner.inputSize), FloatArray(runner.outputSize))
