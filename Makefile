@@ -5,7 +5,7 @@ PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.10; do \
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo portable test test-all lint check bench figures docs clean
+.PHONY: setup demo portable test test-all android lint check bench figures docs clean
 setup: $(VENV)/.ready
 
 $(VENV)/.ready: setup.cfg setup.py pyproject.toml runtime/setup.cfg
@@ -31,6 +31,15 @@ test: setup
 test-all: setup
 	$(TESTS) -m ''
 
+# The runtime for Android apps (android/), in Kotlin: built, and tested against what the Python runtime does.
+android: setup
+	@command -v mvn >/dev/null || { echo "make android needs Maven (mvn) and a JDK of version 17 or later; install both"; exit 2; }
+	@mvn --version 2>/dev/null | sed -n 's/^Java version: \([0-9]*\).*/\1/p' | grep -Eq '^(1[7-9]|[2-9][0-9])$$' || \
+		{ echo "make android needs a JDK of version 17 or later; install one, or set JAVA_HOME to its folder"; exit 2; }
+	rm -rf build/vectors
+	$(BIN)/python -m tests.vectors.seams build/vectors
+	mvn -B -q -f android/pom.xml -Dadascale.vectors=$(CURDIR)/build/vectors verify
+
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -54,4 +63,4 @@ $(VENV)/.docs: $(VENV)/.ready
 	touch $@
 
 clean:
-	rm -rf build $(VENV) *.egg-info
+	rm -rf build $(VENV) *.egg-info android/*/target

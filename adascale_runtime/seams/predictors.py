@@ -326,13 +326,15 @@ def load(path: Path) -> Predictors:
         )
     found = codec.from_json(Predictors, data, str(path))
     for number, one in enumerate(found.predictors):
+        where = "{}: predictors[{}]".format(path, number)
         for kind, ms in one.anchors.items():
             if not SHORTEST_MS <= ms <= LONGEST_MS:
-                raise BadInput(
-                    "{}: predictors[{}].anchors[{!r}] is {:g} ms, which is not in the range from {:g} to {:g}.".format(
-                        path, number, excerpt(kind), ms, SHORTEST_MS, LONGEST_MS
-                    )
-                )
+                outside = "is {:g} ms, which is not in the range from {:g} to {:g}".format(ms, SHORTEST_MS, LONGEST_MS)
+                raise BadInput("{}.anchors[{!r}] {}.".format(where, excerpt(kind), outside))
+        for name, bounds in one.ranges.items():
+            if len(bounds) != 2:
+                told = "has {} numbers, but a range has 2; fit the predictors again".format(len(bounds))
+                raise BadInput("{}.ranges[{!r}] {}.".format(where, excerpt(name), told))
     return found
 
 

@@ -101,6 +101,15 @@ def test_anchors_tell_the_speed(at: float, lacking: str) -> None:
     assert speed.speed_of({}, now) == {}
 
 
+@pytest.mark.parametrize("bounds", [(), (1.0,), (1.0, 2.0, 3.0)])
+def test_a_range_has_two_ends(bounds: tuple[float, ...], tmp_path: Path) -> None:
+    file = Predictors(predictors.FORMAT, (replace(LATENCY, ranges={"ops": bounds}),), "now", {})  # type: ignore[dict-item]
+    path = tmp_path / "p.json"
+    path.write_text(codec.dump(file))
+    with pytest.raises(BadInput, match=r"predictors\[0\].ranges\['ops'\] has . numbers, but a range has 2"):
+        predictors.load(path)
+
+
 @pytest.mark.parametrize("ms", [0.0, -1.0, 1e12])
 def test_an_anchor_that_cannot_be_is_refused(ms: float, tmp_path: Path) -> None:
     path = tmp_path / "p.json"

@@ -121,8 +121,9 @@ internal class JsonReader(private val text: String) {
     }
 
     private fun unicode(): Char {
-        val digits = text.substring(Math.min(at + 2, text.length), Math.min(at + 6, text.length))
-        if (digits.length < 4 || digits.any { it !in '0'..'9' && it !in 'a'..'f' && it !in 'A'..'F' }) {
+        // Its last digit may not be the last of the text, either, as in Python: the string goes on.
+        val digits = if (at + 6 < text.length) text.substring(at + 2, at + 6) else ""
+        if (digits.isEmpty() || digits.any { it !in '0'..'9' && it !in 'a'..'f' && it !in 'A'..'F' }) {
             throw wrong("Invalid \\uXXXX escape", at + 1)
         }
         at += 6
@@ -164,11 +165,12 @@ internal class JsonReader(private val text: String) {
         while (at < text.length && (text[at] == ' ' || text[at] == '\n' || text[at] == '\r' || text[at] == '\t')) at++
     }
 
+    /** What is wrong at a place, which is counted in characters of Unicode. */
     private fun wrong(what: String, place: Int = at): Wrong {
-        val before = text.substring(0, place)
-        val line = before.count { it == '\n' } + 1
-        val column = place - before.lastIndexOf('\n')
-        return Wrong("$what: line $line column $column (char $place)")
+        val line = text.substring(0, place).count { it == '\n' } + 1
+        val begin = if (place == 0) 0 else text.lastIndexOf('\n', place - 1) + 1
+        val column = text.codePointCount(begin, place) + 1
+        return Wrong("$what: line $line column $column (char ${text.codePointCount(0, place)})")
     }
 
     private companion object {

@@ -19,8 +19,9 @@ public object Features {
     /**
      * The named, non-negative features of a branch.
      *
-     * MACs in millions by kind of arithmetic, and 1 for the kind it is; bytes moved in MB, ops. `CLASS.SUM` for every
-     * sum of `cost.kernels`: counts as they are, rows, tiles and fetches in thousands, MACs in millions, bytes in MB.
+     * MACs in millions by kind of arithmetic, and 1 for the kind it is; bytes moved in MB, ops; `kinds`, the classes of
+     * kernels, each of which is code that a process maps. `CLASS.SUM` for every sum of `cost.kernels`: counts as they
+     * are, rows, tiles and fetches in thousands, MACs in millions, bytes in MB.
      *
      * @param precision The branch's precision in its manifest.
      * @param caches Sizes in bytes by name; they give `hit_mb`, MB that the last of them serves, and `miss_L2_mb`, MB
@@ -45,6 +46,7 @@ public object Features {
         values["activations_mb"] = cost.activationBytes / 1e6
         values["peak_mb"] = cost.peakBytes / 1e6
         values["ops"] = cost.ops.toDouble()
+        values["kinds"] = cost.kernels.keys.count { '-' in it }.toDouble()
         for ((name, sums) in cost.kernels) {
             if (name == REUSE) continue
             for ((key, value) in sums) values["$name.$key"] = value / unit(key)

@@ -80,7 +80,7 @@ internal object ManifestJson {
         )
     }
 
-    private val branch: Decode<Branch> = { data, where ->
+    val branch: Decode<Branch> = { data, where ->
         val fields = Fields(data, where)
         Branch(
             id = fields.need("id", Codec.string),
