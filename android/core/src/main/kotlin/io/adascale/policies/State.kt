@@ -229,6 +229,9 @@ public class State @JvmOverloads constructor(
         return all
     }
 
+    /** All that is remembered, as plain JSON values; a copy. */
+    public fun snapshot(): Map<String, Any?> = PolicyJson.toJson(this)
+
     /** How fast an engine of the table was lately; live. */
     public fun window(engine: Engine): Window? = windows.getOrNull(engines.indexOf(engine))
 
