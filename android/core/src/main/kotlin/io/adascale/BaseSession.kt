@@ -90,7 +90,10 @@ public abstract class BaseSession internal constructor(
     /** What the options that are ready hold, in MB, as far as that is known. */
     public val heldMb: Double get() = ready.heldMb()
 
-    /** The event of the latest inference; null before the first. */
+    /** What the latest inference took, in ms; of [last] it is the only fact that costs nothing to read. */
+    public val latencyMs: Double get() = latest.latencyMs
+
+    /** The event of the latest inference, which is made when it is asked for; null before the first. */
     public val last: Event? get() = synchronized(lock) { latest.event() }
 
     /** What a user should know before the first inference: options that are left out, limits that are ignored. */
