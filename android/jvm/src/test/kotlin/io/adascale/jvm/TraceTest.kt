@@ -72,7 +72,7 @@ class TraceTest {
         val threads = ManagementFactory.getThreadMXBean() as com.sun.management.ThreadMXBean
         val id = Thread.currentThread().id
         Session(bundle, Budget(latencyMs = 5.0), Real.opener, options).use { session ->
-            val input = FloatArray(64) { it / 64f }
+            val input = FloatArray(1024) { it / 1024f }
             val rounds = 2000
             val overheads = DoubleArray(rounds)
             var bytes = Double.MAX_VALUE
