@@ -1,11 +1,11 @@
 """Vectors of policies for the Kotlin runtime: what the Python runtime decides, and what it then knows.
 
-    python -m tests.vectors.decisions --cases 10000 --seed 1 FOLDER
+    python -m tests.vectors.decisions --cases 10000 --seed 1 OUT
 
-writes JSON lines into a folder: ``decisions-N.jsonl`` (a case is a table, a budget, settings and a history of
-inferences, each with its decision and sums of the state), ``rules.jsonl`` (single functions) and ``replays.jsonl``
-(traces with what each policy makes of them). Values are drawn by :mod:`random` from the seed, so a seed gives the same
-files everywhere.
+writes a folder ``OUT/decisions`` of JSON lines: ``decisions-N.jsonl`` (a case is a table, a budget, settings and a
+history of inferences, each with its decision and sums of the state), ``rules.jsonl`` (single functions) and
+``replays.jsonl`` (traces with what each policy makes of them). Values are drawn by :mod:`random` from the seed, so a
+seed gives the same files everywhere.
 """
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ from tests.vectors import draws, rules, traces
 
 #: Cases of decisions in a file.
 CASES = 2500
+#: The share of cases at the ends of what files may hold.
+_WILD = 0.1
 _RIVALS = tuple(name for name in sorted(policies.POLICIES) if name not in ("adaptive", *rivals.REPLAY_ONLY))
 
 
@@ -43,10 +45,12 @@ class Case:
 
     def __init__(self, r: Random) -> None:
         self.r = r
-        self.all = self.table = draws.table(r)
-        self.budget, self.settings = draws.budget(r, self.all), draws.settings(r)
+        wild = r.random() < _WILD
+        self.all = self.table = draws.wild_table(r) if wild else draws.table(r)
+        self.budget = draws.wild_budget(r) if wild else draws.budget(r, self.all)
+        self.settings = draws.wild_settings(r) if wild else draws.settings(r)
         self.policy = "adaptive" if r.random() < 0.85 else r.choice(_RIVALS)
-        self.device = draws.Device(r)
+        self.device = draws.WildDevice(r) if wild else draws.Device(r)
         self.habits, self.told = draws.habits(r, self.all), draws.told(r, self.all)
         self.state = begin(self.habits, self.told)
         self.context = draws.context(r, self.budget)
@@ -198,19 +202,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.vectors.decisions", description=__doc__.split("\n")[0])
     parser.add_argument("--cases", type=int, default=10_000, help="cases of decisions (default: 10,000)")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("folder", type=Path, metavar="FOLDER")
+    parser.add_argument("folder", type=Path, metavar="OUT")
     given = parser.parse_args()
-    given.folder.mkdir(parents=True, exist_ok=True)
+    folder = given.folder / "decisions"
+    folder.mkdir(parents=True, exist_ok=True)
     all_cases = cases(given.cases, given.seed)
     parts: list[tuple[str, Callable[[], Iterator[dict[str, Any]]]]] = [
         ("rules", lambda: rules.lines(Random(f"{given.seed} rules"), given.cases)),
         ("replays", lambda: traces.lines(Random(f"{given.seed} traces"))),
     ]
     for name, lines in parts:
-        print(name, write(given.folder / f"{name}.jsonl", lines()), flush=True)
+        print(name, write(folder / f"{name}.jsonl", lines()), flush=True)
     for number in range(math.ceil(given.cases / CASES)):
         some = islice(all_cases, CASES)
-        print("decisions", number, write(given.folder / f"decisions-{number}.jsonl", some), flush=True)
+        print("decisions", number, write(folder / f"decisions-{number}.jsonl", some), flush=True)
 
 
 if __name__ == "__main__":

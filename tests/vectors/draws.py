@@ -1,4 +1,5 @@
-"""Random tables, budgets, settings, contexts and devices, as wide as files allow, for vectors of decisions."""
+"""Random tables, budgets, settings, contexts and devices for vectors of decisions; also wild ones, as far as files
+allow."""
 
 from __future__ import annotations
 
@@ -78,6 +79,45 @@ def settings(r: Random) -> Settings:
     )  # fmt: skip
 
 
+def wild_table(r: Random) -> Table:
+    """Options at the ends of what files may hold."""
+    return tuple(
+        Option(
+            f"b{number}", r.choice((0.0, 1.0, r.random())), ends(r, 1e-9, 1e12), r.choice((None, 0.0, 1.0, 1e15)),
+            r.choice((None, 0.0, 1e15)), *r.choice(ENGINES),
+        )
+        for number in range(r.randrange(1, 6))
+    )  # fmt: skip
+
+
+def wild_budget(r: Random) -> Budget:
+    """Limits far from what options need."""
+
+    def limit() -> float | None:
+        return r.choice((None, 1e-300, 1e-9, 1e15, 1e300, spread(r, 1e-9, 1e12)))
+
+    return Budget(limit(), limit(), limit(), r.choice((None, 1e-300, 1.0)), limit(), limit(), limit())
+
+
+def wild_settings(r: Random) -> Settings:
+    """Settings at the ends of what files may hold."""
+    learning = Learning(
+        window_s=ends(r, 1e-9, 1e12), excess_s=ends(r, 1e-9, 1e12), memory_s=ends(r, 1e-9, 1e12),
+        excess_ms=ends(r, 1e-9, 1e12), stall=ends(r, 1.0, 1e6), surely=ends(r, 1.0, 1e6),
+        trust_ms=ends(r, 1e-9, 1e12), habit_ms=ends(r, 1e-9, 1e12), caution=r.choice((0.0, 1.0, 1e6)),
+    )  # fmt: skip
+    return Settings(
+        misses=r.choice((0.0, 1e-300, 0.04, 1.0)), patience_s=ends(r, 1e-9, 1e12), headroom=ends(r, 1e-6, 1e6),
+        dwell_s=r.choice((0.0, 1e15)), battery_wh=ends(r, 1e-9, 1e12), clock=ends(r, 1.0, 100.0),
+        forecast_s=r.choice((0.0, 1.0, 1e15)), learning=learning,
+    )  # fmt: skip
+
+
+def ends(r: Random, low: float, high: float) -> float:
+    """The lowest value, the highest, or one between them."""
+    return r.choice((low, high, spread(r, low, high)))
+
+
 def habits(r: Random, options: Table) -> Habits:
     """Habits of some engines, also of such that the table does not have; or none."""
     if r.random() < 0.5:
@@ -141,3 +181,17 @@ class Device:
         latency_ms = max(1e-4, round(latency_ms, 4))
         self.time_s = round(self.time_s + 1e-3 * latency_ms, 6)
         return latency_ms, self.time_s
+
+
+class WildDevice(Device):
+    """A device whose clock and latencies are anything."""
+
+    def idle(self) -> float:
+        """As :meth:`Device.idle`."""
+        self.time_s = self.r.choice((0.0, 1e15, -1e15, self.time_s, self.r.uniform(-5.0, 5.0)))
+        return self.time_s
+
+    def run(self, option: Option) -> tuple[float, float]:
+        """As :meth:`Device.run`."""
+        self.time_s = self.r.choice((self.time_s, self.time_s + 1e-3, 1e15, -1e15))
+        return self.r.choice((0.0, 1e-4, 1e15, option.latency_ms, 1.7 * option.latency_ms)), self.time_s

@@ -25,9 +25,9 @@ TRACES, EVENTS = 8, 300
 BUNDLE = cast("Bundle", SimpleNamespace(digest="0123456789ab"))
 
 
-def lines(r: Random) -> Iterator[dict[str, Any]]:
+def lines(r: Random, count: int = TRACES) -> Iterator[dict[str, Any]]:
     """Traces: header, events, and runs of each policy, one of them with the trace's own budget."""
-    for _ in range(TRACES):
+    for _ in range(count):
         header, events, budget = recorded(r)
         runs = []
         for policy in sorted(policies.POLICIES):

@@ -13,7 +13,7 @@ class DecisionVectorsTest {
     @Test
     fun `every decision and state is as the Python runtime has it`() {
         var cases = 0
-        for (data in Vectors.lines("decisions-")) {
+        for (data in PolicyVectors.lines("decisions-")) {
             Case(data, "case $cases").play()
             cases++
         }

@@ -62,7 +62,7 @@ class PolicyTest {
         val budget = Budget(latencyMs = 6.0)
         state.settle(decided(state, budget))
         assertEquals("full", state.branch)
-        val slowS = state.ran(full, 60, 2.5)
+        val slowS = state.ran(full, 200, 2.5, from = state.ran(full, 300, 1.0))
         val down = decided(state, budget, slowS)
         assertEquals("half", down.branch)
         assertEquals(2.5, down.slowdown, 0.1)

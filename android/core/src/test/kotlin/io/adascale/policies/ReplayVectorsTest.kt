@@ -18,7 +18,7 @@ class ReplayVectorsTest {
     fun `every replay gives the events of the Python runtime`(@TempDir folder: File) {
         var runs = 0
         var events = 0
-        for ((number, line) in Vectors.lines("replays").withIndex()) {
+        for ((number, line) in PolicyVectors.lines("replays").withIndex()) {
             val trace = read(folder, line.getValue("header"), line.getValue("events"))
             for (run in line.getValue("runs").list()) {
                 val (got, wanted) = played(folder, trace.first, trace.second, run.obj(), "trace $number") ?: continue

@@ -12,7 +12,7 @@ class RuleVectorsTest {
     @Test
     fun `every function gives what the Python runtime gives`() {
         var lines = 0
-        for (line in Vectors.lines("rules")) {
+        for (line in PolicyVectors.lines("rules")) {
             check(line)
             lines++
         }

@@ -8,13 +8,13 @@ import org.junit.jupiter.api.Assertions.assertTrue
 import org.junit.jupiter.api.Assumptions.assumeTrue
 
 /** Lines that `python -m tests.vectors.decisions` wrote into the folder of the property `adascale.vectors`. */
-internal object Vectors {
+internal object PolicyVectors {
     /** The objects of all files whose names begin so; the test is skipped where there are none. */
     fun lines(prefix: String): Sequence<Map<String, Any?>> {
         val folder = System.getProperty("adascale.vectors").orEmpty()
         val files = File(folder, "decisions").listFiles().orEmpty().filter { it.name.startsWith(prefix) }.sorted()
         if (folder.isEmpty() || files.isEmpty()) {
-            val why = "No vectors: python -m tests.vectors.decisions FOLDER/decisions, then -Dadascale.vectors=FOLDER"
+            val why = "No vectors: python -m tests.vectors.decisions FOLDER, then -Dadascale.vectors=FOLDER"
             println("Skipped: $why")
             assumeTrue(false, why)
         }
