@@ -28,7 +28,8 @@ import java.util.Locale
 import java.util.TimeZone
 
 /**
- * What [Session] and [CascadeSession] share. Thread-safe, one inference at a time.
+ * What [Session] and [CascadeSession] share. Thread-safe, one inference at a time. Close it: what LiteRT holds is no
+ * business of the garbage collector.
  *
  * @property bundle The bundle.
  * @property budget What is kept.
@@ -91,7 +92,7 @@ public abstract class BaseSession internal constructor(
     public val heldMb: Double get() = ready.heldMb()
 
     /** What the latest inference took, in ms; of [last] it is the only fact that costs nothing to read. */
-    public val latencyMs: Double get() = latest.latencyMs
+    public val latencyMs: Double get() = synchronized(lock) { latest.latencyMs }
 
     /** The event of the latest inference, which is made when it is asked for; null before the first. */
     public val last: Event? get() = synchronized(lock) { latest.event() }

@@ -39,7 +39,8 @@ internal class Ready(
     /** Why options could not be opened, or are no longer there, by id. */
     val broken = LinkedHashMap<String, String>()
 
-    /** The options that may be chosen. */
+    /** The options that may be chosen; from any thread. */
+    @Volatile
     var table: Table
         private set
 

@@ -144,8 +144,36 @@ class LiteRtOpenerTest {
     fun `a library that is none is an error`() {
         Real.folder("tiny")
         Real.opener
-        val file = File(folder, "libLiteRt.so").apply { writeText("nothing") }
-        assertThrows(UnknownDelegate::class.java) { LiteRtOpener.load(file.path) }
-        assertThrows(UnknownDelegate::class.java) { LiteRtOpener.load(File(folder, "absent.so").path) }
+        val error = assertThrows(UnknownDelegate::class.java) { LiteRtOpener.load(File(folder, "absent.so").path) }
+        assertTrue("loaded already" in error.sentence, error.sentence)
+        // One library a process: others are tried in processes of their own.
+        val text = File(folder, "text.so").apply { writeText("nothing") }
+        assertTrue("cannot be loaded" in loaded(text.path))
+        assertTrue("There is no" in loaded(File(folder, "absent.so").path))
+        val other = File("/lib/x86_64-linux-gnu/libm.so.6")
+        if (other.isFile) assertTrue("is not LiteRT 2.3 or later" in loaded(other.path))
+    }
+
+    /** What another process says that loads a library. */
+    private fun loaded(path: String): String {
+        val java = File(System.getProperty("java.home"), "bin/java").path
+        val arguments = listOf(java, "-cp", System.getProperty("java.class.path"), Loading::class.java.name, path)
+        val process = ProcessBuilder(arguments).redirectErrorStream(true).start()
+        val said = process.inputStream.bufferedReader().readText()
+        assertEquals(0, process.waitFor(), said)
+        return said
+    }
+}
+
+/** Loads a library and says what is wrong with it. */
+object Loading {
+    @JvmStatic
+    fun main(arguments: Array<String>) {
+        try {
+            LiteRtOpener.load(arguments[0])
+            println("It is loaded.")
+        } catch (error: AdaScaleError) {
+            println(error.sentence)
+        }
     }
 }

@@ -26,23 +26,44 @@ class TraceTest {
     fun `a trace is replayed with the same decisions`() {
         val bundle = Real.bundle("poisoned")
         val idle = Session(bundle, Budget(latencyMs = 1000.0), Real.opener).use { it.table.find("half")!!.latencyMs }
-        val budget = Budget(latencyMs = 1.3 * idle)
+        val budget = Budget(latencyMs = 2.0 * idle)
         // What Python replays is kept where a property says.
         val file = File(System.getProperty("adascale.trace") ?: File(folder, "events.jsonl").path)
+        var count = 0
         Session(bundle, budget, Real.opener, options).use { session ->
             session.record(file)
-            repeat(3000) { session.predict(image, if (it < 1500) "first" else "second") }
+            for ((phase, burners) in listOf("idle" to 0, "loaded" to 4, "idle again" to 0)) {
+                burning(burners) {
+                    val ends = System.nanoTime() + 1_000_000_000L
+                    while (System.nanoTime() < ends) {
+                        session.predict(image, phase)
+                        if (++count % 8 == 0) Thread.sleep(1)
+                    }
+                }
+            }
             session.stopRecording()
             session.predict(image)
         }
         val trace = Traces.read(file)
-        assertEquals(3000, trace.events.size)
+        assertEquals(count, trace.events.size)
         val again = Replay.replay(bundle.digest, trace.header, trace.events, budget, "adaptive")
         for ((before, now) in trace.events.zip(again)) {
             assertEquals(before.copy(context = null), now.copy(context = null))
         }
-        val switches = trace.events.count { it.switched }
-        println("${trace.events.map { it.branch }.distinct()} served, $switches switches, all replayed")
+        val served = trace.events.groupingBy { it.branch }.eachCount()
+        println("$count events, $served, ${trace.events.count { it.switched }} switches: all replayed")
+    }
+
+    /** Runs a block while threads take the cores away. */
+    private fun burning(threads: Int, block: () -> Unit) {
+        val stop = java.util.concurrent.atomic.AtomicBoolean()
+        val burners = List(threads) { Thread { while (!stop.get()) Math.sin(1.0) }.also { it.start() } }
+        try {
+            block()
+        } finally {
+            stop.set(true)
+            burners.forEach { it.join() }
+        }
     }
 
     @Test
