@@ -39,7 +39,7 @@ def test_every_kind_of_decision_is_reached(cases: list[dict[str, object]]) -> No
 def test_rules_give_and_refuse() -> None:
     lines = list(rules.lines(Random(1), 400))
     assert {line["rule"] for line in lines} >= {"gate", "temperature", "choose", "feasible", "parsed_habits"}
-    assert sum("refuses" in line for line in lines) > 10
+    assert sum("refuses" in line for line in lines) >= 5
     assert json.dumps(lines, allow_nan=False)
 
 
