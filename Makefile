@@ -38,6 +38,7 @@ android: setup
 		{ echo "make android needs a JDK of version 17 or later; install one, or set JAVA_HOME to its folder"; exit 2; }
 	rm -rf build/vectors
 	$(BIN)/python -m tests.vectors.seams build/vectors
+	$(BIN)/python -m tests.vectors.decisions build/vectors
 	mvn -B -q -f android/pom.xml -Dadascale.vectors=$(CURDIR)/build/vectors verify
 
 lint: setup

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+import threading
 from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from adascale_runtime import probing
 from adascale_runtime.engines.delegates import LoadedBranch, check_delegate, examine, open_branch
-from adascale_runtime.engines.warm import Room, Warm, trim
+from adascale_runtime.engines.warm import Room, Warm, estimate_mb, trim
 from adascale_runtime.errors import AdaScaleError, BadInput
 from adascale_runtime.measuring.anchors import Anchors, open_anchors
 from adascale_runtime.policies import policy as policies
@@ -29,7 +30,8 @@ ALL_FAIL = "Every branch of the bundle fails on this device; look at 'adascale d
 
 
 class Ready:
-    """Options by id: the branches of a bundle on each engine, and what runs them. Not thread-safe.
+    """Options by id: the branches of a bundle on each engine, and what runs them. Only :meth:`make_way` is
+    thread-safe.
 
     Options of the first engine have the branch's id, others ``branch@delegatexTHREADS``. All are opened once, to be
     timed: the smallest first, then together what fits into the device's memory, the rest in further groups. What does
@@ -80,10 +82,15 @@ class Ready:
 
         def open_one(key: str) -> LoadedBranch:  # knows nothing of this object, so that dropping it frees everything
             branch, engine = keys[key]
+            if key in refused:
+                raise AdaScaleError(refused[key])
             return open_branch(bundle, branch, engine[0], engine[1], allow_fallback)
 
-        for delegate, threads in engines:
-            examine(bundle, branches, delegate, threads, allow_fallback)
+        refused = {
+            _key(bundle.manifest.branch(name), engine, engines[0]): why
+            for engine in engines
+            for name, why in examine(bundle, branches, *engine, allow_fallback, room=room).items()
+        }
         sizes = {key: _memory_mb(branch, predictors, engine) for key, (branch, engine) in keys.items()}
         anchors = {
             key: anchor_of(engine[0], branch.precision, branch.cost.arithmetic)
@@ -105,6 +112,8 @@ class Ready:
         self._options = {option.id: option for option in self.table}
         self._shape = branches[0].input.shape
         self._snapshot: Optional[Context] = None
+        self._made_way: Optional[Context] = None
+        self._making_way = threading.Lock()
         self._possible: Tuple[Table, Tuple[str, ...]] = self.table, ()
         safe = policies.fallback(budget, self.table).id
         self._warm = Warm(open_one, sizes, warm_mb, safe, room)
@@ -149,21 +158,29 @@ class Ready:
     def possible(self, snapshot: Context, serving: Optional[str]) -> Tuple[Table, Tuple[str, ...]]:
         """The options that are ready or that the device's memory has room for, and the ids of the others.
 
-        Looked at once for each snapshot of the device. Where it has less memory left than the reserve, options are
-        given up; if that is not enough, the one that serves is no longer possible. The whole :attr:`table` is possible
+        Looked at once for each snapshot of the device, after :meth:`make_way`. The whole :attr:`table` is possible
         where nobody knows the memory.
 
         Args:
             snapshot: What the device has left.
-            serving: The option that answered last, which is not given up.
+            serving: The option that answered last.
         """
         if snapshot is not self._snapshot:
             self._snapshot, free_mb = snapshot, snapshot.memory_free_mb
-            given, warm = self._warm.give_way(free_mb, serving), self._warm
-            left = serving if not given and warm.in_need(serving, free_mb) else None  # given up once another serves
-            absent = tuple(o.id for o in self.table if o.id == left or not warm.holds(o.id, free_mb))
-            self._without(absent)
+            self.make_way(snapshot, serving)
+            self._without(tuple(o.id for o in self.table if not self._warm.holds(o.id, free_mb)))
         return self._possible
+
+    def make_way(self, snapshot: Context, serving: Optional[str]) -> None:
+        """Give options up where a snapshot has less memory left than the reserve; from any thread.
+
+        Once for each snapshot, whether the monitor tells it first or an inference finds it. What gives way is closed
+        when no inference runs on it any more.
+        """
+        with self._making_way:
+            if snapshot is not self._made_way:
+                self._made_way = snapshot
+                self._warm.give_way(snapshot.memory_free_mb, serving)
 
     def _without(self, absent: Tuple[str, ...]) -> None:
         """Keep what is possible: the same objects as long as nothing changes, which decisions remember."""
@@ -271,7 +288,7 @@ def _open_all(
             except (AdaScaleError, OSError, RuntimeError, ValueError) as error:
                 broken[key] = str(error)
         if not group:
-            broken.update((key, _too_large(sizes_mb[key], room)) for key in later)
+            broken.update((key, "It {}.".format(room.lack(sizes_mb[key]))) for key in later)
             break
         timed = probing.probe(group, anchors)
         # The latest looks at the anchors go first: they tell how fast the device is now.
@@ -286,16 +303,10 @@ def _open_all(
     return runners, probed, broken
 
 
-def _too_large(size_mb: float, room: Room) -> str:
-    return "It needs about {:.3g} MB, but only {:.3g} MB are free, of which {:.3g} MB are kept in reserve.".format(
-        size_mb, room.free_mb() or 0.0, room.reserve_mb
-    )
-
-
 def _memory_mb(branch: Branch, predictors: Optional[Predictors], engine: Engine) -> float:
-    """What a branch is predicted to hold while it is ready, else an estimate: weights once, activations twice."""
+    """What a branch is predicted to hold while it is ready, else an estimate."""
     predicted = None if predictors is None else predictors.predict("memory_mb", branch, *engine)
-    return (branch.cost.weight_bytes + 2 * branch.cost.peak_bytes) / 1e6 if predicted is None else predicted
+    return estimate_mb(branch) if predicted is None else predicted
 
 
 def _option(

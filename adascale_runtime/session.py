@@ -26,6 +26,7 @@ from adascale_runtime.seams.budget import Budget
 from adascale_runtime.seams.bundle import Bundle
 from adascale_runtime.seams.events import Event
 from adascale_runtime.seams.predictors import Predictors
+from adascale_runtime.seams.records import Context
 
 if TYPE_CHECKING:
     import numpy as np
@@ -100,6 +101,7 @@ class BaseSession:
         return self.ready.broken
 
     def __enter__(self) -> Any:
+        self.monitor.watch(self._make_way)
         self.monitor.__enter__()
         self._watching = True
         if self._auditor is not None:
@@ -120,6 +122,7 @@ class BaseSession:
             if self._auditor is not None:
                 self._auditor.__exit__()
             self.monitor.__exit__()
+            self.monitor.unwatch(self._make_way)
         with self._lock:
             first, self._closed = not self._closed, True
             learned = self.observer.state.habits
@@ -170,6 +173,10 @@ class BaseSession:
     def _forget(self) -> None:
         """Begin anew; the lock is held."""
         self.observer.restart()
+
+    def _make_way(self, snapshot: Context) -> None:
+        """Give memory back as soon as it runs short, also while an inference runs or none comes."""
+        self.ready.make_way(snapshot, self.observer.state.branch)
 
     def _leave_out(self, key: str) -> None:
         """Take an option out for good."""

@@ -339,14 +339,12 @@ def targets(result: Result) -> Section:
     allowed = ", ".join(f"{limit:.0%} on {name}" for name, limit in result["tolerance"].items())
     absent = "".join(f" {name} was not measured: {reason}" for name, reason in result["absent"].items())
     text = (
-        f"Keras networks of fresh weights, images of {result['side']}x{result['side']}, sequences of {result['steps']} "
-        "steps, each built with `--for` of one delegate and run there: a software GPU (WebGPU), and OpenVINO's CPU "
-        "device in the place of an NPU. *Promised*: branches that the manifest says the delegate takes as a whole, "
-        "with nothing known to be wrong. *Taken*: those of them that it took as a whole; *right*: those whose outputs "
-        f"are the CPU's within a share of their range: {allowed}, since GPUs may compute in 16-bit floats and OpenVINO "
-        "in bfloat16; or within twice what rounding alone does to the branch on the CPU, which untrained networks "
-        "amplify: its outputs against the float network's, and, on npu, against those with its float weights in "
-        f"bfloat16.{absent}"
+        f"Keras networks after a training of seconds on made-up examples, images of {result['side']}x{result['side']}, "
+        f"sequences of {result['steps']} steps, each built with `--for` of one delegate and run there: a software GPU "
+        "(WebGPU), and OpenVINO's CPU device in the place of an NPU, in float32. *Promised*: branches that the "
+        "manifest says the delegate takes as a whole, with nothing known to be wrong. *Taken*: those of them that it "
+        "took as a whole; *right*: those whose outputs are the CPU's within a share of their range: "
+        f"{allowed}; or within twice what rounding to 8 bits alone does to the branch on the CPU.{absent}"
     )
     columns = (
         "network",

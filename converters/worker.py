@@ -52,6 +52,7 @@ def _convert(request: dict[str, Any]) -> bytes:
     import tensorflow as tf
 
     from converters import precisions
+    from converters.slices import slice_splits
 
     examples = np.load(request["calibration"], allow_pickle=False)
 
@@ -62,7 +63,7 @@ def _convert(request: dict[str, Any]) -> bytes:
 
     converter = tf.lite.TFLiteConverter.from_saved_model(request["model"], signature_keys=list(request["inputs"]))
     precisions.lookup(request["mode"]).configure(converter, representative)
-    return bytes(converter.convert())
+    return slice_splits(bytes(converter.convert()))
 
 
 def _run(request: dict[str, Any]) -> bytes:

@@ -205,7 +205,7 @@ def _dense(writer: _Writer, kernel: Kernel, source: int, shared: tuple[int, int]
 
 
 def _gru(writer: _Writer, kernel: Kernel, state: int) -> int:
-    """A step of a gated recurrent unit as the converter unrolls it; the state is also what it hears.
+    """A step of a gated recurrent unit with the converter's operators, in its order; the state is also what it hears.
 
     All steps share their weights, of which XNNPACK nevertheless packs a copy each.
     """
@@ -221,10 +221,12 @@ def _gru(writer: _Writer, kernel: Kernel, state: int) -> int:
     def both(name: str, left: int, right: int) -> int:
         return int(pair[name](writer, kernel, left, right))
 
-    heard, kept = _parts(writer, dense("heard"), 3, "SPLIT"), _parts(writer, dense("kept"), 3, "SPLIT_V")
-    update, reset = (_curve("LOGISTIC")(writer, kernel, both("ADD", heard + i, kept + i)) for i in (0, 1))
+    heard, kept = _parts(writer, dense("heard"), 3, "SPLIT"), _parts(writer, dense("kept"), 3, "SPLIT")
+    update = _curve("LOGISTIC")(writer, kernel, both("ADD", heard, kept))
+    stays, share = both("MUL", update, state), both("SUB", _FIRST, update)
+    reset = _curve("LOGISTIC")(writer, kernel, both("ADD", heard + 1, kept + 1))
     proposed = _curve("TANH")(writer, kernel, both("ADD", heard + 2, both("MUL", reset, kept + 2)))
-    return both("ADD", both("MUL", update, state), both("MUL", both("SUB", _FIRST, update), proposed))
+    return both("ADD", stays, both("MUL", share, proposed))
 
 
 def _parts(writer: _Writer, source: int, count: int, name: str) -> int:

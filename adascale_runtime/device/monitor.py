@@ -10,6 +10,9 @@ from typing import Any, Callable, Dict, Optional, Tuple, Type
 from adascale_runtime.device import memory, sensors
 from adascale_runtime.seams.records import Context
 
+#: Is told each new snapshot.
+Watcher = Callable[[Context], None]
+
 
 class Monitor:
     """Samples a :class:`Context` again and again in a daemon thread; :meth:`latest` only reads a field.
@@ -31,6 +34,7 @@ class Monitor:
         self._latest = self._sampler.sample(0.0)
         self._stop = threading.Event()
         self._thread: Optional[threading.Thread] = None
+        self._watchers: Tuple[Watcher, ...] = ()
 
     def __enter__(self) -> "Monitor":
         self._stop.clear()
@@ -48,6 +52,14 @@ class Monitor:
         """The newest snapshot; ``time_s`` counts from the monitor's creation."""
         return self._latest
 
+    def watch(self, watcher: Watcher) -> None:
+        """Have each new snapshot told to a function, in the monitor's thread: it must be quick, and must not raise."""
+        self._watchers += (watcher,)
+
+    def unwatch(self, watcher: Watcher) -> None:
+        """Tell a function no more."""
+        self._watchers = tuple(one for one in self._watchers if one != watcher)
+
     def memory_free_mb(self) -> Optional[float]:
         """Memory that can be had just now, in MB; that of the newest snapshot where the sampler tells it only there."""
         tell = getattr(self._sampler, "memory_free_mb", None)
@@ -61,6 +73,8 @@ class Monitor:
     def _run(self) -> None:
         while not self._stop.wait(self._period_s):
             self._latest = self._sampler.sample(self.now())
+            for watcher in self._watchers:
+                watcher(self._latest)
 
 
 def here() -> Monitor:

@@ -24,6 +24,7 @@ from adascale_runtime.engines.registry import (
 )
 from adascale_runtime.engines.served import served
 from adascale_runtime.engines.vendors import wheel_library
+from adascale_runtime.engines.warm import Room
 from adascale_runtime.seams.bundle import Bundle
 from adascale_runtime.seams.manifest import Branch
 
@@ -67,9 +68,17 @@ def open_untried(
 
 
 def examine(
-    bundle: Bundle, branches: Iterable[Branch], name: str = "cpu", threads: int = 1, allow_fallback: bool = False
+    bundle: Bundle,
+    branches: Iterable[Branch],
+    name: str = "cpu",
+    threads: int = 1,
+    allow_fallback: bool = False,
+    *,
+    room: Room = Room(),  # noqa: B008  (immutable)
 ) -> Dict[str, str]:
-    """Try all branches in one child process; gives the sentence for each id that crashes. :func:`open_branch` then
-    finds them tried."""
+    """Try all branches in one child process; gives the sentence for each id that crashes, or that the device has no
+    memory to try. :func:`open_branch` then finds the others tried."""
     opener(name)
-    return trial.examine(bundle, branches, name, threads, allow_fallback) if registry.is_declared(name) else {}
+    if not registry.is_declared(name):
+        return {}
+    return trial.examine(bundle, branches, name, threads, allow_fallback, room=room)

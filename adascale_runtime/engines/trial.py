@@ -22,6 +22,7 @@ from typing import Any, Dict, Iterable, Iterator, Optional, Set, Tuple
 
 from adascale_runtime.engines import survivors
 from adascale_runtime.engines.served import served
+from adascale_runtime.engines.warm import Room, estimate_mb
 from adascale_runtime.errors import AdaScaleError
 from adascale_runtime.files import codec, tflite_file
 from adascale_runtime.seams.bundle import Bundle
@@ -30,6 +31,8 @@ from adascale_runtime.text import ended, excerpt
 
 #: Seconds for one branch; large networks get more, by their multiply-accumulates (the slowest kernels do 1e8 a second).
 LIMIT_S, SECONDS_PER_MAC = 30.0, 1e-7
+#: Megabytes of its own that the child takes beside a branch: the interpreter, numpy and LiteRT took 19 on x86-64.
+CHILD_MB = 24.0
 #: Seconds until the child is ready.
 START_S = 60.0
 READY = "ready"
@@ -58,9 +61,27 @@ class Crashed(AdaScaleError):
 
 
 def examine(
-    bundle: Bundle, branches: Iterable[Branch], delegate: str, threads: int = 1, allow_fallback: bool = False
+    bundle: Bundle,
+    branches: Iterable[Branch],
+    delegate: str,
+    threads: int = 1,
+    allow_fallback: bool = False,
+    *,
+    room: Room = Room(),  # noqa: B008  (immutable)
 ) -> Dict[str, str]:
-    """Try those branches that were not tried yet; gives the sentence for each id that crashes or never ends."""
+    """Try those branches that were not tried yet.
+
+    Args:
+        bundle: Where the branches come from.
+        branches: What to try.
+        delegate: What runs them.
+        threads: With so many threads.
+        allow_fallback: Whether the delegate may leave operators to the CPU.
+        room: The device's memory: a branch that does not fit beside the child is not tried this time.
+
+    Returns:
+        The sentence for each id that crashes, never ends, or was not tried for want of memory.
+    """
     samples = str(bundle.path(bundle.manifest.samples.file))
     chosen = [served(branch, delegate) for branch in branches]
     keys = [(survivors.key(bundle, branch, delegate, allow_fallback), branch) for branch in chosen]
@@ -69,15 +90,18 @@ def examine(
         if key not in survivors.known() and key not in _FAILED and key not in _UNTRIED:
             path, limit_s = str(bundle.path(branch.file)), _limit_s(bundle, branch)
             jobs[key] = Attempt(path, samples, branch, delegate, threads, allow_fallback, limit_s)
-    survived = []
-    for key, failure in _try(jobs):
+    survived, lacking = [], {}
+    for key, failure in _try(jobs, room):
         if failure is None:
             survived.append(key)
+        elif isinstance(failure, _Lacking):
+            lacking[key] = failure
         else:
             _FAILED[key] = failure
     survivors.add(survived)
-    _UNTRIED.update(key for key in jobs if key not in _FAILED and key not in survived)
-    return {branch.id: _sentence(branch, delegate, _FAILED[key]) for key, branch in keys if key in _FAILED}
+    _UNTRIED.update(key for key in jobs if key not in _FAILED and key not in survived and key not in lacking)
+    said = {**_FAILED, **lacking}
+    return {branch.id: _sentence(branch, delegate, said[key]) for key, branch in keys if key in said}
 
 
 def check(bundle: Bundle, branch: Branch, delegate: str, threads: int = 1, allow_fallback: bool = False) -> None:
@@ -92,23 +116,45 @@ def remember(bundle: Bundle, delegate: str = "cpu") -> None:
 
 
 def _sentence(branch: Branch, delegate: str, failure: str) -> str:
-    return "Branch '{}' {}; build the bundle again, or leave the branch out.".format(
-        excerpt(branch.id), failure.format("delegate " + delegate)
+    advice = "free some memory" if isinstance(failure, _Lacking) else "build the bundle again"
+    return "Branch '{}' {}; {}, or leave the branch out.".format(
+        excerpt(branch.id), failure.format("delegate " + delegate), advice
     )
 
 
-def _try(jobs: Dict[str, Attempt]) -> Iterator[Tuple[str, Optional[str]]]:
-    """How each job failed, or None; a new child after each that died. Nothing where there can be no second process."""
+class _Lacking(str):
+    """Why a branch was not tried: there is no memory for it."""
+
+
+def _try(jobs: Dict[str, Attempt], room: Room) -> Iterator[Tuple[str, Optional[str]]]:
+    """How each job failed, or None; a new child after each that died. Nothing where there can be no second process.
+
+    Memory is looked at before each job: a child that is there holds what it needs for itself, the next one does not.
+    """
     left = list(jobs)
     while left:
+        key = left.pop(0)
+        lack = _lack(jobs[key].branch, CHILD_MB, room)
+        if lack is not None:
+            yield key, lack
+            continue
         with _Child() as child:
             if child.line(START_S) != READY:
                 return
-            failure = None
-            while left and failure is None:
+            failure = child.do(jobs[key])
+            yield key, failure
+            while left and (failure is None or isinstance(failure, _Lacking)):
                 key = left.pop(0)
-                failure = child.do(jobs[key])
+                failure = _lack(jobs[key].branch, 0.0, room) or child.do(jobs[key])
                 yield key, failure
+
+
+def _lack(branch: Branch, beside_mb: float, room: Room) -> Optional[_Lacking]:
+    """Why a branch cannot be tried just now with so much memory beside it; None if it can."""
+    size_mb = beside_mb + estimate_mb(branch)
+    if room.holds(size_mb):
+        return None
+    return _Lacking("was not tried on {{}}: its first run {}".format(room.lack(size_mb)))
 
 
 def _limit_s(bundle: Bundle, branch: Branch) -> float:

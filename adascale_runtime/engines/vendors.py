@@ -3,7 +3,9 @@
 LiteRT gives an NPU's share of a graph to a compiler plugin, which selects operators and compiles them, and runs the
 result with a dispatch library. On phones both lie beside ``libLiteRt.so``. On hosts the wheel of ai-edge-litert brings
 Intel's, which stand on OpenVINO of one exact release. Where a host has no Intel NPU, OpenVINO's CPU device executes the
-graph: operators are selected, partitioned and dispatched as for an NPU, and the times are those of a CPU.
+graph: operators are selected, partitioned and dispatched as for an NPU, and the times are those of a CPU. So is the
+arithmetic: bfloat16 where the processor has it, whatever ``INFERENCE_PRECISION_HINT`` the options name, since the
+dispatch library of LiteRT 2.3.0 imports the compiled graph without them.
 
 Standard library only and Python 3.8 compatible.
 """

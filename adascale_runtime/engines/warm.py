@@ -7,7 +7,10 @@ import threading
 import time
 from collections import OrderedDict
 from contextlib import suppress
-from typing import Any, Callable, Collection, Dict, List, Mapping, NamedTuple, Optional, Sequence, Set
+from typing import TYPE_CHECKING, Any, Callable, Collection, Dict, List, Mapping, NamedTuple, Optional, Sequence, Set
+
+if TYPE_CHECKING:
+    from adascale_runtime.seams.manifest import Branch
 
 Open = Callable[[str], Any]
 #: Seconds for which a runner that was given up for want of memory is not opened again: sizes are estimates.
@@ -28,6 +31,17 @@ class Room(NamedTuple):
     def holds(self, size_mb: float) -> bool:
         """Whether so much more fits just now."""
         return fits(size_mb, self.free_mb(), self.reserve_mb)
+
+    def lack(self, size_mb: float) -> str:
+        """What to say of something that does not fit, from its verb on."""
+        return "needs about {:.3g} MB, but only {:.3g} MB are free, of which {:.3g} MB are kept in reserve".format(
+            size_mb, self.free_mb() or 0.0, self.reserve_mb
+        )
+
+
+def estimate_mb(branch: "Branch") -> float:
+    """What a loaded branch holds, in MB, where nothing predicts it: weights once, activations twice."""
+    return (branch.cost.weight_bytes + 2 * branch.cost.peak_bytes) / 1e6
 
 
 def fits(size_mb: float, free_mb: Optional[float], reserve_mb: float) -> bool:
@@ -155,7 +169,8 @@ class Warm:
 
         Args:
             free_mb: What the device has left, in MB; None if that is not known.
-            serving: What stays beside the safe one.
+            serving: What stays beside the safe one, unless nothing else is left to give and that is not enough
+                (:func:`in_need`).
 
         Returns:
             What was given up.
@@ -165,25 +180,23 @@ class Warm:
         with self._lock:
             missing_mb, kept = self._room.reserve_mb - free_mb, (serving, self._safe)
             given = giving_way(tuple(self._runners), self._sizes, missing_mb, kept)
+            if not given and serving is not None and serving != self._safe and serving in self._runners:
+                size_mb = self._sizes.get(serving) or 0.0
+                given = [serving] if in_need(size_mb, free_mb, self._room.reserve_mb) else []
             runners = [self._runners.pop(key) for key in given]
             late = [key for key in self._preparing if key not in kept]
             self._preparing.difference_update(late)
             self._given_s.update(dict.fromkeys([*given, *late], time.monotonic()))
         if runners:
-            threading.Thread(target=_release, args=(runners,), name="adascale-release", daemon=True).start()
+            with suppress(RuntimeError):  # no memory for a thread: they go when this returns
+                threading.Thread(target=_release, args=(runners,), name="adascale-release", daemon=True).start()
         return given
-
-    def in_need(self, key: Optional[str], free_mb: Optional[float]) -> bool:
-        """Whether a runner that serves has to be left for want of memory; the safe one never has."""
-        if key is None or key == self._safe or key not in self._runners:
-            return False
-        return in_need(self._sizes.get(key) or 0.0, free_mb, self._room.reserve_mb)
 
     def only(self, keys: Sequence[str]) -> None:
         """Keep these ready from now on, whatever they hold, and nothing else; opens at once what is not ready."""
         opened = {key: self.get(key) or self._open(key) for key in keys}
         with self._lock:
-            self._limit = None
+            self._limit, self._room = None, Room()
             self._preparing.clear()
             self._runners = OrderedDict(opened)
 

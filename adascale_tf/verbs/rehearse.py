@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -40,6 +41,9 @@ def trials(
 ) -> Iterator[tuple[Recipe, Branch]]:
     """Each recipe with the manifest's entry of its branch, converted alone from the weights that there are.
 
+    Fresh weights hold zeros and ones, as biases and scales, for which the converter leaves operators out that training
+    brings back. While a branch is converted they are other numbers.
+
     Args:
         network: has these recipes.
         data: gives examples for ranges.
@@ -59,10 +63,30 @@ def trials(
         np.save(inputs, examples)
         for recipe in recipes:
             model, precision = network.trunk(recipe).network(recipe), network.plan(recipe).precision
-            networks = {recipe.id: wrap(model) if precisions.lookup(precision).trained else model}
-            one = convert.convert(networks, precision, examples, {recipe.id: str(recipe)})[recipe.id]
+            with _trained(model):
+                networks = {recipe.id: wrap(model) if precisions.lookup(precision).trained else model}
+                one = convert.convert(networks, precision, examples, {recipe.id: str(recipe)})[recipe.id]
             branch = entry(network, recipe, one, file.name, delegates)
             if run:
                 file.write_bytes(one.model)
                 verify.outputs_apart(file, branch, inputs)
             yield recipe, branch
+
+
+@contextmanager
+def _trained(model: Any) -> Iterator[None]:
+    """Meanwhile no weight of a Keras network is 0 or 1, as if it had been trained; each is up to 0.001 beside it."""
+    rng = np.random.default_rng(0)
+    before = {}
+    for number, one in enumerate(model.weights):
+        values = one.numpy()
+        plain = (values == 0) | (values == 1)
+        if np.issubdtype(values.dtype, np.floating) and plain.any():
+            before[number] = values
+            beside = rng.choice((-1, 1), values.shape) * rng.uniform(1e-4, 1e-3, values.shape)
+            one.assign(np.where(plain, values + beside, values).astype(values.dtype))
+    try:
+        yield
+    finally:
+        for number, values in before.items():
+            model.weights[number].assign(values)

@@ -1,7 +1,8 @@
 """Targets: the delegates that a bundle is built for, and recipes that they take all of.
 
-Nothing is guessed: every branch is converted before training, and the tables of :mod:`converters.delegates` judge its
-file. What a file holds does not depend on the weights' values.
+Every branch is converted before training, and the tables of :mod:`converters.delegates` judge its file. What operators
+a file holds depends on weights only where these are 0 or 1, and the rehearsal has none of these
+(:func:`adascale_tf.verbs.rehearse.trials`). Pruned weights stay numbers among others, of which no operator is left out.
 """
 
 from __future__ import annotations

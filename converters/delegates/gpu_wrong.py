@@ -10,15 +10,14 @@ import math
 from collections.abc import Callable
 
 from adascale_runtime.errors import BadInput
-from converters.delegates.operator import DAMAGED, File, Operator, Subgraph, Tensor
+from converters.delegates import parts
+from converters.delegates.operator import DAMAGED, File, Operator, Tensor
 from converters.delegates.table import FileRow, warned
 
 VERSION = "LiteRT 2.3.0"
 SOURCE = f"measured: {VERSION}, WebGPU"
 _NARROW = ("int8", "uint8", "int4")
 _EIGHT = ("int8", "uint8")
-_JOINED = "ADD SUB MUL DIV MAXIMUM MINIMUM SQUARED_DIFFERENCE POW FLOOR_DIV FLOOR_MOD LESS"
-_SIBLINGS = f"{_JOINED} GREATER GREATER_EQUAL LESS_EQUAL EQUAL NOT_EQUAL ADD_N LOGICAL_AND LOGICAL_OR"
 _MOVED = "RESHAPE TRANSPOSE SLICE STRIDED_SLICE PAD SPLIT DEPTH_TO_SPACE SPACE_TO_DEPTH RESIZE_BILINEAR MAX_POOL_2D"
 
 
@@ -130,29 +129,17 @@ def _rule(what: str, kinds: str, wrong: Callable[[Operator], bool]) -> FileRow:
 def _unread(file: File) -> str:
     """Several 8-bit outputs of which one is read by nobody; the run ends with SIGSEGV, each time.
 
-    Converters write it for a recurrent layer that they unroll: its first step has no use for one of the gates. UNPACK,
+    The TFLite converter writes it for a recurrent layer that it unrolls: its first step has no use for one of the
+    gates; :mod:`converters.slices` rewrites such splits. UNPACK,
     SPLIT and SPLIT_V were seen to crash, in int8 and in uint8, at any position of the output; in float32 none does. The
     rule is wider: it holds for every kind of operator with several outputs.
     """
     for graph in file.subgraphs:
-        read = {t.index for one in graph.operators for t in one.inputs if t is not None}
-        read.update(t.index for t in graph.outputs)
-        for one in graph.operators:
-            if len(one.outputs) > 1 and any(t.dtype in _EIGHT and t.index not in read for t in one.outputs):
+        read = parts.read(graph)
+        for one in parts.unread(graph):
+            if any(t.dtype in _EIGHT and t.index not in read for t in one.outputs):
                 return f"{VERSION} (WebGPU) crashes on {one.kind} with an 8-bit output that nothing reads."
     return ""
-
-
-def _origins(graph: Subgraph) -> dict[int, tuple[int, bool]]:
-    """For tensors: the operator of several outputs that they come from, and whether directly or through activations."""
-    found: dict[int, tuple[int, bool]] = {}
-    for one in graph.operators:
-        sources = one.variables
-        if len(one.outputs) > 1:
-            found.update({t.index: (one.index, True) for t in one.outputs})
-        elif len(sources) == 1 and sources[0].index in found and one.outputs:
-            found[one.target.index] = (found[sources[0].index][0], False)
-    return found
 
 
 def _siblings(file: File) -> str:
@@ -163,14 +150,9 @@ def _siblings(file: File) -> str:
     right. One of the two may go through an activation (RELU of the first: wrong; TANH of the last: right); the rule is
     wider by these. Where both do, as in recurrent layers, outputs are right, and so are those of slices.
     """
-    among = frozenset(_SIBLINGS.split())
     for graph in file.subgraphs:
-        origins = _origins(graph)
-        for one in graph.operators:
-            came = [origins[t.index] for t in one.variables if t.index in origins] if one.kind in among else []
-            first = [origin for origin, _ in came]
-            if len(set(first)) < len(first) and any(direct for _, direct in came):
-                return f"{VERSION} (WebGPU) computes {one.kind} of two outputs of one operator wrongly."
+        for one, _ in parts.joins(graph):
+            return f"{VERSION} (WebGPU) computes {one.kind} of two outputs of one operator wrongly."
     return ""
 
 
@@ -189,9 +171,9 @@ WARNINGS: tuple[FileRow, ...] = (
     _rule("dense layers with integer weights on several rows of an image", "FULLY_CONNECTED", _flattened),
     _rule("dense layers with weights that are made as it runs", "FULLY_CONNECTED", _loose_weights),
     _rule("products of matrices of different batches", "BATCH_MATMUL", _batches_differ),
-    _rule("arithmetic of single rows with constants", _JOINED, _row_by_row),
-    _rule("arithmetic of three axes with constants of several batches", _JOINED, _constant_batches),
-    _rule("arithmetic of 32-bit integers with constants", _JOINED, _constant_int32),
+    _rule("arithmetic of single rows with constants", parts.JOINED, _row_by_row),
+    _rule("arithmetic of three axes with constants of several batches", parts.JOINED, _constant_batches),
+    _rule("arithmetic of 32-bit integers with constants", parts.JOINED, _constant_int32),
     _rule("the softmax of a single row without a batch", "SOFTMAX", _one_axis),
     _rule("depth to space of several batches", "DEPTH_TO_SPACE SPACE_TO_DEPTH", _batches),
     _rule("paddings of the batch", "PAD PADV2", _padded_batch),

@@ -180,12 +180,13 @@ def read(model: bytes, signature: str) -> File:
     try:
         first = graphs.definition(tree, signature).subgraphIndex
         keys = tuple(graphs.text(s.signatureKey) for s in tree.signatureDefs)
-        return File(keys, tuple(_subgraph(tree, n) for n in graphs.reachable(tree, first)), len(model))
+        return File(keys, tuple(subgraph(tree, n) for n in graphs.reachable(tree, first)), len(model))
     except DAMAGED as error:
         raise BadInput(f"This .tflite file is damaged ({type(error).__name__}); convert the model again.") from None
 
 
-def _subgraph(tree: Any, index: int) -> Subgraph:
+def subgraph(tree: Any, index: int) -> Subgraph:
+    """A subgraph of an object tree (``schema.ModelT``)."""
     graph, own = graphs.subgraph(tree, index), tree.subgraphs[index]
     positions = {id(o): n for n, o in enumerate(own.operators or [])}
     return Subgraph(

@@ -33,7 +33,8 @@ for _ in range(int(sys.argv[1])):
     time.sleep(0.01)
 sys.stdin.read()
 """
-#: Opens a session again and again; beside each, a process takes memory in steps of a megabyte.
+#: Opens a session again and again; beside each, a process takes memory in steps of a megabyte. On a busy machine it
+#: takes longer than inferences come, so part of it falls to a session that answers nothing.
 SESSIONS = """
 import json, random, subprocess, sys, time
 from pathlib import Path
@@ -140,8 +141,8 @@ def sessions(heavy: Bundle, group: groups.Group, trials: int, told: bool) -> Ite
 
 @pytest.mark.slow
 @pytest.mark.alone
+@pytest.mark.timeout(600)  # a busy machine took 250 s
 @pytest.mark.skipif(groups.refusal() is not None, reason=str(groups.refusal()))
-@pytest.mark.xfail(reason="on a busy machine a session was ended in two of three runs of a hundred", strict=False)
 def test_no_session_is_ended_for_want_of_memory(heavy: Bundle) -> None:
     with groups.group(1_000_000_000) as group:
         done = list(sessions(heavy, group, TRIALS, told=True))

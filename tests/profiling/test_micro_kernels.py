@@ -53,12 +53,32 @@ def test_the_cost_is_what_was_asked_for() -> None:
     assert few["macs_7x32"] == 70 * 16 * 9 * 16  # tiles of 32 columns have a half for up to 16 filters
 
 
-def test_a_recurrent_step_comes_in_pieces() -> None:
+def test_a_recurrent_step_is_taken_whole() -> None:
     found = flatbuffer.cost(
         micro_kernels.write(Kernel("gru", "float", 1, 16, repeat=4)), micro_kernels.SIGNATURE
     ).kernels
-    assert found["builtin-float"]["count"] == 4 and found["partition"]["count"] == 5
+    assert "builtin-float" not in found and found["partition"] == {"count": 1, "operators": 60}
     assert found["dense-float"]["count"] == 8 and found["curve-float"]["count"] == 12
+
+
+@pytest.mark.parametrize(("arithmetic", "mode"), [("float", "float32"), ("hybrid", "dynamic"), ("integer", "int8")])
+def test_a_recurrent_step_is_what_the_converter_writes(arithmetic: str, mode: str) -> None:
+    import tf_keras
+
+    from converters import convert
+
+    steps, units = 6, 32  # of fewer, the converter leaves the weights in float32 in "dynamic"
+    tf_keras.utils.set_random_seed(0)
+    sequence = tf_keras.Input((steps, units), name="sequence")
+    cells = tf_keras.layers.GRU(units, unroll=True, bias_initializer=tf_keras.initializers.RandomNormal(0, 0.1))
+    model = tf_keras.Model(sequence, tf_keras.layers.Dense(3)(cells(sequence)))
+    x = np.random.default_rng(0).normal(size=(40, steps, units)).astype(np.float32)
+    branch = flatbuffer.operators(convert.convert({"net": model}, mode, x)["net"].model, "net")
+    step = flatbuffer.operators(micro_kernels.write(Kernel("gru", arithmetic, 1, units)), micro_kernels.SIGNATURE)
+    found, wanted = ([(o.kind, o.kernel, o.delegated) for o in each] for each in (branch, step))
+    times = sum(found[start : start + len(wanted)] == wanted for start in range(len(found)))
+    assert times >= steps - 3  # of the first and the last, constants and what nothing reads are folded
+    assert all(taken for kind, _, taken in found if kind != "UNPACK")
 
 
 def test_what_cannot_be_is_refused() -> None:

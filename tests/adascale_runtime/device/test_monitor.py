@@ -11,6 +11,7 @@ import pytest
 from adascale_runtime.device import monitor
 from adascale_runtime.device.monitor import Monitor, here
 from adascale_runtime.device.sensors import FileSampler
+from adascale_runtime.seams.records import Context
 
 
 @pytest.mark.parametrize(
@@ -61,3 +62,19 @@ def test_without_psutil_this_devices_files_are_read(monkeypatch: pytest.MonkeyPa
     assert by_files._sampler.sample(1.0).memory_free_mb > 1
     monkeypatch.undo()
     assert isinstance(here()._sampler, monitor.SystemSampler)
+
+
+def test_each_new_snapshot_is_told_until_it_is_not_wanted_any_more() -> None:
+    told: list[Context] = []
+    watched = Monitor(period_s=0.002)
+    watched.watch(told.append)
+    with watched:
+        deadline = time.monotonic() + 10
+        while len(told) < 3 and time.monotonic() < deadline:
+            time.sleep(0.002)
+    assert len(told) >= 3 and told[-1] is watched.latest() and len(set(map(id, told))) == len(told)
+    watched.unwatch(told.append)
+    count = len(told)
+    with watched:
+        time.sleep(0.05)
+    assert len(told) == count and watched.latest() is not told[-1]

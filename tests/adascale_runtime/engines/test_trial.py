@@ -6,16 +6,21 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from adascale_runtime.device.monitor import Monitor
 from adascale_runtime.engines import delegates, survivors, trial
+from adascale_runtime.engines.warm import Room
 from adascale_runtime.errors import AdaScaleError
+from adascale_runtime.policies.limits import Settings
 from adascale_runtime.seams import bundle
 from adascale_runtime.seams.budget import Budget
 from adascale_runtime.seams.bundle import Bundle
+from adascale_runtime.seams.records import Context
 from adascale_runtime.session import Session
 from tests.fixtures import small_model
 
@@ -43,6 +48,13 @@ def forget(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def opened(place: Path, **files: bytes) -> Bundle:
     return bundle.load(small_model.write(place / "bundle", files))
+
+
+def another(name: str) -> bytes:
+    """As good a file, which was not tried with the others."""
+    tree = small_model.tree()
+    tree.description = name
+    return small_model.pack(tree)
 
 
 def no_child(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -206,3 +218,40 @@ def test_evaluate_names_a_branch_that_crashes(tmp_path: Path, numbers: Path) -> 
     done = adascale("evaluate", tmp_path / "bundle", "--data", numbers)
     assert done.returncode == 1 and "Branch 'evil' crashes on delegate cpu (SIGSEGV)" in done.stderr
     assert adascale("evaluate", tmp_path / "bundle", "--data", numbers, "--branch", "good").returncode == 0
+
+
+def test_a_branch_without_memory_for_its_first_run_is_left_out_until_there_is_some(tmp_path: Path) -> None:
+    found = opened(tmp_path, good=GOOD, other=another("other"))
+    (said,) = set(delegates.examine(found, found.manifest.branches[:1], room=Room(lambda: 40.0, 32.0)).values())
+    assert said.startswith(
+        "Branch 'good' was not tried on delegate cpu: its first run needs about 24 MB, but only 40 MB"
+    )
+    assert said.endswith("32 MB are kept in reserve; free some memory, or leave the branch out.")
+    assert survivors.known() == {} and not trial._FAILED and not trial._UNTRIED
+    assert delegates.examine(found, found.manifest.branches, room=Room(lambda: 60.0, 32.0)) == {}
+    assert delegates.examine(found, found.manifest.branches, room=Room(lambda: 0.0, 32.0)) == {}  # survived before
+
+
+def test_memory_is_looked_at_before_each_first_run(tmp_path: Path) -> None:
+    found = opened(tmp_path, good=GOOD, heavy=another("heavy"), last=another("last"))
+    good, heavy, last = found.manifest.branches
+    left = iter([60.0, 32.0, 32.0, 60.0])  # what a sentence tells is read once more
+    branches = (good, replace(heavy, cost=replace(heavy.cost, weight_bytes=10_000_000)), last)
+    said = delegates.examine(found, branches, room=Room(lambda: next(left), 32.0))
+    assert said.keys() == {"heavy"}
+
+
+def test_a_session_opens_what_there_was_memory_to_try(tmp_path: Path) -> None:
+    class Sampler:
+        def sample(self, time_s: float) -> Context:
+            return Context(time_s, cores=2, runnable=0, memory_free_mb=50.0)
+
+    found = opened(tmp_path, good=GOOD, evil=CRASH)
+    settings = Settings(reserve_mb=40.0)
+    with pytest.raises(AdaScaleError, match=r"No branch can be opened: Branch '.*' was not tried on delegate cpu"):
+        Session(found, ROOMY, monitor=Monitor(sampler=Sampler()), settings=settings)
+    trial.remember(replace(found, manifest=replace(found.manifest, branches=found.manifest.branches[:1])))
+    with Session(found, ROOMY, monitor=Monitor(sampler=Sampler()), settings=settings) as session:
+        assert len(session.table) == 1 and len(session.broken) == 1
+        assert all("was not tried" in why for why in session.broken.values())
+        session.predict(X[0])

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adascale_runtime import loop
+from adascale_runtime.cascade_session import CascadeSession
 from adascale_runtime.device.monitor import Monitor
 from adascale_runtime.engines.delegates import open_branch
 from adascale_runtime.engines.warm import PAUSE_S, Room, Warm, fits, giving_way, in_need
@@ -172,3 +173,34 @@ def test_what_serves_is_left_when_it_holds_what_is_missing(healthy, image):
             session.predict(image)
             time.sleep(0.002)
         assert [option.id for option in session.ready.now()] == ["tiny"]
+
+
+def test_memory_is_given_back_while_no_inference_comes(healthy, image):
+    free = [1e6]
+    manifest = healthy.manifest
+    branches = tuple(
+        dataclasses.replace(b, cost=dataclasses.replace(b.cost, weight_bytes=30_000_000)) for b in manifest.branches
+    )
+    heavy = dataclasses.replace(healthy, manifest=dataclasses.replace(manifest, branches=branches))
+    with Session(heavy, ROOMY, monitor=Monitor(period_s=0.005, sampler=memory_sampler(free))) as session:
+        session.predict(image)
+        assert session.last.branch == "full" and len(session.ready.now()) == 3
+        free[0] = 40.0  # enough for what serves: it would not help to leave it before others are gone
+        wait(lambda: {option.id for option in session.ready.now()} == {"full", "tiny"})
+        free[0] = 10.0
+        wait(lambda: [option.id for option in session.ready.now()] == ["tiny"])
+        session.predict(image)
+        assert session.last.branch == "tiny" and set(session.last.absent) == {"full", "half"}
+    free[0] = 1e6
+    with CascadeSession(heavy, ROOMY, monitor=Monitor(period_s=0.005, sampler=memory_sampler(free))) as session:
+        both = {option.id for option in session.ready.now()}
+        free[0] = 1.0
+        time.sleep(0.05)
+        assert {option.id for option in session.ready.now()} == both  # it keeps what it needs whatever happens
+
+
+def wait(done):
+    deadline = time.monotonic() + 10
+    while not done():
+        assert time.monotonic() < deadline
+        time.sleep(0.002)

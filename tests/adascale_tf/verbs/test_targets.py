@@ -13,9 +13,12 @@ import tf_keras
 import adascale_tf
 from adascale_runtime.errors import BadInput
 from adascale_runtime.seams.bundle import Bundle
+from adascale_tf.data import Dataset
 from adascale_tf.network import create
 from adascale_tf.verbs import targets
+from adascale_tf.verbs.rehearse import trials
 from adascale_tf.verbs.training import Training
+from converters import convert
 from converters.delegates import support
 
 ONCE = Training(epochs=1, pretrain=0.1, join=0.1, specialise=0.1)
@@ -126,3 +129,32 @@ def test_names_are_told_once() -> None:
 
 def test_default_recipes_of_a_model_are_known() -> None:
     assert {"full", "int8"} <= {str(recipe) for recipe in create.elastic(small()).recipes}
+
+
+def gated() -> Any:
+    """A recurrent classifier of sequences, whose fresh biases are zeros."""
+    sequence = tf_keras.Input((6, 5), name="sequence")
+    return tf_keras.Model(sequence, tf_keras.layers.Dense(3)(tf_keras.layers.GRU(8, unroll=True)(sequence)))
+
+
+def test_a_rehearsal_finds_the_operators_that_training_brings_back() -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(30, 6, 5)).astype(np.float32), np.arange(30) % 3
+    data = Dataset("sequences", ("a", "b", "c"), {"kind": "array", "scale": 1.0}, x, y, x, y)
+    network = create.elastic(gated(), "full,int8")
+
+    def rehearsed() -> dict[str, tuple[int, dict[str, bool]]]:
+        found = trials(network, data, network.recipes, support.names())
+        return {str(r): (b.cost.ops, {one.delegate: one.sound for one in b.support}) for r, b in found}
+
+    full = network.recipes[0]
+    model = network.trunk(full).network(full)
+    weights = [one.numpy() for one in model.weights]
+    before = rehearsed()
+    for one, values in zip(model.weights, weights, strict=True):
+        np.testing.assert_array_equal(one.numpy(), values)
+    assert convert.convert({"net": model}, "float32", x)["net"].cost().ops < before["full"][0]
+    (biases,) = [one for one in model.weights if tuple(one.shape) == (2, 24)]
+    biases.assign(0.1 * rng.normal(size=biases.shape))
+    trained = convert.convert({"net": model}, "float32", x)["net"]
+    assert trained.cost().ops == before["full"][0] and rehearsed() == before
