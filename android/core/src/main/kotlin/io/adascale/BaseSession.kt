@@ -17,7 +17,6 @@ import io.adascale.seams.Bundle
 import io.adascale.seams.Context
 import io.adascale.seams.Event
 import io.adascale.seams.Header
-import io.adascale.seams.TraceWriter
 import io.adascale.seams.Traces
 import java.io.Closeable
 import java.io.File
@@ -55,8 +54,7 @@ public abstract class BaseSession internal constructor(
     private var failed: List<String> = emptyList()
     private var wrapped: FloatBuffer = FloatBuffer.allocate(0)
     private var output = FloatArray(0)
-    private var trace: TraceWriter? = null
-    private var traceError: AdaScaleError? = null
+    private val recording = Recording()
     private var closed = false
 
     init {
@@ -136,7 +134,7 @@ public abstract class BaseSession internal constructor(
         latest.begin()
         latest.phase = phase
         val answer = serve(input, output)
-        if (trace != null) write()
+        if (recording.active) recording.write(latest.event())
         return answer
     }
 
@@ -165,9 +163,9 @@ public abstract class BaseSession internal constructor(
     public fun record(file: File) {
         synchronized(lock) {
             checkOpen()
-            endTrace()
+            recording.finish()
             forget()
-            trace = TraceWriter(file, header())
+            recording.start(file, header())
         }
     }
 
@@ -177,13 +175,7 @@ public abstract class BaseSession internal constructor(
      * @throws Unwritable the trace could not be written to its end.
      */
     public fun stopRecording() {
-        synchronized(lock) {
-            endTrace()
-            traceError?.let {
-                traceError = null
-                throw it
-            }
-        }
+        synchronized(lock) { recording.stop() }
     }
 
     /** The first line of a trace: what this session decides with now. */
@@ -212,7 +204,7 @@ public abstract class BaseSession internal constructor(
         val learned = synchronized(lock) {
             if (closed) return
             closed = true
-            endTrace()
+            recording.finish()
             ready.close()
             state.habits()
         }
@@ -285,25 +277,6 @@ public abstract class BaseSession internal constructor(
                         "threads; give a file of 'adascale fit'.",
                 )
             }
-        }
-    }
-
-    private fun write() {
-        try {
-            latest.event()?.let { trace?.write(it) }
-        } catch (error: AdaScaleError) {
-            traceError = error
-            endTrace()
-        }
-    }
-
-    private fun endTrace() {
-        val ended = trace ?: return
-        trace = null
-        try {
-            ended.close()
-        } catch (error: AdaScaleError) {
-            if (traceError == null) traceError = error
         }
     }
 }

@@ -104,11 +104,11 @@ class TraceTest {
         val id = Thread.currentThread().id
         Session(bundle, Budget(latencyMs = 5.0), Real.opener, options).use { session ->
             val input = FloatArray(1024) { it / 1024f }
-            val rounds = 2000
+            val rounds = 1000
             val overheads = DoubleArray(rounds)
             var bytes = Double.MAX_VALUE
             var overheadUs = Double.MAX_VALUE
-            repeat(8) {
+            repeat(6) {
                 val before = threads.getThreadAllocatedBytes(id)
                 for (round in 0 until rounds) {
                     val begun = System.nanoTime()
