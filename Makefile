@@ -39,7 +39,9 @@ android: setup
 	rm -rf build/vectors
 	$(BIN)/python -m tests.vectors.seams build/vectors
 	$(BIN)/python -m tests.vectors.decisions build/vectors
-	mvn -B -q -Dstyle.color=never -f android/pom.xml -Dadascale.vectors=$(CURDIR)/build/vectors verify
+	$(BIN)/python -m tests.vectors.bundles build/vectors
+	mvn -B -q -Dstyle.color=never -f android/pom.xml -Dadascale.vectors=$(CURDIR)/build/vectors \
+		-Dadascale.litert="$$($(BIN)/python -c 'from adascale_runtime.engines import vendors; print(vendors.wheel_library())')" verify
 
 lint: setup
 	$(BIN)/ruff check .

@@ -86,8 +86,8 @@ class SessionTest {
         val bundle = Real.bundle("tiny")
         val between = open(bundle).use { Math.sqrt(latency(it, "half") * latency(it, "full")) }
         open(bundle, Budget(latencyMs = between)).use { session ->
-            repeat(20) { session.predict(image) }
-            assertEquals("half", checkNotNull(session.last).branch)
+            val served = List(200) { session.predict(image); checkNotNull(session.last).branch }
+            assertEquals("half", served.groupingBy { it }.eachCount().maxByOrNull { it.value }?.key)
         }
         open(bundle, Budget(minAccuracy = 0.85)).use { session ->
             session.predict(image)
