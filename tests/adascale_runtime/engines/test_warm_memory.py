@@ -153,13 +153,18 @@ def test_what_serves_is_left_only_where_that_helps(size_mb, free_mb, reserve_mb)
     assert not in_need(size_mb, None, reserve_mb) and not in_need(size_mb, reserve_mb, reserve_mb)
 
 
-def test_what_serves_is_left_when_it_holds_what_is_missing(healthy, image):
-    free = [1e6]
+@pytest.fixture
+def heavy(healthy):
+    """A bundle whose branches are said to hold 30 MB each."""
     manifest = healthy.manifest
     branches = tuple(
         dataclasses.replace(b, cost=dataclasses.replace(b.cost, weight_bytes=30_000_000)) for b in manifest.branches
     )
-    heavy = dataclasses.replace(healthy, manifest=dataclasses.replace(manifest, branches=branches))
+    return dataclasses.replace(healthy, manifest=dataclasses.replace(manifest, branches=branches))
+
+
+def test_what_serves_is_left_when_it_holds_what_is_missing(heavy, image):
+    free = [1e6]
     with Session(heavy, ROOMY, monitor=Monitor(period_s=0.005, sampler=memory_sampler(free))) as session:
         session.predict(image)
         assert session.last.branch == "full" and session.last.absent == ()
@@ -175,13 +180,8 @@ def test_what_serves_is_left_when_it_holds_what_is_missing(healthy, image):
         assert [option.id for option in session.ready.now()] == ["tiny"]
 
 
-def test_memory_is_given_back_while_no_inference_comes(healthy, image):
+def test_memory_is_given_back_while_no_inference_comes(heavy, image):
     free = [1e6]
-    manifest = healthy.manifest
-    branches = tuple(
-        dataclasses.replace(b, cost=dataclasses.replace(b.cost, weight_bytes=30_000_000)) for b in manifest.branches
-    )
-    heavy = dataclasses.replace(healthy, manifest=dataclasses.replace(manifest, branches=branches))
     with Session(heavy, ROOMY, monitor=Monitor(period_s=0.005, sampler=memory_sampler(free))) as session:
         session.predict(image)
         assert session.last.branch == "full" and len(session.ready.now()) == 3
