@@ -6,6 +6,7 @@ import dataclasses
 import time
 import weakref
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
