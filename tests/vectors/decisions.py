@@ -37,7 +37,7 @@ from tests.vectors import draws, rules, traces
 CASES = 2500
 #: The share of cases at the ends of what files may hold.
 _WILD = 0.1
-_RIVALS = tuple(name for name in sorted(policies.POLICIES) if name not in ("adaptive", *rivals.REPLAY_ONLY))
+_RIVALS = tuple(name for name in draws.POLICIES if name not in ("adaptive", *rivals.REPLAY_ONLY))
 
 
 class Case:

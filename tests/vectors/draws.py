@@ -7,6 +7,8 @@ import math
 from dataclasses import dataclass, field
 from random import Random
 
+from adascale_runtime.policies import policy as policies
+from adascale_runtime.policies import rivals  # noqa: F401  (registers its policies)
 from adascale_runtime.policies.limits import Engine, Option, Settings, Table
 from adascale_runtime.policies.pressure import LENGTHS, UNKNOWN, Excesses, Learning
 from adascale_runtime.policies.state import Habits, Told
@@ -17,6 +19,8 @@ ENGINES: tuple[Engine, ...] = (
     ("cpu", 1), ("cpu", 2), ("cpu", 4), ("builtin", 1), ("reference", 8), ("gpu", 1), ("npu", 1), ("nnapi", 1),
     ("of its own", 3),
 )  # fmt: skip
+#: The policies that the runtime has itself: others may be registered in the same process.
+POLICIES = tuple(sorted(n for n, p in policies.POLICIES.items() if p.__module__.startswith(policies.__package__)))
 
 
 def spread(r: Random, low: float, high: float) -> float:

@@ -11,7 +11,6 @@ from typing import Any, cast
 from adascale_runtime.errors import BadInput
 from adascale_runtime.files import codec
 from adascale_runtime.policies import habits
-from adascale_runtime.policies import policy as policies
 from adascale_runtime.policies.limits import Option
 from adascale_runtime.policies.replay import ignored, replay
 from adascale_runtime.seams.budget import Budget
@@ -30,7 +29,7 @@ def lines(r: Random, count: int = TRACES) -> Iterator[dict[str, Any]]:
     for _ in range(count):
         header, events, budget = recorded(r)
         runs = []
-        for policy in sorted(policies.POLICIES):
+        for policy in draws.POLICIES:
             for wanted in (budget, replace(draws.budget(r, _table(header)), temperature_c=45.0)):
                 runs.append({"policy": policy, "budget": wanted.limits(), **played(header, events, wanted, policy)})
         yield {"header": codec.to_json(header), "events": codec.to_json(events), "runs": runs}
