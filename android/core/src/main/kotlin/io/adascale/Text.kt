@@ -40,14 +40,15 @@ public object Text {
         return printable(words(head(shown, 4 * limit)).joinToString(" "), limit)
     }
 
-    /** A number with at most six digits, as `%g` of C writes it without needless zeros: `0.5`, `1e+15`, `3`. */
+    /** A number with at most so many digits, as `%g` of C writes it without needless zeros: `0.5`, `1e+15`, `3`. */
     @JvmStatic
-    public fun general(value: Double): String {
+    @JvmOverloads
+    public fun general(value: Double, digits: Int = 6): String {
         if (value.isNaN()) return "nan"
         if (value.isInfinite()) return if (value > 0) "inf" else "-inf"
         if (value == 0.0) return if (1.0 / value < 0) "-0" else "0"
-        val rounded = BigDecimal(value).round(MathContext(6, RoundingMode.HALF_EVEN)).stripTrailingZeros()
-        return positional(rounded, 6)
+        val rounded = BigDecimal(value).round(MathContext(digits, RoundingMode.HALF_EVEN)).stripTrailingZeros()
+        return positional(rounded, digits)
     }
 
     /** A number as Python's `repr` writes it: the shortest decimal that reads back as the same double. */

@@ -125,10 +125,10 @@ public object Policies {
         val offers = ArrayList<String>()
         val options = table.options
         if (budget.latencyMs != null && options.isNotEmpty()) {
-            offers.add("the fastest takes ${Formats.general(options.minOf { it.latencyMs }, 3)} ms")
+            offers.add("the fastest takes ${Text.general(options.minOf { it.latencyMs }, 3)} ms")
         }
         if (budget.minAccuracy != null && options.isNotEmpty()) {
-            offers.add("the most accurate reaches ${Formats.general(options.maxOf { it.accuracy }, 4)}")
+            offers.add("the most accurate reaches ${Text.general(options.maxOf { it.accuracy }, 4)}")
         }
         thriftiest(offers, budget.energyMj, options.mapNotNull { it.energyMj }, "energy mj")
         thriftiest(offers, budget.memoryMb, options.mapNotNull { it.memoryMb }, "memory mb")
@@ -140,7 +140,7 @@ public object Policies {
 
     private fun thriftiest(offers: MutableList<String>, limit: Double?, known: List<Double>, unit: String) {
         if (limit == null || known.isEmpty()) return
-        offers.add("the thriftiest needs ${Formats.general(known.min(), 3)} $unit")
+        offers.add("the thriftiest needs ${Text.general(known.min(), 3)} $unit")
     }
 }
 

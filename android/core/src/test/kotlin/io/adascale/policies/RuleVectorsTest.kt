@@ -1,6 +1,7 @@
 package io.adascale.policies
 
 import io.adascale.BadInput
+import io.adascale.Text
 import io.adascale.seams.Budget
 import org.junit.jupiter.api.Assertions.assertEquals
 import org.junit.jupiter.api.Test
@@ -95,8 +96,8 @@ class RuleVectorsTest {
                 val value = line.num("value")
                 assertEquals(line["fixed"], Formats.fixed(value, 2), what)
                 assertEquals(line["percent"], Formats.percent(value, 1), what)
-                assertEquals(line["three"], Formats.general(value, 3), what)
-                assertEquals(line["four"], Formats.general(value, 4), what)
+                assertEquals(line["three"], Text.general(value, 3), what)
+                assertEquals(line["four"], Text.general(value, 4), what)
                 assertEquals(line.num("rounded"), Formats.rounded(value, 6), 0.0, what)
             }
             "gate" -> {
